@@ -1,0 +1,34 @@
+/**
+ * Fixed places and commands that facets, the machine room and the twin must agree on to the letter.
+ */
+
+/** Tools that TeeUp installs on a machine live here. */
+export const TOOLS_DIR = "/opt/teeup";
+/** NVIDIA/gpu-admin-tools checkout. */
+export const GPU_TOOL = `${TOOLS_DIR}/gpu-admin-tools/nvidia_gpu_tools.py`;
+/** Confidential VMs: `<name>/` holds disk, seed, console log and the unit's argv. */
+export const VM_DIR = "/var/lib/teeup/vm";
+/** QEMU as a systemd unit. */
+export const VM_UNIT_PREFIX = "teeup-vm-";
+/** The one confidential VM of a node in this version. */
+export const VM_NAME = "cvm0";
+
+/** Host: lines of the guest's console between cloud-init's BEGIN/END SSH HOST KEY KEYS marks (public keys). */
+export const GUEST_HOST_KEYS = [
+  "sed",
+  "-n",
+  "/-----BEGIN SSH HOST KEY KEYS-----/,/-----END SSH HOST KEY KEYS-----/p",
+  `${VM_DIR}/${VM_NAME}/console.log`,
+] as const;
+
+/** Host: exits 1 when no process has a VFIO device of a guest; the brackets keep it from matching itself. */
+export const GUEST_HOLDS_GPU = ["pgrep", "-f", "[v]fio-pci"] as const;
+
+/** Host: exits 1 when the nvidia module is not loaded. */
+export const NVIDIA_LOADED = ["grep", "-q", "^nvidia ", "/proc/modules"] as const;
+
+/** Guest: exits 0 once the driver has initialised every NVIDIA GPU that PCI shows (evidence.md: gate before nvidia-smi). */
+export const GUEST_GPUS_READY = [
+  "awk",
+  'BEGIN { while (("ls /proc/driver/nvidia/gpus" | getline) > 0) a++; while (("lspci -n -d 10de::0302" | getline) > 0) b++; exit !(a > 0 && a == b) }',
+] as const;

@@ -1,0 +1,90 @@
+import { z } from "zod";
+import { PermitSchema } from "./disruption.ts";
+
+const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "lower-case letters, digits and dashes, at most 63");
+
+/** How to reach a machine over SSH. What is left out comes from ~/.ssh/config, the agent and known_hosts. */
+export const SshSchema = z
+  .strictObject({
+    host: z.string().min(1).describe("Host name, address, or a Host alias of ~/.ssh/config."),
+    port: z.int().min(1).max(65535).optional().describe("TCP port; default from ~/.ssh/config, else 22."),
+    user: z.string().min(1).optional().describe("Login name; default from ~/.ssh/config, else the local user."),
+    keyFile: z.string().optional().describe("Private key file; default from ~/.ssh/config, else the agent and ~/.ssh/id_*. A passphrase comes from TEEUP_SSH_PASSPHRASE[_<NODE>]."),
+    hostKey: z
+      .string()
+      .regex(/^SHA256:[A-Za-z0-9+/]{43}=?$/)
+      .optional()
+      .describe("Pinned host key fingerprint as `ssh-keygen -lf` prints it; default: known_hosts."),
+    knownHosts: z.string().optional().describe("known_hosts file; default ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts."),
+    bastion: z.string().optional().describe("Jump host, `[user@]host[:port]` or a Host alias; its key is verified the same way."),
+    sudo: z
+      .boolean()
+      .optional()
+      .describe("Run as root through sudo; default: true unless user is root. A password comes from TEEUP_SUDO_PASSWORD[_<NODE>]."),
+  })
+  .describe("How to reach the machine over SSH.");
+export type SshConfig = z.infer<typeof SshSchema>;
+
+export const BmcSchema = z
+  .strictObject({
+    url: z.url({ protocol: /^https$/ }).describe("https URL of the BMC."),
+    user: z.string().min(1),
+    password: z
+      .string()
+      .optional()
+      .describe("Only as a stack secret (`pulumi config set --secret --path 'nodes[0].bmc.password'`); otherwise TEEUP_BMC_PASSWORD[_<NODE>]."),
+    certificate: z
+      .string()
+      .regex(/^([0-9A-F]{2}:){31}[0-9A-F]{2}$/i)
+      .optional()
+      .describe("Pinned SHA-256 fingerprint of the BMC's certificate, colon separated."),
+    caFile: z.string().optional().describe("CA file that signed the BMC's certificate; default: the system's CAs."),
+  })
+  .describe("The node's BMC (Redfish).");
+export type BmcConfig = z.infer<typeof BmcSchema>;
+
+export const GuestAccessSchema = z
+  .strictObject({
+    user: z.string().default("teeup").describe("Login name made by cloud-init in the guest; has sudo without password."),
+    port: z.int().min(1024).max(65535).default(2222).describe("Port on the host's loopback that forwards to the guest's sshd (seed 001: FWDPORT)."),
+    publicKey: z
+      .string()
+      .optional()
+      .describe("OpenSSH public key line put into the guest; default: the .pub beside keyFile."),
+    keyFile: z.string().optional().describe("Private key for the guest; default: the node's own."),
+  })
+  .describe("How the guest is reached, always through its host.");
+export type GuestAccess = z.infer<typeof GuestAccessSchema>;
+
+/** One node. Credentials are never part of resource inputs: resources name the node, the provider looks here. */
+export const NodeSchema = z
+  .strictObject({
+    name: Name,
+    ssh: SshSchema,
+    bmc: BmcSchema.optional(),
+    guest: GuestAccessSchema.prefault({}),
+    labels: z.record(z.string(), z.string()).default({}).describe("Free labels to select nodes by."),
+  })
+  .describe("One machine.");
+export type NodeConfig = z.infer<typeof NodeSchema>;
+
+/** The stack config under `teeup:`. */
+export const StackConfigSchema = z.strictObject({
+  platform: z.enum(["onprem-snp"]).default("onprem-snp").describe("Which program of stacks/ runs."),
+  permit: PermitSchema.default("none"),
+  profile: z.string().optional().describe("Profile of stacks/profiles; default: the platform's newest."),
+  gpuMode: z.enum(["on", "off", "devtools"]).default("on").describe("GPU confidential computing mode."),
+  vm: z
+    .strictObject({
+      cpus: z.int().min(1).max(512).default(16).describe("vCPUs."),
+      memoryGiB: z.int().min(2).max(4096).default(64).describe("Memory in GiB."),
+      diskGiB: z.int().min(8).max(16384).default(100).describe("Disk in GiB."),
+    })
+    .prefault({}),
+  nodes: z
+    .array(NodeSchema)
+    .min(1)
+    .max(50, "a stack holds at most 50 nodes: make a second stack")
+    .refine((nodes) => new Set(nodes.map((n) => n.name)).size === nodes.length, "two nodes have the same name"),
+});
+export type StackConfig = z.infer<typeof StackConfigSchema>;

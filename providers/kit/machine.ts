@@ -1,0 +1,48 @@
+import type { Action } from "./action.ts";
+import type { Answers, Asks } from "./ask.ts";
+
+/** What reconcile needs of a machine; providers/machine/ implements it, tests may use a fake. */
+export interface Machine {
+  /** `gpu-01`, or `gpu-01/cvm0` for a guest. */
+  readonly id: string;
+  /**
+   * Asks everything in as few execs as possible (asks of one tick travel together) and remembers each answer until
+   * {@link Machine.forget}. Never rejects for a machine that cannot be reached: every answer then is `failed` with
+   * the complete reason. Rejects only for host key, authentication and configuration errors (TeeUpError).
+   */
+  observe<A extends Asks>(asks: A): Promise<Answers<A>>;
+  /** Drops remembered answers, of this machine and of machines reached through it. */
+  forget(): void;
+  /** Interprets one action. Rejects with a TeeUpError when it failed; the answers are forgotten either way. */
+  act(action: Action, options: ActOptions): Promise<void>;
+  /**
+   * Takes the host's lock (one per host, guests included). Rejects with `lock.held` naming the holder.
+   * The lock dies with the connection; `lost` is aborted when that happens.
+   */
+  lock(purpose: string): Promise<Lock>;
+}
+
+export interface ActOptions {
+  /** One line of progress of long work. */
+  readonly onProgress: (line: string) => void;
+  /** Aborted when the engine is gone or the lock is lost: stop before the next thing that changes the machine. */
+  readonly signal: AbortSignal;
+}
+
+export interface Lock {
+  readonly lost: AbortSignal;
+  release(): Promise<void>;
+}
+
+export interface NodeMachines {
+  readonly host: Machine;
+  readonly guest: Machine;
+}
+
+/** All nodes of a stack; one per provider process. */
+export interface Fleet {
+  /** Throws TeeUpError `config.unknown-node` that lists the known names. */
+  node(name: string): NodeMachines;
+  readonly names: readonly string[];
+  close(): Promise<void>;
+}
