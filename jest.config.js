@@ -1,0 +1,22 @@
+// Real machines, whole kernels and long soaks are rungs of their own: `TEEUP_SLOW=1 npm test` climbs them too.
+const slow = process.env.TEEUP_SLOW === "1" ? [] : ["/test/lab/", "\\.slow\\.test\\.ts$"];
+
+export default {
+  testMatch: ["<rootDir>/test/**/*.test.ts"],
+  testPathIgnorePatterns: ["/node_modules/", "/dist/", ...slow],
+  // A packed copy of this package inside a test's folder would otherwise clash by name with this one.
+  modulePathIgnorePatterns: ["<rootDir>/dist/", "<rootDir>/.cache/"],
+  extensionsToTreatAsEsm: [".ts"],
+  transform: {
+    "^.+\\.ts$": [
+      "@swc/jest",
+      {
+        jsc: { parser: { syntax: "typescript" }, target: "es2024" },
+        module: { type: "es6" },
+        sourceMaps: "inline",
+      },
+    ],
+  },
+  testTimeout: 30_000,
+  reporters: ["default", "<rootDir>/tools/jest-summary-reporter.mjs"],
+};
