@@ -1,0 +1,117 @@
+import { readFileSync } from "node:fs";
+import { dirname, join, normalize, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "@jest/globals";
+import ts from "typescript";
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
+
+/**
+ * The arrows of the design. Each room lists the rooms it may import; a room may always import itself.
+ * `facets` is the exception: a facet stands alone, only the list of facets (index.ts) imports facets.
+ */
+const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  kit: [],
+  facets: ["kit"],
+  machine: ["kit"],
+  reconcile: ["facets", "machine", "kit"],
+  "host-provider": ["reconcile", "facets", "machine", "kit"],
+  // Only by the specifier in its constant text does a resource know the provider.
+  resource: ["facets", "kit"],
+  profiles: ["kit", "facets"],
+  components: ["resource", "profiles", "facets", "kit"],
+  stacks: ["components", "profiles", "kit"],
+  program: ["stacks", "kit"],
+  cli: ["reconcile", "facets", "machine", "profiles", "kit", "docs"],
+  sim: ["kit"],
+  bench: ["kit", "cli", "tools"],
+  tools: ["kit"],
+  docs: ["kit"],
+};
+
+/** Rooms that may talk to the world outside the process. */
+const DO_IO = new Set(["machine", "cli", "sim", "tools", "bench", "test"]);
+const IO_MODULES =
+  /^(node:)?(fs|fs\/promises|net|tls|dgram|dns|dns\/promises|http|http2|https|child_process|cluster|worker_threads)$|^(ssh2|undici)(\/|$)/;
+
+const FACET_LINES = 150;
+
+/** Room of a file by its path from the root. */
+function roomOf(path: string): string {
+  const [first = "", second = ""] = path.split("/");
+  if (first === "providers") {
+    if (["kit", "facets", "machine"].includes(second)) return second;
+    return second.replace(/\.ts$/, "");
+  }
+  if (first === "stacks" && second === "profiles") return "profiles";
+  if (!path.includes("/")) return path === "index.ts" ? "program" : "root";
+  return first;
+}
+
+/** What a file breaks, one line per break. */
+function violations(path: string, source: string): string[] {
+  const room = roomOf(path);
+  const out: string[] = [];
+  const imports = ts.preProcessFile(source, true, true).importedFiles.map((f) => f.fileName);
+  for (const specifier of imports) {
+    if (IO_MODULES.test(specifier) && !DO_IO.has(room)) out.push(`${path}: ${room} does no I/O but imports ${specifier}`);
+    if (!specifier.startsWith(".") || room === "test" || room === "root") continue;
+    const target = normalize(join(dirname(path), specifier));
+    const to = roomOf(target);
+    const itself = to === room && (room !== "facets" || path.endsWith("/index.ts"));
+    if (!itself && !(ARROWS[room] ?? []).includes(to)) out.push(`${path}: no arrow ${room} → ${to} (${specifier})`);
+  }
+  const file = ts.createSourceFile(path, source, ts.ScriptTarget.Latest, true);
+  const walk = (node: ts.Node): void => {
+    if (node.kind === ts.SyntaxKind.AnyKeyword) {
+      const { line } = file.getLineAndCharacterOfPosition(node.getStart());
+      out.push(`${path}:${line + 1}: the type any`);
+    }
+    ts.forEachChild(node, walk);
+  };
+  walk(file);
+  const lines = source.split("\n").length - 1;
+  if (room === "facets" && !path.endsWith("/index.ts") && lines > FACET_LINES) {
+    out.push(`${path}: ${lines} lines; a facet has at most ${FACET_LINES}`);
+  }
+  return out;
+}
+
+const files = ts.sys
+  .readDirectory(ROOT, [".ts"], ["node_modules", "dist", "coverage", ".cache", ".git"])
+  .map((path) => relative(ROOT, path));
+
+describe("the rule itself", () => {
+  test.each([
+    ["a facet that imports a facet", "providers/facets/x.ts", `import { y } from "./y.ts";`, 1],
+    ["a facet that imports the kit", "providers/facets/x.ts", `import { facet } from "../kit/facet.ts";`, 0],
+    ["the list of facets", "providers/facets/index.ts", `import { y } from "./y.ts";`, 0],
+    ["a facet that reads files", "providers/facets/x.ts", `import { readFileSync } from "node:fs";`, 1],
+    ["a facet that reads files without the prefix", "providers/facets/x.ts", `import fs from "fs";`, 1],
+    ["reconcile that opens a connection", "providers/reconcile.ts", `import { Client } from "ssh2";`, 1],
+    ["the machine room that opens a connection", "providers/machine/ssh.ts", `import { Client } from "ssh2";`, 0],
+    ["the machine room that knows facets", "providers/machine/ssh.ts", `import { x } from "../facets/x.ts";`, 1],
+    ["a twin that imports what it tests", "sim/node.ts", `import { run } from "../providers/reconcile.ts";`, 1],
+    ["a twin that imports a facet's type", "sim/node.ts", `import type { X } from "../providers/facets/x.ts";`, 1],
+    ["a resource that imports its provider", "providers/resource.ts", `import { provider } from "./host-provider.ts";`, 1],
+    ["a dynamic import", "components/node.ts", `const x = await import("../providers/machine/ssh.ts");`, 1],
+    ["a re-export", "stacks/a.ts", `export { x } from "../providers/facets/x.ts";`, 1],
+    ["a component that uses a resource", "components/node.ts", `import { R } from "../providers/resource.ts";`, 0],
+    ["any", "cli/x.ts", "const x: any = 1;", 1],
+    ["the word any", "cli/x.ts", `const x = "any"; // any`, 0],
+    ["a long facet", "providers/facets/x.ts", "\n".repeat(FACET_LINES + 1), 1],
+  ])("%s", (_name, path, source, breaks) => {
+    expect(violations(path, source)).toHaveLength(breaks);
+  });
+});
+
+test("every room that exists has its arrows written down", () => {
+  const rooms = new Set(files.map(roomOf));
+  for (const known of [...Object.keys(ARROWS), "test", "root"]) rooms.delete(known);
+  expect([...rooms]).toEqual([]);
+});
+
+test("no file breaks the arrows, does I/O where it must not, says any or is too long a facet", () => {
+  expect(files.length).toBeGreaterThan(10);
+  expect(files.flatMap((path) => violations(path, readFileSync(join(ROOT, path), "utf8")))).toEqual([]);
+});
