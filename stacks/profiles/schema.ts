@@ -1,0 +1,214 @@
+import { z } from "zod";
+
+/**
+ * One vendor recipe as frozen data. A profile is immutable once released: a new recipe is a new file.
+ *
+ * Every value stands beside the `source` that prescribes it. What no source gives is the word `unknown`: a stack that
+ * uses such a profile must pin it (`teeup:pins`, see resolve.ts), since an invented hash would be worse than none.
+ */
+export const UNKNOWN = "unknown";
+
+/** A value and the document that prescribes it. */
+const from = <T extends z.ZodType>(value: T) =>
+  z.strictObject({
+    value,
+    source: z.string().min(1).describe("Document and section, thread, or file that prescribes the value."),
+  });
+
+/** 40 hex digits, or `unknown` where the source names only a branch. */
+export const CommitSchema = z.union([z.string().regex(/^[0-9a-f]{40}$/), z.literal(UNKNOWN)]);
+/** 64 hex digits, or `unknown`. */
+export const Sha256Schema = z.union([z.string().regex(/^[0-9a-f]{64}$/), z.literal(UNKNOWN)]);
+
+export const GitSourceSchema = z.strictObject({
+  url: z.url({ protocol: /^https$/ }).describe("Repository to clone."),
+  commit: CommitSchema.describe("Commit to check out; a branch is never followed."),
+  branch: z.string().optional().describe("Branch the source names, for people; not used to fetch."),
+});
+
+export const DownloadSchema = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }).describe("File to download."),
+  sha256: Sha256Schema.describe("SHA-256 of the file."),
+});
+
+const Config = z.string().regex(/^CONFIG_[A-Z0-9_]+$/);
+const PackageName = z.string().regex(/^[a-z0-9][a-z0-9+.-]*$/i);
+
+export const KernelSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("package"),
+    release: z.string().describe("What `uname -r` shows."),
+    packages: z.array(PackageName).min(1).describe("Packages of exactly this release; they are held."),
+  }),
+  z.strictObject({
+    kind: z.literal("build"),
+    release: z.string().describe("What `uname -r` shows; the build's LOCALVERSION is set so that it comes out."),
+    base: z.string().describe("The release without LOCALVERSION, as the sources' Makefile gives it."),
+    source: GitSourceSchema,
+    patches: z.array(
+      z.strictObject({ from: GitSourceSchema, file: z.string().describe("Path of the patch inside that repository.") }),
+    ),
+    enable: z.array(Config).describe("Options set to y."),
+    module: z.array(Config).describe("Options set to m."),
+    disable: z.array(Config).describe("Options turned off."),
+    version: z.string().describe("Debian version of the built packages (KDEB_PKGVERSION)."),
+  }),
+]);
+
+export const VmStackSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("packages"),
+    packages: z.array(PackageName).min(1),
+    qemu: z.string().startsWith("/").describe("QEMU binary."),
+    ovmf: z.string().startsWith("/").describe("OVMF image for `-bios`."),
+    minQemu: z.string().describe("Lowest QEMU version, `major.minor`."),
+  }),
+  z.strictObject({
+    kind: z.literal("build"),
+    qemu: z.union([
+      z.strictObject({ kind: z.literal("git"), ...GitSourceSchema.shape }),
+      z.strictObject({ kind: z.literal("tarball"), ...DownloadSchema.shape }),
+    ]),
+    qemuVersion: z.string().describe("Version that the built QEMU reports, e.g. 9.2.4."),
+    ovmf: z.union([
+      z.strictObject({ kind: z.literal("git"), ...GitSourceSchema.shape }),
+      z.strictObject({
+        kind: z.literal("package"),
+        package: PackageName,
+        path: z.string().startsWith("/").describe("Image inside that package, for `-bios`."),
+      }),
+    ]),
+    minQemu: z.string(),
+  }),
+]);
+
+const ModuleOptionsSchema = z.array(
+  z.strictObject({
+    module: z.string().regex(/^[a-z0-9_-]+$/),
+    option: z.string().regex(/^[a-z0-9_-]+$/),
+    value: z.string().regex(/^[A-Za-z0-9_.,:-]+$/),
+  }),
+);
+
+export const DriverSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("runfile"),
+    ...DownloadSchema.shape,
+    version: z.string().describe("Driver version that /proc/driver/nvidia/version shows, or its leading part."),
+    cuda: z.string().optional().describe("CUDA version the run file brings."),
+    args: z.array(z.string()).describe("Arguments of the run file; it always gets --silent too."),
+    prerequisites: z.array(PackageName),
+  }),
+  z.strictObject({
+    kind: z.literal("packages"),
+    version: z.string().describe("Driver version that /proc/driver/nvidia/version shows, or its leading part."),
+    packages: z.array(PackageName).min(1),
+    /** Absent: the distribution's own archive. */
+    repository: z
+      .strictObject({ name: z.string(), keyring: DownloadSchema.describe("A .deb that sets up the repository and its key.") })
+      .optional(),
+  }),
+]);
+
+export const AttestationSchema = z.discriminatedUnion("tool", [
+  z.strictObject({
+    tool: z.literal("nvattest"),
+    packages: z.array(PackageName).min(1),
+    repository: z.strictObject({ name: z.string(), keyring: DownloadSchema }).optional(),
+    verifier: z.enum(["local", "remote"]),
+    policy: z.strictObject({ name: z.string(), text: z.string() }).describe("Relying-party policy (Rego)."),
+  }),
+  z.strictObject({
+    tool: z.literal("python-sdk"),
+    source: GitSourceSchema,
+    verifierPath: z.string().describe("Folder of the local GPU verifier inside the repository; installed first."),
+    sdkPath: z.string().describe("Folder of the attestation SDK; same Python environment."),
+    packages: z.array(PackageName),
+    policy: z
+      .strictObject({ name: z.string(), version: z.string(), claims: z.array(z.string().regex(/^x-nv-gpu-[a-z-]+$/)).min(1) })
+      .describe("Claims that must all be true."),
+  }),
+]);
+
+export const ProfileSchema = z.strictObject({
+  name: z.string().regex(/^[a-z0-9][a-z0-9.-]*$/).describe("File name without .ts."),
+  title: z.string(),
+  released: z.iso.date().describe("Day of the document or of the recipe."),
+  cpu: z.literal("sev-snp"),
+  host: z.strictObject({
+    os: from(z.array(z.strictObject({ id: z.string(), versionId: z.string() })).min(1)).describe(
+      "Host systems the recipe is for, as /etc/os-release names them.",
+    ),
+    packages: from(z.array(PackageName).min(1)),
+    pip: from(z.array(z.string())).optional().describe("Python packages for the system's interpreter."),
+    kernel: from(KernelSchema),
+    kernelConfig: from(z.array(Config)).describe("Options that the kernel's /boot/config must have as y or m."),
+    commandLine: from(z.strictObject({ present: z.array(z.string()), forbidden: z.array(z.string()) })),
+    moduleOptions: from(ModuleOptionsSchema),
+    modulesLoad: from(z.array(z.string())).describe("Modules loaded at every boot."),
+    sevFirmware: from(
+      z.strictObject({
+        minimumApi: z.string().regex(/^\d+\.\d+$/).describe("Lowest SEV-SNP API version, decimal."),
+        /** Absent: the distribution's linux-firmware is new enough; only the version is checked. */
+        file: z
+          .strictObject({
+            ...DownloadSchema.shape,
+            member: z.string().describe("File inside the archive."),
+            memberSha256: Sha256Schema,
+            path: z.string().startsWith("/lib/firmware/amd/").describe("Where the kernel looks for it."),
+          })
+          .optional(),
+      }),
+    ),
+    vmStack: from(VmStackSchema),
+  }),
+  gpu: z.strictObject({
+    tools: from(GitSourceSchema).describe("NVIDIA/gpu-admin-tools."),
+    minimumVbios: from(z.string().regex(/^[0-9A-F]{2}(\.[0-9A-F]{2}){4}$/)),
+  }),
+  guest: z.strictObject({
+    image: from(
+      z.strictObject({
+        ...DownloadSchema.shape,
+        os: z.strictObject({ id: z.string(), versionId: z.string() }),
+        format: z.enum(["qcow2", "raw"]),
+      }),
+    ).describe("Cloud image; cloud-init sets it up."),
+    kernel: from(
+      z.strictObject({
+        release: z.string().describe("What `uname -r` must show in the guest."),
+        packages: z.array(PackageName).min(1).describe("Packages of exactly this release."),
+        hold: z.array(PackageName).describe("Packages that would pull in another kernel; held too."),
+      }),
+    ),
+    lkca: from(
+      z.strictObject({
+        path: z.string().startsWith("/etc/modprobe.d/"),
+        text: z.string().endsWith("\n"),
+      }),
+    ),
+    driver: from(DriverSchema),
+    persistenced: from(
+      z.strictObject({
+        args: z.array(z.string()).describe("Arguments of nvidia-persistenced."),
+        before: z.array(z.string()).describe("Units that must start after it, if they exist."),
+        timeoutSeconds: z.int().min(30).describe("How long its start may take."),
+      }),
+    ),
+  }),
+  attestation: from(AttestationSchema),
+});
+export type Profile = z.infer<typeof ProfileSchema>;
+
+/** Parses and freezes deeply. */
+export function profile(data: z.input<typeof ProfileSchema>): Profile {
+  return deepFreeze(ProfileSchema.parse(data));
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const part of Object.values(value)) deepFreeze(part);
+  }
+  return value;
+}
