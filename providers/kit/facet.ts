@@ -62,7 +62,7 @@ export interface PlanContext {
   readonly node: string;
   /** Kernel, command line, BIOS … that wait for a restart; filled for the facet that `boots`. */
   readonly pending: readonly (Pending & { readonly facet: string })[];
-  /** A confidential VM runs on this node and holds a GPU. */
+  /** A process on the host (a guest's QEMU) has a VFIO device open. */
   readonly guestRunning: boolean;
 }
 

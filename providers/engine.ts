@@ -1,0 +1,44 @@
+import * as grpc from "@grpc/grpc-js";
+import * as engineGrpc from "@pulumi/pulumi/proto/engine_grpc_pb.js";
+import * as engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
+
+/** What a provider process knows of the Pulumi engine that started it. */
+export interface Engine {
+  /** Shows one passing line in Pulumi's display; never stored. Errors are ignored: progress is not worth a failure. */
+  progress(line: string): void;
+  /** Aborted once the engine no longer listens (its CLI was killed). */
+  readonly gone: AbortSignal;
+}
+
+/** How often the engine's channel is looked at while something changes machines, in milliseconds. */
+const WATCH_MS = 500;
+
+/**
+ * Connects to the engine at `address` (the provider process gets it as its first argument).
+ * Without an address, as in tests and the CLI, progress goes nowhere and the engine is never gone.
+ */
+export function connectEngine(address: string | undefined): Engine {
+  const gone = new AbortController();
+  if (address === undefined || !/^[\w.[\]:-]+:\d+$/.test(address)) return { progress: () => undefined, gone: gone.signal };
+  const client = new engineGrpc.EngineClient(address, grpc.credentials.createInsecure());
+  let wasReady = false;
+  const watch = setInterval(() => {
+    const state = client.getChannel().getConnectivityState(true);
+    if (state === grpc.connectivityState.READY) wasReady = true;
+    else if (wasReady && state === grpc.connectivityState.TRANSIENT_FAILURE) {
+      gone.abort();
+      clearInterval(watch);
+    }
+  }, WATCH_MS);
+  watch.unref();
+  return {
+    gone: gone.signal,
+    progress(line) {
+      const request = new engineMessages.LogRequest();
+      request.setSeverity(engineMessages.LogSeverity.INFO);
+      request.setMessage(line);
+      request.setEphemeral(true);
+      client.log(request, () => undefined);
+    },
+  };
+}

@@ -1,0 +1,261 @@
+import { env, argv } from "node:process";
+import { z } from "zod";
+import { connectEngine } from "./engine.ts";
+import { FACETS, facetNamed } from "./facets/index.ts";
+import type { Permit } from "./kit/disruption.ts";
+import { permits, worst } from "./kit/disruption.ts";
+import { StackConfigSchema } from "./kit/config.ts";
+import { TeeUpError } from "./kit/errors.ts";
+import type { Step } from "./kit/facet.ts";
+import { openFleet } from "./machine/fleet.ts";
+import { redact } from "./machine/redact.ts";
+import type { Goal, Look } from "./reconcile.ts";
+import { describe, digest, isFailing, Reconciler, refusal } from "./reconcile.ts";
+
+/**
+ * The dynamic provider behind every resource of TeeUp. Its specifier, `teeup/host-provider`, and the name `provider`
+ * are an ABI: the text kept in old states resolves them. Every older `stateVersion` stays readable.
+ */
+export const STATE_VERSION = 1;
+
+/** Name of the resource that shows a node's whole plan and refuses it before anything is touched. */
+export const NODE_PLAN = "node-plan";
+
+/** How Pulumi writes a value that preview cannot know yet. */
+const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
+
+const Want = z.record(z.string(), z.unknown());
+const InputsSchema = z.looseObject({
+  node: z.string(),
+  facet: z.string(),
+  want: Want.optional(),
+  goals: z.array(z.strictObject({ facet: z.string(), want: Want })).optional(),
+});
+type Inputs = z.infer<typeof InputsSchema>;
+type Props = Record<string, unknown>;
+
+interface Configured {
+  readonly reconciler: Reconciler;
+  readonly permit: Permit;
+}
+interface CheckFailure {
+  readonly property: string;
+  readonly reason: string;
+}
+
+let configured: Configured | undefined;
+/** Wrong stack config; kept, since only check can show it well. */
+let misconfigured: TeeUpError | undefined;
+const engine = connectEngine(argv[2]);
+
+export const provider = {
+  /** Called once per process. Synchronous: Pulumi does not wait for it before the next call. */
+  configure(request: { readonly config: { get(key: string): unknown } }): void {
+    const text = (key: string) => request.config.get(`teeup:${key}`);
+    const raw = Object.fromEntries(
+      Object.keys(StackConfigSchema.shape)
+        .map((key) => [key, decode(text(key))] as const)
+        .filter(([, value]) => value !== undefined),
+    );
+    const parsed = StackConfigSchema.safeParse(raw);
+    if (!parsed.success) {
+      misconfigured = new TeeUpError({
+        code: "config.invalid",
+        subject: parsed.error.issues.map((i) => `teeup:${i.path.join(".")}`).join(", "),
+        saw: parsed.error.issues.map((i) => `${i.path.join(".") || "teeup"}: ${i.message}`).join("; "),
+        next: "mend Pulumi.<stack>.yaml (docs/stack-config.schema.json gives editors completion)",
+      });
+      return;
+    }
+    const reconciler = new Reconciler(openFleet(parsed.data, env));
+    reconciler.prefetch(FACETS);
+    configured = { reconciler, permit: parsed.data.permit };
+  },
+
+  /** Adds `plan`, what would be done now, so that even the first preview shows it. */
+  async check(_olds: Props, news: Props): Promise<{ inputs: Props; failures: CheckFailure[] }> {
+    const { __provider, plan: _plan, ...rest } = news;
+    if (JSON.stringify(rest).includes(UNKNOWN))
+      return { inputs: { ...rest, plan: ["decided when the inputs that are not known yet exist"] }, failures: [] };
+    try {
+      const inputs = InputsSchema.parse(rest);
+      await ready().reconciler.reach(inputs.node);
+      const looks = await lookAll(inputs);
+      return { inputs: { ...rest, plan: looks.flatMap(({ look }) => planLines(look)).map(redact) }, failures: [] };
+    } catch (error) {
+      return { inputs: rest, failures: [{ property: "node", reason: message(error) }] };
+    }
+  },
+
+  /** Drift is what the machine shows now, never a difference of remembered plans. */
+  async diff(
+    _id: string,
+    olds: Props,
+    news: Props,
+  ): Promise<{ changes: boolean; replaces: string[]; deleteBeforeReplace: boolean }> {
+    if (JSON.stringify(news).includes(UNKNOWN)) return { changes: true, replaces: [], deleteBeforeReplace: true };
+    const inputs = InputsSchema.parse(news);
+    const replaces = ["node", "facet"].filter((key) => olds[key] !== news[key]);
+    const wantChanged = digest([olds["want"], olds["goals"]]) !== digest([news["want"], news["goals"]]);
+    const looks = await lookAll(inputs);
+    const drifted = looks.some(({ look }) => look.steps.length > 0 || look.findings.some(isFailing));
+    return { changes: replaces.length > 0 || wantChanged || drifted, replaces, deleteBeforeReplace: true };
+  },
+
+  async create(inputs: Props): Promise<{ id: string; outs: Props }> {
+    const { node, facet } = InputsSchema.parse(inputs);
+    return { id: `${node}/${facet}`, outs: await bring(`${node}/${facet}`, inputs) };
+  },
+
+  async update(id: string, _olds: Props, news: Props): Promise<{ outs: Props }> {
+    return { outs: await bring(id, news) };
+  },
+
+  async read(id: string, props: Props): Promise<{ id: string; props: Props }> {
+    try {
+      const inputs = InputsSchema.parse(props);
+      await ready().reconciler.reach(inputs.node);
+      return { id, props: await outputs(inputs) };
+    } catch (error) {
+      throw quiet(error);
+    }
+  },
+
+  async delete(_id: string, props: Props): Promise<void> {
+    try {
+      const inputs = InputsSchema.parse(props);
+      const { reconciler } = ready();
+      if (inputs.facet === NODE_PLAN) return;
+      await reconciler.reach(inputs.node);
+      await reconciler.undo(goalOf(inputs.node, inputs.facet, inputs.want), run());
+    } catch (error) {
+      throw quiet(error);
+    }
+  },
+};
+
+/** Stack config values arrive as text; structured ones as JSON text. */
+function decode(value: unknown): unknown {
+  if (typeof value !== "string" || !/^[[{]/.test(value)) return value;
+  return JSON.parse(value);
+}
+
+function ready(): Configured {
+  if (misconfigured !== undefined) throw misconfigured;
+  if (configured === undefined) throw new Error("the provider was not configured");
+  return configured;
+}
+
+function run() {
+  return { permit: ready().permit, onProgress: (line: string) => engine.progress(redact(line)), signal: engine.gone };
+}
+
+function goalOf(node: string, name: string, want: unknown): Goal {
+  const facet = facetNamed(name);
+  const parsed = facet.want.safeParse(want);
+  if (!parsed.success)
+    throw new TeeUpError({
+      code: "want.invalid",
+      node,
+      subject: name,
+      saw: parsed.error.issues.map((i) => `${["want", ...i.path].join(".")}: ${i.message}`).join("; "),
+      next: `docs/facets.md#${name} describes every field`,
+    });
+  return { facet, node, want: parsed.data };
+}
+
+function goalsOf(inputs: Inputs): Goal[] {
+  return inputs.facet === NODE_PLAN
+    ? (inputs.goals ?? []).map(({ facet, want }) => goalOf(inputs.node, facet, want))
+    : [goalOf(inputs.node, inputs.facet, inputs.want)];
+}
+
+/** In order: facets that stage come before the one that boots. */
+async function lookAll(inputs: Inputs): Promise<{ goal: Goal; look: Look }[]> {
+  const looks: { goal: Goal; look: Look }[] = [];
+  for (const goal of goalsOf(inputs)) looks.push({ goal, look: await ready().reconciler.look(goal) });
+  return looks;
+}
+
+/** Steps, and what fails without a step that would mend it. */
+function planLines(look: Look): string[] {
+  const steps = look.steps.map(describe);
+  const failing = look.findings.filter(isFailing);
+  return steps.length > 0
+    ? steps
+    : failing.map((f) => `[${f.level === "unknown" ? "unknown" : "check"}] ${f.code}: want ${f.want}, saw ${f.saw}`);
+}
+
+async function bring(id: string, props: Props): Promise<Props> {
+  try {
+    const inputs = InputsSchema.parse(props);
+    await ready().reconciler.reach(inputs.node);
+    if (inputs.facet === NODE_PLAN) return await gate(inputs);
+    const done = await ready().reconciler.reconcile(goalOf(inputs.node, inputs.facet, inputs.want), run());
+    const outs = outputsOf(inputs, [done]);
+    const failing = done.findings.filter(isFailing);
+    if (failing.length === 0) return outs;
+    const reasons = failing.map((f) =>
+      redact(`${inputs.node} · ${f.code}: want ${f.want}, saw ${f.saw}\n  next: ${f.hint} (${f.source})`),
+    );
+    // Recorded as made but not well: the next up goes on here. Without __provider no later operation could run.
+    throw Object.assign(new Error(reasons.join("\n")), {
+      id,
+      properties: { ...outs, __provider: props["__provider"] },
+      reasons,
+    });
+  } catch (error) {
+    throw error instanceof TeeUpError ? new Error(redact(error.message)) : error;
+  }
+}
+
+/** Refuses a node's whole plan when any step is above the permit, before anything is touched. */
+async function gate(inputs: Inputs): Promise<Props> {
+  const { permit } = ready();
+  const looks = await lookAll(inputs);
+  const steps: readonly Step[] = looks.flatMap(({ look }) => look.steps);
+  const over = steps.filter((step) => !permits(permit, step.disruption));
+  if (over.length > 0) throw refusal(inputs.node, NODE_PLAN, over, permit);
+  return {
+    node: inputs.node,
+    facet: inputs.facet,
+    goals: inputs.goals ?? [],
+    stateVersion: STATE_VERSION,
+    permitted: permit,
+    worst: worst(steps.map((step) => step.disruption)),
+  };
+}
+
+async function outputs(inputs: Inputs): Promise<Props> {
+  const looks = await lookAll(inputs);
+  if (inputs.facet !== NODE_PLAN) return outputsOf(inputs, looks.map(({ look }) => look));
+  const open = looks.flatMap(({ look }) => planLines(look)).map(redact);
+  return { ...inputs, ...(open.length > 0 ? { plan: open } : {}) };
+}
+
+function outputsOf(inputs: Inputs, looks: readonly Look[]): Props {
+  const findings = looks
+    .flatMap((look) => look.findings)
+    .filter((f) => f.level !== "pass")
+    .map((f) => `${f.level} ${f.code}: ${redact(f.saw)}`);
+  return {
+    node: inputs.node,
+    facet: inputs.facet,
+    want: inputs.want ?? {},
+    stateVersion: STATE_VERSION,
+    observed: JSON.parse(redact(JSON.stringify(Object.assign({}, ...looks.map((look) => look.observed))))) as Props,
+    findings,
+  };
+}
+
+function message(error: unknown): string {
+  if (error instanceof z.ZodError) return error.issues.map((i) => `${i.path.join(".")}: ${i.message}`).join("; ");
+  return redact(error instanceof Error ? error.message : String(error));
+}
+
+/** Pulumi prints message and stack of what read and delete throw; the stack says nothing to a person. */
+function quiet(error: unknown): Error {
+  const out = new Error(message(error));
+  out.stack = "";
+  return out;
+}

@@ -1,0 +1,294 @@
+import { createHash } from "node:crypto";
+import { GUEST_HOLDS_GPU } from "./kit/argv.ts";
+import type { Asks } from "./kit/ask.ts";
+import type { Disruption, Permit } from "./kit/disruption.ts";
+import { permits, worst } from "./kit/disruption.ts";
+import { TeeUpError } from "./kit/errors.ts";
+import type { Facet, Finding, Pending, PlanContext, Step } from "./kit/facet.ts";
+import type { Fleet, Lock, Machine } from "./kit/machine.ts";
+
+/** Asked of every host in its first batch, whatever facets it has. */
+const HOST_PROBE = { reach: { kind: "argv", argv: ["uname", "-r"] } } as const satisfies Asks;
+const GUEST_PROBE = { holder: { kind: "argv", argv: GUEST_HOLDS_GPU } } as const satisfies Asks;
+
+/** Rounds of observe → plan → act before a facet that still plans something counts as not converging. */
+export const MAX_ROUNDS = 4;
+
+/** A facet with its wanted state on one node. `want` has been parsed by the facet's schema. */
+export interface Goal {
+  readonly facet: Facet;
+  readonly node: string;
+  readonly want: unknown;
+}
+
+/** What one observation says. */
+export interface Look {
+  readonly facts: unknown;
+  readonly findings: readonly Finding[];
+  readonly steps: readonly Step[];
+  readonly pending: Pending | undefined;
+  /** {@link Facet.show} of the facts. */
+  readonly observed: Readonly<Record<string, unknown>>;
+}
+
+export interface Done extends Look {
+  /** Codes of the steps that ran, in order. */
+  readonly ran: readonly string[];
+}
+
+export interface Run {
+  readonly permit: Permit;
+  readonly onProgress: (line: string) => void;
+  /** Aborted when the engine is gone. */
+  readonly signal: AbortSignal;
+}
+
+/** A finding that a person must act on: a failed check, or one that could not be made. */
+export const isFailing = (finding: Finding): boolean => finding.level === "fail" || finding.level === "unknown";
+
+/**
+ * The one loop that brings machines to a wanted state: observe → plan → permit → act → observe again.
+ * It never distinguishes create from update and never replays an earlier plan. One instance per provider process.
+ */
+export class Reconciler {
+  readonly #fleet: Fleet;
+  /** Facets of a machine that stage something, so that the facet that boots knows what waits for it. */
+  readonly #stagers = new Map<string, Map<string, Goal>>();
+  readonly #locks = new Map<string, Promise<Lock>>();
+  /** One change at a time per node, whatever the engine runs in parallel. */
+  readonly #turns = new Map<string, Promise<unknown>>();
+
+  constructor(fleet: Fleet) {
+    this.#fleet = fleet;
+  }
+
+  /**
+   * Starts the observation of all that `facets` may ask, on every node at once, so that the engine's serial calls
+   * find the answers there. Failures come up again where the answers are used.
+   */
+  prefetch(facets: readonly Facet[]): void {
+    for (const name of this.#fleet.names) {
+      const { host, guest } = this.#fleet.node(name);
+      const ask = (machine: Machine, asks: Asks) => void machine.observe(asks).catch(() => undefined);
+      ask(host, HOST_PROBE);
+      ask(host, GUEST_PROBE);
+      for (const facet of facets) ask(facet.on === "host" ? host : guest, facet.asks);
+    }
+  }
+
+  /** Throws `node.unreachable` with the reason when the node's host does not answer. */
+  async reach(node: string): Promise<void> {
+    const { reach } = await this.#fleet.node(node).host.observe(HOST_PROBE);
+    if (reach.kind === "ran") return;
+    throw new TeeUpError({
+      code: "node.unreachable",
+      node,
+      saw: "why" in reach ? reach.why : `the host answered: ${reach.kind}`,
+      next: `teeup check ${node}, once it can be reached`,
+    });
+  }
+
+  /** Observes, judges and plans; changes nothing. */
+  async look(goal: Goal): Promise<Look> {
+    if (goal.facet.pending !== undefined) this.#stage(goal);
+    const { facet, want } = goal;
+    const machine = this.#machine(goal);
+    const facts = facet.parse(await machine.observe(facet.asks));
+    const findings = facet.judge(want, facts);
+    const steps = facet.plan?.(want, facts, await this.#context(goal)) ?? [];
+    return { facts, findings, steps, pending: facet.pending?.(want, facts), observed: facet.show(facts) };
+  }
+
+  /**
+   * Brings the goal about. Throws `permit.refused` before anything is touched when a step is above the permit,
+   * `reconcile.human` when only a person can go on, `reconcile.not-converging` when the plan does not empty.
+   * Findings of the end state are returned, not thrown: the caller decides.
+   */
+  async reconcile(goal: Goal, run: Run): Promise<Done> {
+    return this.#inTurn(goal.node, () => this.#converge(goal, run, (look) => look.steps));
+  }
+
+  /** Restores what the facet's `undo` says; nothing when it has none. */
+  async undo(goal: Goal, run: Run): Promise<readonly string[]> {
+    const { facet, want } = goal;
+    if (facet.undo === undefined) return [];
+    this.#stagers.get(this.#machine(goal).id)?.delete(facet.name);
+    return this.#inTurn(goal.node, async () => {
+      const done = await this.#converge(
+        goal,
+        run,
+        (look, context) => facet.undo?.(want, look.facts, context) ?? [],
+      );
+      return done.ran;
+    });
+  }
+
+  /** Releases every lock. */
+  async close(): Promise<void> {
+    const locks = await Promise.allSettled(this.#locks.values());
+    await Promise.all(locks.map((l) => (l.status === "fulfilled" ? l.value.release() : undefined)));
+    await this.#fleet.close();
+  }
+
+  async #converge(
+    goal: Goal,
+    run: Run,
+    stepsOf: (look: Look, context: PlanContext) => readonly Step[],
+  ): Promise<Done> {
+    const ran: string[] = [];
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      if (round > 0 && goal.facet.boots === true) await this.#restage(goal, run);
+      const look = await this.look(goal);
+      const steps = stepsOf(look, await this.#context(goal));
+      if (steps.length === 0) return { ...look, ran };
+      refuse(goal, steps, run.permit);
+      for (const step of steps) {
+        await this.#act(goal, step, run);
+        ran.push(step.code);
+      }
+    }
+    const { steps } = await this.look(goal);
+    if (steps.length === 0) return { ...(await this.look(goal)), ran };
+    throw new TeeUpError({
+      code: "reconcile.not-converging",
+      node: goal.node,
+      subject: goal.facet.name,
+      saw: `after ${MAX_ROUNDS} rounds still to do: ${steps.map((s) => s.title).join("; ")}`,
+      next: `teeup check ${goal.node} shows what the node says now`,
+    });
+  }
+
+  async #act(goal: Goal, step: Step, run: Run): Promise<void> {
+    const machine = this.#machine(goal);
+    const lock = await this.#lock(goal.node);
+    const signal = AbortSignal.any([run.signal, lock.lost]);
+    for (const action of step.actions) {
+      if (signal.aborted) throw stopped(goal, step, lock.lost.aborted);
+      run.onProgress(step.title);
+      try {
+        await machine.act(action, { onProgress: (line) => run.onProgress(`${step.title}: ${line}`), signal });
+      } finally {
+        machine.forget();
+      }
+    }
+  }
+
+  /** Between two boots: let facets stage what the last boot made possible (a BIOS attribute that depends on another). */
+  async #restage(goal: Goal, run: Run): Promise<void> {
+    for (const stager of this.#stagersOf(goal)) {
+      const { steps } = await this.look(stager);
+      refuse(stager, steps, run.permit);
+      for (const step of steps) await this.#act(stager, step, run);
+    }
+  }
+
+  async #context(goal: Goal): Promise<PlanContext> {
+    const machine = this.#machine(goal);
+    const pending =
+      goal.facet.boots === true
+        ? await Promise.all(
+            this.#stagersOf(goal).map(async ({ facet, want }) => ({
+              facet: facet.name,
+              ...(facet.pending?.(want, facet.parse(await machine.observe(facet.asks))) ?? { reasons: [], boots: 0 }),
+            })),
+          )
+        : [];
+    const { holder } = await this.#fleet.node(goal.node).host.observe(GUEST_PROBE);
+    return {
+      node: machine.id,
+      pending: pending.filter((p) => p.reasons.length > 0),
+      guestRunning: holder.kind === "ran" && holder.status === 0,
+    };
+  }
+
+  #stagersOf(goal: Goal): Goal[] {
+    return [...(this.#stagers.get(this.#machine(goal).id)?.values() ?? [])];
+  }
+
+  #stage(goal: Goal): void {
+    const id = this.#machine(goal).id;
+    const stagers = this.#stagers.get(id) ?? new Map<string, Goal>();
+    this.#stagers.set(id, stagers.set(goal.facet.name, goal));
+  }
+
+  #machine(goal: Goal): Machine {
+    const machines = this.#fleet.node(goal.node);
+    return goal.facet.on === "host" ? machines.host : machines.guest;
+  }
+
+  /** Taken at the first change and held to the end of the run, so that two runs never interleave on a node. */
+  async #lock(node: string): Promise<Lock> {
+    const held = this.#locks.get(node);
+    if (held !== undefined && !(await held).lost.aborted) return held;
+    const lock = this.#fleet.node(node).host.lock("pulumi up");
+    this.#locks.set(node, lock);
+    lock.catch(() => this.#locks.delete(node));
+    return lock;
+  }
+
+  #inTurn<T>(node: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(node) ?? Promise.resolve();
+    const mine = before.then(work, work);
+    this.#turns.set(
+      node,
+      mine.catch(() => undefined),
+    );
+    return mine;
+  }
+}
+
+function refuse(goal: Goal, steps: readonly Step[], permit: Permit): void {
+  const over = steps.filter((step) => !permits(permit, step.disruption));
+  if (over.length === 0) return;
+  throw refusal(goal.node, goal.facet.name, over, permit);
+}
+
+/** The error for steps above the permit: every step, and the one command that permits them. */
+export function refusal(node: string, subject: string, over: readonly Step[], permit: Permit): TeeUpError {
+  const humans = over.filter((step) => step.disruption === "human");
+  const listed = over.map((step) => `\n    ${describe(step)}`).join("");
+  if (humans.length > 0)
+    return new TeeUpError({
+      code: "reconcile.human",
+      node,
+      subject,
+      saw: `a person must act first; nothing was changed:${listed}`,
+      next: `do that, then run pulumi up again`,
+    });
+  const needed = worst(over.map((step) => step.disruption));
+  return new TeeUpError({
+    code: "permit.refused",
+    node,
+    subject,
+    saw: `teeup:permit is ${permit}; nothing was changed. These steps need more:${listed}`,
+    next: `pulumi config set teeup:permit ${needed} && pulumi up`,
+  });
+}
+
+/** One line of a plan: `[reboot] restart gpu-01: …`. */
+export function describe(step: { readonly disruption: Disruption; readonly title: string }): string {
+  return `[${step.disruption}] ${step.title}`;
+}
+
+function stopped(goal: Goal, step: Step, lockLost: boolean): TeeUpError {
+  return new TeeUpError({
+    code: lockLost ? "lock.lost" : "reconcile.stopped",
+    node: goal.node,
+    subject: step.code,
+    saw: lockLost ? "the connection that held the node's lock is gone" : "the engine is gone; stopped before the next change",
+    next: "pulumi up again: it goes on where the node stands",
+  });
+}
+
+/** Short stable hash of anything JSON can hold; keys in order. */
+export function digest(value: unknown): string {
+  return createHash("sha256").update(canonical(value)).digest("hex").slice(0, 16);
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, v: unknown) =>
+    v !== null && typeof v === "object" && !Array.isArray(v)
+      ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : v,
+  );
+}

@@ -1,0 +1,59 @@
+import * as pulumi from "@pulumi/pulumi";
+
+/**
+ * The dynamic provider's source text, the same for every resource ever made. Pulumi keeps it in state and runs it for
+ * read and delete, so neither it nor the specifier in it may ever change.
+ */
+export const PROVIDER_TEXT =
+  'exports.handler=()=>require("module").createRequire(process.cwd()+"/")("teeup/host-provider").provider';
+
+export interface FacetArgs {
+  /** Name of a node in `teeup:nodes`. How to reach it is read from the stack config by the provider. */
+  readonly node: pulumi.Input<string>;
+  /** The wanted state; docs/facets.md lists the fields of each facet. */
+  readonly want: pulumi.Input<Readonly<Record<string, unknown>>>;
+}
+
+/** One facet of one machine as a Pulumi resource. */
+export class FacetResource extends pulumi.CustomResource {
+  declare readonly node: pulumi.Output<string>;
+  declare readonly facet: pulumi.Output<string>;
+  /** What was seen on the machine after the last change or refresh; never what was wanted. */
+  declare readonly observed: pulumi.Output<Readonly<Record<string, unknown>>>;
+  /** Findings that are not a pass, as `<level> <code>: <what was seen>`. */
+  declare readonly findings: pulumi.Output<readonly string[]>;
+
+  /** `type` is `<persona>:<Type>`, so that policies and filters can match one kind. */
+  constructor(type: string, facet: string, name: string, args: FacetArgs, opts?: pulumi.CustomResourceOptions) {
+    super(
+      `pulumi-nodejs:dynamic/${type}`,
+      name,
+      { facet, node: args.node, want: args.want, __provider: PROVIDER_TEXT, observed: undefined, findings: undefined },
+      opts,
+    );
+  }
+}
+
+export interface NodePlanArgs {
+  readonly node: pulumi.Input<string>;
+  /** Every facet of the node in the order in which it is brought about. */
+  readonly goals: pulumi.Input<readonly { readonly facet: string; readonly want: Readonly<Record<string, unknown>> }[]>;
+}
+
+/**
+ * The whole plan of a node in one resource. It is the first one of a node: an `up` that the permit does not cover
+ * stops here, with the list, before anything is touched.
+ */
+export class NodePlan extends pulumi.CustomResource {
+  /** What would be done, in order, each with its disruption; empty when nothing is. */
+  declare readonly plan: pulumi.Output<readonly string[]>;
+
+  constructor(name: string, args: NodePlanArgs, opts?: pulumi.CustomResourceOptions) {
+    super(
+      "pulumi-nodejs:dynamic/node:NodePlan",
+      name,
+      { facet: "node-plan", node: args.node, goals: args.goals, __provider: PROVIDER_TEXT, plan: undefined },
+      opts,
+    );
+  }
+}
