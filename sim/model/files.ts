@@ -1,0 +1,347 @@
+import { createHash } from "node:crypto";
+
+/** One thing in the file system. `content` is text; what stands for a big binary declares its size and checksum. */
+export type FileNode =
+  | {
+      readonly kind: "file";
+      readonly content: string;
+      readonly mode: string;
+      readonly owner: string;
+      readonly mtime: number;
+      /** Bytes, when the content is only a stand-in. */
+      readonly size?: number;
+      readonly sha256?: string;
+      /** Program that runs when this file is executed; its data stands in `content`. */
+      readonly program?: string;
+    }
+  | { readonly kind: "dir"; readonly mode: string; readonly owner: string; readonly mtime: number }
+  | { readonly kind: "link"; readonly target: string }
+  | { readonly kind: "device"; readonly mode: string; readonly owner: string };
+
+export class FsError extends Error {
+  readonly code: "ENOENT" | "ENOTDIR" | "EISDIR" | "ENOSPC" | "EEXIST" | "ENOTEMPTY" | "ELOOP" | "EROFS" | "EACCES";
+  readonly path: string;
+
+  constructor(code: FsError["code"], path: string) {
+    super(FS_TEXT[code]);
+    this.code = code;
+    this.path = path;
+  }
+}
+
+const FS_TEXT: Readonly<Record<FsError["code"], string>> = {
+  ENOENT: "No such file or directory",
+  ENOTDIR: "Not a directory",
+  EISDIR: "Is a directory",
+  ENOSPC: "No space left on device",
+  EEXIST: "File exists",
+  ENOTEMPTY: "Directory not empty",
+  ELOOP: "Too many levels of symbolic links",
+  EROFS: "Permission denied",
+  EACCES: "Permission denied",
+};
+
+/** Files that many machines share; a machine's own changes lie over them. */
+export type BaseFiles = ReadonlyMap<string, FileNode>;
+
+/** What the kernel shows under /proc, /sys and /dev: made from the model whenever it is looked at. */
+export interface Generated {
+  /** Top folders that are generated, e.g. `/sys`. */
+  readonly roots: readonly string[];
+  nodes(): ReadonlyMap<string, FileNode>;
+  /** Somebody writes to a generated file; throws FsError or SysfsError. */
+  write(path: string, text: string): void;
+}
+
+/** A write to a sysfs file that the kernel refuses, e.g. `Invalid argument`. */
+export class SysfsError extends Error {}
+
+export const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+export function nodeSize(node: FileNode): number {
+  if (node.kind !== "file") return 4096;
+  return node.size ?? Buffer.byteLength(node.content);
+}
+
+export function nodeSha256(node: FileNode): string {
+  if (node.kind !== "file") throw new Error("not a file");
+  return node.sha256 ?? sha256(node.content);
+}
+
+export const parentOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf("/"))) || "/";
+export const baseName = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
+
+/** Absolute path without `.`, `..` and double slashes. */
+export function normalise(path: string, cwd = "/"): string {
+  const out: string[] = [];
+  for (const part of (path.startsWith("/") ? path : `${cwd}/${path}`).split("/")) {
+    if (part === "" || part === ".") continue;
+    if (part === "..") out.pop();
+    else out.push(part);
+  }
+  return `/${out.join("/")}`;
+}
+
+/** A file system with links, modes, owners and a limited size. */
+export class Files {
+  /** Bytes of the root file system. */
+  capacity: number;
+  /** Bytes that the installed system takes besides the files modelled here. */
+  used: number;
+  readonly #base: BaseFiles;
+  readonly #own = new Map<string, FileNode | undefined>();
+  readonly #children = new Map<string, Set<string>>();
+  readonly #now: () => number;
+  #generated: Generated | undefined;
+  /** Counts changes, so that a test can prove that nothing was written. */
+  changes = 0;
+
+  constructor(base: BaseFiles, now: () => number, capacity = 900 * 1024 ** 3, used = 20 * 1024 ** 3) {
+    this.#base = base;
+    this.#now = now;
+    this.capacity = capacity;
+    this.used = used;
+  }
+
+  mountGenerated(generated: Generated): void {
+    this.#generated = generated;
+  }
+
+  #isGenerated(path: string): boolean {
+    return this.#generated?.roots.some((root) => path === root || path.startsWith(`${root}/`)) ?? false;
+  }
+
+  /** The node at exactly `path`, links not followed. */
+  #at(path: string): FileNode | undefined {
+    if (path === "/") return { kind: "dir", mode: "0755", owner: "root:root", mtime: 0 };
+    if (this.#isGenerated(path)) {
+      const node = this.#generated?.nodes().get(path);
+      // What the machine itself put under /dev/shm or /run-like places lies over the generated tree.
+      if (node !== undefined) return node;
+    }
+    return this.#own.has(path) ? this.#own.get(path) : this.#base.get(path);
+  }
+
+  /** Real path with every link followed; the last part may be missing. Undefined when a folder on the way is missing. */
+  real(path: string, followLast = true, depth = 0): string | undefined {
+    if (depth > 40) return undefined;
+    const parts = normalise(path).split("/").filter((p) => p !== "");
+    let at = "";
+    for (let i = 0; i < parts.length; i++) {
+      const next = `${at}/${parts[i]}`;
+      const node = this.#at(next);
+      const last = i === parts.length - 1;
+      if (node?.kind === "link" && (!last || followLast)) {
+        const target = normalise(node.target, at === "" ? "/" : at);
+        return this.real([target, ...parts.slice(i + 1)].join("/"), followLast, depth + 1);
+      }
+      if (node === undefined && !last) return undefined;
+      at = next;
+    }
+    return at === "" ? "/" : at;
+  }
+
+  stat(path: string): FileNode | undefined {
+    const real = this.real(path);
+    return real === undefined ? undefined : this.#at(real);
+  }
+
+  lstat(path: string): FileNode | undefined {
+    const real = this.real(path, false);
+    return real === undefined ? undefined : this.#at(real);
+  }
+
+  exists(path: string): boolean {
+    return this.stat(path) !== undefined;
+  }
+
+  isDir(path: string): boolean {
+    return this.stat(path)?.kind === "dir";
+  }
+
+  /** Text of a file; throws FsError. */
+  read(path: string): string {
+    const node = this.stat(path);
+    if (node === undefined) throw new FsError("ENOENT", path);
+    if (node.kind === "dir") throw new FsError("EISDIR", path);
+    return node.kind === "file" ? node.content : "";
+  }
+
+  readIf(path: string): string | undefined {
+    const node = this.stat(path);
+    return node?.kind === "file" ? node.content : undefined;
+  }
+
+  /** Names in a folder, sorted; throws FsError. */
+  list(path: string): string[] {
+    const real = this.real(path);
+    const node = real === undefined ? undefined : this.#at(real);
+    if (real === undefined || node === undefined) throw new FsError("ENOENT", path);
+    if (node.kind !== "dir") throw new FsError("ENOTDIR", path);
+    const prefix = real === "/" ? "/" : `${real}/`;
+    const names = new Set<string>();
+    const collect = (keys: Iterable<string>) => {
+      for (const key of keys) {
+        if (key.startsWith(prefix) && key !== real) {
+          const rest = key.slice(prefix.length);
+          if (!rest.includes("/")) names.add(rest);
+        }
+      }
+    };
+    if (this.#isGenerated(real)) collect(this.#generated?.nodes().keys() ?? []);
+    for (const name of childIndex(this.#base).get(real) ?? []) names.add(name);
+    for (const name of this.#children.get(real) ?? []) names.add(name);
+    for (const name of [...names]) if (this.#at(prefix + name) === undefined) names.delete(name);
+    return [...names].sort();
+  }
+
+  listIf(path: string): string[] {
+    return this.isDir(path) ? this.list(path) : [];
+  }
+
+  /** Every path below `path`, itself included, depth first. */
+  walk(path: string): string[] {
+    const node = this.lstat(path);
+    if (node === undefined) return [];
+    if (node.kind !== "dir") return [path];
+    return [path, ...this.list(path).flatMap((name) => this.walk(path === "/" ? `/${name}` : `${path}/${name}`))];
+  }
+
+  #set(path: string, node: FileNode | undefined): void {
+    const before = this.#at(path);
+    const delta = (node === undefined ? 0 : nodeSize(node)) - (before === undefined ? 0 : nodeSize(before));
+    if (delta > 0 && this.used + delta > this.capacity) throw new FsError("ENOSPC", path);
+    this.used += delta;
+    this.#own.set(path, node);
+    const parent = parentOf(path);
+    const set = this.#children.get(parent) ?? new Set();
+    set.add(baseName(path));
+    this.#children.set(parent, set);
+    this.changes++;
+  }
+
+  get free(): number {
+    return Math.max(0, this.capacity - this.used);
+  }
+
+  mkdir(path: string, mode = "0755", owner = "root:root"): void {
+    const target = this.real(path) ?? normalise(path);
+    const node = this.#at(target);
+    if (node?.kind === "dir") return;
+    if (node !== undefined) throw new FsError("ENOTDIR", path);
+    const parent = parentOf(target);
+    if (this.stat(parent) === undefined) this.mkdir(parent);
+    this.#set(target, { kind: "dir", mode, owner, mtime: this.#now() });
+  }
+
+  write(
+    path: string,
+    content: string,
+    options: { mode?: string; owner?: string; size?: number; sha256?: string; program?: string } = {},
+  ): void {
+    let target = this.real(path);
+    if (target !== undefined && this.#isGenerated(target) && this.#generated?.nodes().has(target)) {
+      this.#generated.write(target, content);
+      this.changes++;
+      return;
+    }
+    if (target !== undefined && /^\/(proc|sys)\//.test(target)) throw new FsError("EROFS", path);
+    if (target === undefined || this.stat(parentOf(target)) === undefined) {
+      this.mkdir(parentOf(normalise(path)));
+      target = this.real(path) ?? normalise(path);
+    }
+    const before = this.#at(target);
+    if (before?.kind === "dir") throw new FsError("EISDIR", path);
+    const old = before?.kind === "file" ? before : undefined;
+    this.#set(target, {
+      kind: "file",
+      content,
+      mode: options.mode ?? old?.mode ?? "0644",
+      owner: options.owner ?? old?.owner ?? "root:root",
+      mtime: this.#now(),
+      ...(options.size === undefined ? {} : { size: options.size }),
+      ...(options.sha256 === undefined ? {} : { sha256: options.sha256 }),
+      ...(options.program === undefined ? {} : { program: options.program }),
+    });
+  }
+
+  /** Puts a node as it is, e.g. a copy. */
+  place(path: string, node: FileNode): void {
+    const target = normalise(path);
+    if (this.stat(parentOf(target)) === undefined) this.mkdir(parentOf(target));
+    const real = this.real(target, false) ?? target;
+    this.#set(real, node.kind === "file" || node.kind === "dir" ? { ...node, mtime: this.#now() } : node);
+  }
+
+  link(target: string, path: string): void {
+    this.place(path, { kind: "link", target });
+  }
+
+  chmod(path: string, mode: string): void {
+    this.#change(path, (node) => (node.kind === "link" ? node : { ...node, mode }));
+  }
+
+  chown(path: string, owner: string): void {
+    this.#change(path, (node) => (node.kind === "link" ? node : { ...node, owner }));
+  }
+
+  #change(path: string, f: (node: FileNode) => FileNode): void {
+    const real = this.real(path);
+    const node = real === undefined ? undefined : this.#at(real);
+    if (real === undefined || node === undefined) throw new FsError("ENOENT", path);
+    if (real !== "/") this.#set(real, f(node));
+  }
+
+  /** Removes a file, link or whole folder. Nothing happens when it is not there. */
+  remove(path: string): void {
+    const real = this.real(path, false);
+    if (real === undefined || this.#at(real) === undefined) return;
+    if (/^\/(proc|sys)(\/|$)/.test(real)) throw new FsError("EROFS", path);
+    for (const each of this.walk(real).reverse()) this.#set(each, undefined);
+  }
+
+  rename(from: string, to: string): void {
+    const source = this.real(from, false);
+    if (source === undefined || this.#at(source) === undefined) throw new FsError("ENOENT", from);
+    const target = this.isDir(to) && this.lstat(from)?.kind !== "dir" ? `${normalise(to)}/${baseName(source)}` : normalise(to);
+    for (const each of this.walk(source)) {
+      const node = this.#at(each);
+      if (node !== undefined) this.place(target + each.slice(source.length), node);
+    }
+    this.remove(source);
+  }
+}
+
+const indexes = new WeakMap<BaseFiles, Map<string, string[]>>();
+
+function childIndex(base: BaseFiles): Map<string, string[]> {
+  const had = indexes.get(base);
+  if (had !== undefined) return had;
+  const index = new Map<string, string[]>();
+  for (const path of base.keys()) {
+    const parent = parentOf(path);
+    index.set(parent, [...(index.get(parent) ?? []), baseName(path)]);
+  }
+  indexes.set(base, index);
+  return index;
+}
+
+/** Makes base files from a list; folders on the way are added. */
+export function baseFiles(entries: Iterable<readonly [string, FileNode]>): BaseFiles {
+  const map = new Map<string, FileNode>();
+  const addDir = (path: string) => {
+    if (path === "/" || map.has(path)) return;
+    addDir(parentOf(path));
+    map.set(path, { kind: "dir", mode: "0755", owner: "root:root", mtime: 0 });
+  };
+  for (const [path, node] of entries) {
+    addDir(parentOf(path));
+    map.set(path, node);
+  }
+  return map;
+}
+
+export const file = (content: string, mode = "0644"): FileNode => ({ kind: "file", content, mode, owner: "root:root", mtime: 0 });
+export const dir = (mode = "0755"): FileNode => ({ kind: "dir", mode, owner: "root:root", mtime: 0 });
+export const link = (target: string): FileNode => ({ kind: "link", target });
+export const program = (name: string, content = ""): FileNode => ({ kind: "file", content, mode: "0755", owner: "root:root", mtime: 0, program: name });
