@@ -13,6 +13,8 @@ const GUEST_PROBE = { holder: { kind: "argv", argv: GUEST_HOLDS_GPU } } as const
 
 /** Rounds of observe → plan → act before a facet that still plans something counts as not converging. */
 export const MAX_ROUNDS = 4;
+/** The facet that boots gets more: three for BIOS settings that depend on each other, one to keep a trial kernel. */
+const MAX_BOOT_ROUNDS = 6;
 
 /** A facet with its wanted state on one node. `want` has been parsed by the facet's schema. */
 export interface Goal {
@@ -136,7 +138,8 @@ export class Reconciler {
     stepsOf: (look: Look, context: PlanContext) => readonly Step[],
   ): Promise<Done> {
     const ran: string[] = [];
-    for (let round = 0; round < MAX_ROUNDS; round++) {
+    const rounds = goal.facet.boots === true ? MAX_BOOT_ROUNDS : MAX_ROUNDS;
+    for (let round = 0; round < rounds; round++) {
       if (round > 0 && goal.facet.boots === true) await this.#restage(goal, run);
       const look = await this.look(goal);
       const steps = stepsOf(look, await this.#context(goal));
@@ -147,13 +150,14 @@ export class Reconciler {
         ran.push(step.code);
       }
     }
-    const { steps } = await this.look(goal);
-    if (steps.length === 0) return { ...(await this.look(goal)), ran };
+    const last = await this.look(goal);
+    const steps = stepsOf(last, await this.#context(goal));
+    if (steps.length === 0) return { ...last, ran };
     throw new TeeUpError({
       code: "reconcile.not-converging",
       node: goal.node,
       subject: goal.facet.name,
-      saw: `after ${MAX_ROUNDS} rounds still to do: ${steps.map((s) => s.title).join("; ")}`,
+      saw: `after ${rounds} rounds still to do: ${steps.map((s) => s.title).join("; ")}`,
       next: `teeup check ${goal.node} shows what the node says now`,
     });
   }

@@ -81,6 +81,10 @@ export const StackConfigSchema = z.strictObject({
       diskGiB: z.int().min(8).max(16384).default(100).describe("Disk in GiB."),
     })
     .prefault({}),
+  pins: z
+    .record(z.string(), z.string())
+    .default({})
+    .describe("Values that the profile's sources leave open, e.g. the sha256 of a download, by their name in the profile."),
   nodes: z
     .array(NodeSchema)
     .min(1)
