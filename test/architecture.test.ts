@@ -15,7 +15,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   facets: ["kit"],
   machine: ["kit"],
   reconcile: ["facets", "machine", "kit"],
-  "host-provider": ["reconcile", "facets", "machine", "kit"],
+  /** The channel to the Pulumi engine that started the provider: progress out, and whether it still listens. */
+  engine: [],
+  "host-provider": ["engine", "reconcile", "facets", "machine", "kit"],
   // Only by the specifier in its constant text does a resource know the provider.
   resource: ["facets", "kit"],
   profiles: ["kit", "facets"],
