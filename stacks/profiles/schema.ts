@@ -69,7 +69,7 @@ export const VmStackSchema = z.discriminatedUnion("kind", [
       z.strictObject({ kind: z.literal("git"), ...GitSourceSchema.shape }),
       z.strictObject({ kind: z.literal("tarball"), ...DownloadSchema.shape }),
     ]),
-    qemuVersion: z.string().describe("Version that the built QEMU reports, e.g. 9.2.4."),
+    qemuVersion: z.string().optional().describe("Version that the built QEMU reports, e.g. 9.2.4, where it is known."),
     ovmf: z.union([
       z.strictObject({ kind: z.literal("git"), ...GitSourceSchema.shape }),
       z.strictObject({

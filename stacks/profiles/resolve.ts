@@ -1,0 +1,88 @@
+import { TeeUpError } from "../../providers/kit/errors.ts";
+import { nvidiaDu11462 } from "./nvidia-du-11462-001-v1.0.ts";
+import type { Profile } from "./schema.ts";
+import { ProfileSchema, UNKNOWN } from "./schema.ts";
+import { snpUpstream } from "./snp-upstream.ts";
+
+/** All profiles, newest first. */
+export const PROFILES: readonly Profile[] = [snpUpstream, nvidiaDu11462];
+
+/**
+ * Dotted path → value for what a profile leaves `unknown`, and for urls that a site serves from a mirror, e.g.
+ * `{"guest.image.sha256": "…", "guest.image.url": "https://mirror.lan/noble.img"}`.
+ */
+export type Pins = Readonly<Record<string, string>>;
+
+/** Throws TeeUpError `config.unknown-profile` that lists the names. */
+export function profileByName(name: string): Profile {
+  const found = PROFILES.find((p) => p.name === name);
+  if (found !== undefined) return found;
+  throw new TeeUpError({
+    code: "config.unknown-profile",
+    subject: "teeup:profile",
+    saw: `no profile is called ${JSON.stringify(name)}`,
+    next: `pulumi config set teeup:profile ${PROFILES[0]?.name} (there are: ${PROFILES.map((p) => p.name).join(", ")})`,
+  });
+}
+
+/** Paths of all values that a profile leaves unknown, as `teeup:pins` names them. */
+export function unknowns(profile: Profile): string[] {
+  const out: string[] = [];
+  visit(profile, [], (path, leaf) => {
+    if (leaf === UNKNOWN) out.push(path);
+    return leaf;
+  });
+  return out;
+}
+
+/**
+ * The profile with every unknown value pinned. Throws TeeUpError `config.missing-pin` that lists all that is missing,
+ * `config.bad-pin` for a pin that names nothing or does not fit.
+ */
+export function resolveProfile(profile: Profile, pins: Pins): Profile {
+  const used = new Set<string>();
+  const missing: string[] = [];
+  const filled = visit(profile, [], (path, leaf) => {
+    const open = leaf === UNKNOWN;
+    const pin = pins[path];
+    if (pin !== undefined && (open || path.endsWith(".url"))) {
+      used.add(path);
+      return pin;
+    }
+    if (open) missing.push(path);
+    return leaf;
+  });
+  const bad = Object.keys(pins).find((path) => !used.has(path));
+  if (bad !== undefined) throw badPin(bad, `profile ${profile.name} has no open value and no url of that path`);
+  if (missing.length > 0) {
+    throw new TeeUpError({
+      code: "config.missing-pin",
+      subject: "teeup:pins",
+      saw: `profile ${profile.name} does not know ${missing.join(", ")}`,
+      next: `pulumi config set --path 'teeup:pins["${missing[0]}"]' <value> (a commit's 40 or a file's 64 hex digits), likewise for each`,
+    });
+  }
+  const parsed = ProfileSchema.safeParse(filled);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw badPin(issue?.path.filter((part) => part !== "value").join(".") ?? "", issue?.message ?? "does not fit");
+}
+
+function badPin(path: string, saw: string): TeeUpError {
+  return new TeeUpError({
+    code: "config.bad-pin",
+    subject: `teeup:pins["${path}"]`,
+    saw,
+    next: "correct or remove it in stacks/Pulumi.<stack>.yaml",
+  });
+}
+
+/** Copies `node`, each string through `leaf`. The `value` of a sourced value does not count as a part of its path. */
+function visit(node: unknown, path: readonly string[], leaf: (path: string, value: string) => string): unknown {
+  if (typeof node === "string") return leaf(path.join("."), node);
+  if (Array.isArray(node)) return node.map((part, i) => visit(part, [...path, String(i)], leaf));
+  if (typeof node !== "object" || node === null) return node;
+  return Object.fromEntries(
+    Object.entries(node).map(([key, part]) => [key, visit(part, key === "value" ? path : [...path, key], leaf)]),
+  );
+}
