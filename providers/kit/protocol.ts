@@ -1,10 +1,10 @@
-import * as shlex from "shlex";
 import type { Answer } from "./ask.ts";
+import { quoteWords, splitLines } from "./words.ts";
 
 /**
  * The wire format between TeeUp and a machine: one POSIX sh script on the stdin of `sh -s` carries any number of
  * entries, and length-prefixed frames come back. Every line after the constant prelude is one verb and quoted words,
- * so nothing from outside is ever parsed as shell. The script needs only sh, timeout, head, wc, mktemp, base64.
+ * so nothing from outside is ever parsed as shell. The script needs only sh and coreutils.
  *
  * The twin reads the same lines with {@link parseBatch}, without running a shell.
  */
@@ -30,21 +30,36 @@ export type Entry =
 /** Bytes of output kept of an action (`run`): its end, where the error stands. */
 export const RUN_OUTPUT_BYTES = 16_384;
 const STDERR_BYTES = 4096;
+/** A file is read within this many seconds, or the answer is `failed`. */
+export const READ_SECONDS = 20;
 
 const PRELUDE = `# teeup-batch 1
-LC_ALL=C; LANG=C; DEBIAN_FRONTEND=noninteractive; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C; LANG=C; DEBIAN_FRONTEND=noninteractive
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL LANG DEBIAN_FRONTEND PATH
 umask 022
+n=
 d=$(mktemp -d /dev/shm/teeup.XXXXXXXX 2>/dev/null) || d=$(mktemp -d) || exit 99
-trap 'rm -rf "$d"' EXIT
+trap 'rm -rf "$d"; [ -z "$n" ] || rm -f "$n"' EXIT
 trap 'exit 98' HUP INT TERM PIPE
 g=
 frame() {
-  printf '\\n#teeup %s %s %s %s %s\\n' "$1" "$2" "$3" "$(wc -c <"$d/o" | tr -d ' ')" "$(wc -c <"$d/e" | tr -d ' ')"
-  cat "$d/o" "$d/e"
+  z=$(stat -c %s "$d/o" "$d/e") || exit 97
+  set -- "$1" "$2" "$3" $z
+  printf '\\n#teeup %s %s %s %s %s\\n' "$@"
+  [ "$4$5" = 00 ] || cat "$d/o" "$d/e" || exit 98
 }
 clear() { : >"$d/o"; : >"$d/e"; }
-kind() { case $1 in 124|137) k=timeout;; 126) k=denied;; 127) k=missing;; *) k=ran;; esac; }
+now() { c=0; [ ! -r /proc/uptime ] || read -r c _ </proc/uptime; c=\${c%%.*}; }
+# 124 and 137 mean that the time was up only if it was: a program may end so by itself, or be killed for its memory.
+kind() {
+  k=ran
+  case $1 in
+    124|137) now; { [ "$c" -ne 0 ] && [ "$((c - b0))" -lt "$2" ]; } || k=timeout;;
+    126) k=denied;;
+    127) k=missing;;
+  esac
+}
 gate() {
   [ -z "$g" ] || return 0
   want=$2; name=$1; shift 2
@@ -55,44 +70,51 @@ ask() {
   i=$1; t=$2; b=$3; shift 3; clear
   if [ -n "$g" ]; then printf %s "$g" >"$d/o"; frame "$i" skipped 0; g=; return 0; fi
   if ! command -v "$1" >/dev/null 2>&1; then frame "$i" missing 127; return 0; fi
-  { { timeout -k 2 "$t" "$@" </dev/null 2>"$d/e2"; printf %s "$?" >"$d/s"; } | head -c "$((b + 1))" >"$d/o"; } 2>/dev/null
-  head -c ${STDERR_BYTES} "$d/e2" >"$d/e"
-  s=$(cat "$d/s"); kind "$s"; frame "$i" "$k" "$s"
+  now; b0=$c; : >"$d/e2"
+  { { timeout -k 2 "$t" "$@" </dev/null 2>"$d/e2"; echo "$?" >"$d/s"; } | head -c "$((b + 1))" >"$d/o"; } 2>/dev/null
+  [ ! -s "$d/e2" ] || head -c ${STDERR_BYTES} "$d/e2" >"$d/e"
+  read -r s <"$d/s"; kind "$s" "$t"; frame "$i" "$k" "$s"
 }
 read_() {
   i=$1; b=$2; clear
   if [ ! -e "$3" ]; then
     # A folder that may not be searched looks just like a missing file.
-    p=$3; while [ "$p" != / ] && [ ! -e "$p" ]; do p=$(dirname "$p"); done
+    p=$3; while [ -n "$p" ] && [ ! -e "$p" ]; do p=\${p%/*}; done
     if [ -d "$p" ] && [ ! -x "$p" ]; then frame "$i" denied 1; else frame "$i" missing 1; fi
     return 0
   fi
   if [ ! -r "$3" ]; then frame "$i" denied 1; return 0; fi
-  head -c "$((b + 1))" <"$3" >"$d/o" 2>"$d/e"
-  s=$?; if [ "$s" -eq 0 ]; then k=ran; else k=error; fi; frame "$i" "$k" "$s"
+  now; b0=$c
+  timeout -k 2 ${READ_SECONDS} head -c "$((b + 1))" -- "$3" >"$d/o" 2>"$d/e" </dev/null
+  s=$?; kind "$s" ${READ_SECONDS}; { [ "$s" -eq 0 ] || [ "$k" = timeout ]; } || k=error; frame "$i" "$k" "$s"
 }
 run() {
   i=$1; t=$2; shift 2; clear
   if ! command -v "$1" >/dev/null 2>&1; then frame "$i" missing 127; return 0; fi
+  now; b0=$c
   timeout -k 10 "$t" "$@" </dev/null >"$d/o2" 2>"$d/e2"; s=$?
   tail -c ${RUN_OUTPUT_BYTES} "$d/o2" >"$d/o"; tail -c ${STDERR_BYTES} "$d/e2" >"$d/e"
-  kind "$s"; frame "$i" "$k" "$s"
+  kind "$s" "$t"; frame "$i" "$k" "$s"
 }
 put() {
-  i=$1; clear
-  t=
-  if mkdir -p "$(dirname "$2")" 2>"$d/e" && t=$(mktemp "$2.teeup.XXXXXX" 2>"$d/e") &&
-    printf %s "$5" | base64 -d >"$t" 2>"$d/e" && [ "$(wc -c <"$t")" -eq "$6" ] &&
-    chown "$4" "$t" 2>"$d/e" && chmod "$3" "$t" 2>"$d/e" && sync "$t" 2>"$d/e" && mv -f "$t" "$2" 2>"$d/e"
-  then frame "$i" ran 0
-  else [ -s "$d/e" ] || printf 'write of %s came out short: is the disk full?' "$2" >"$d/e"; [ -z "$t" ] || rm -f "$t"; frame "$i" ran 1; fi
+  i=$1; clear; p=\${2%/*}
+  if mkdir -p "\${p:-/}" 2>"$d/e" && n=$(mktemp "$2.teeup.XXXXXX" 2>"$d/e") &&
+    printf %s "$5" | base64 -d >"$n" 2>"$d/e" && [ "$(wc -c <"$n")" -eq "$6" ] &&
+    chown "$4" "$n" 2>"$d/e" && chmod "$3" "$n" 2>"$d/e" && sync "$n" 2>"$d/e" && mv -fT "$n" "$2" 2>"$d/e"
+  then n=; sync "\${p:-/}" 2>/dev/null; frame "$i" ran 0
+  else
+    [ -s "$d/e" ] || printf 'write of %s came out short: is the disk full?' "$2" >"$d/e"
+    [ -z "$n" ] || rm -f "$n"
+    n=; frame "$i" ran 1
+  fi
 }
 remove() { i=$1; clear; rm -f "$2" 2>"$d/e"; frame "$i" ran $?; }
 `;
 
-const END_OF_PRELUDE = "# entries";
-
-const q = shlex.quote;
+// The entries stand in one compound command: a shell runs nothing of it before it has read its end, so a script that
+// a lost connection cut short does nothing at all, whatever the cut made of its last word.
+const BEGIN = "# entries\n{\n:\n";
+const END = "}\n# end\n";
 
 /** Compiles entries into one script for the stdin of `sh -s`. Entry n answers as frame n. */
 export function compileBatch(entries: readonly Entry[]): string {
@@ -100,41 +122,39 @@ export function compileBatch(entries: readonly Entry[]): string {
     switch (entry.verb) {
       case "ask":
         return [
-          ...entry.gates.map((gate, n) => `gate ${n + 1} ${gate.exit} ${words(gate.argv)}`),
-          `ask ${id} ${entry.seconds} ${entry.maxBytes} ${words(entry.argv)}`,
+          ...entry.gates.map((gate, n) => `gate ${n + 1} ${gate.exit} ${quoteWords(gate.argv)}`),
+          `ask ${id} ${entry.seconds} ${entry.maxBytes} ${quoteWords(entry.argv)}`,
         ];
       case "read":
-        return [`read_ ${id} ${entry.maxBytes} ${q(entry.path)}`];
+        return [`read_ ${id} ${entry.maxBytes} ${quoteWords([entry.path])}`];
       case "run":
-        return [`run ${id} ${entry.seconds} ${words(entry.argv)}`];
+        return [`run ${id} ${entry.seconds} ${quoteWords(entry.argv)}`];
       case "put": {
-        const content = Buffer.from(entry.content, "utf8");
+        const content = Buffer.from(wellFormed(entry.content), "utf8");
         return [
-          `put ${id} ${[entry.path, entry.mode, entry.owner].map(q).join(" ")} ${q(content.toString("base64"))} ${content.length}`,
+          `put ${id} ${quoteWords([entry.path, entry.mode, entry.owner, content.toString("base64")])} ${content.length}`,
         ];
       }
       case "remove":
-        return [`remove ${id} ${q(entry.path)}`];
+        return [`remove ${id} ${quoteWords([entry.path])}`];
     }
   });
-  return `${PRELUDE}${END_OF_PRELUDE}\n${lines.join("\n")}\n# end\n`;
+  return `${PRELUDE}${BEGIN}${lines.map((line) => `${line}\n`).join("")}${END}`;
 }
 
-function words(argv: readonly string[]): string {
-  for (const word of argv) if (word.includes("\0")) throw new Error("an argv word holds a NUL byte");
-  return argv.map(q).join(" ");
+/** A lone surrogate has no UTF-8 form: it would arrive as another character. */
+function wellFormed(text: string): string {
+  if (!text.isWellFormed()) throw new Error("text for a machine holds half of a surrogate pair");
+  return text;
 }
 
 /** The twin's side of {@link compileBatch}. Throws on anything that compileBatch would not write. */
 export function parseBatch(script: string): Entry[] {
-  const start = script.indexOf(`${END_OF_PRELUDE}\n`);
-  if (!script.startsWith(PRELUDE) || start < 0 || !script.endsWith("# end\n")) throw new Error("not a teeup batch");
-  const body = script.slice(start + END_OF_PRELUDE.length + 1, -"# end\n".length);
-  // Quoted words may hold newlines, so split the whole body once: every verb starts right after an unquoted newline.
+  if (!script.startsWith(PRELUDE + BEGIN) || !script.endsWith(END)) throw new Error("not a teeup batch");
+  const body = script.slice(PRELUDE.length + BEGIN.length, -END.length);
   const entries: Entry[] = [];
   let gates: { argv: string[]; exit: number }[] = [];
-  for (const line of logicalLines(body)) {
-    const [verb, ...rest] = shlex.split(line);
+  for (const [verb, ...rest] of splitLines(body)) {
     switch (verb) {
       case "gate":
         gates.push({ exit: Number(rest[1]), argv: rest.slice(2) });
@@ -168,27 +188,6 @@ export function parseBatch(script: string): Entry[] {
   return entries;
 }
 
-/** Lines of the body, where a newline inside single quotes does not end a line. */
-function logicalLines(body: string): string[] {
-  const out: string[] = [];
-  let line = "";
-  for (const part of body.split("\n")) {
-    line = line === "" ? part : `${line}\n${part}`;
-    let balanced = true;
-    try {
-      shlex.split(line);
-    } catch {
-      balanced = false;
-    }
-    if (balanced) {
-      if (line !== "") out.push(line);
-      line = "";
-    }
-  }
-  if (line !== "") throw new Error("unterminated quote");
-  return out;
-}
-
 export type FrameKind = "ran" | "missing" | "denied" | "skipped" | "timeout" | "error";
 
 export interface Frame {
@@ -197,6 +196,8 @@ export interface Frame {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
+  /** Bytes of stdout before decoding, where they are known: text that is not UTF-8 grows in a string. */
+  readonly stdoutBytes?: number;
 }
 
 /** What the machine's side prints; used by the twin. */
@@ -207,16 +208,29 @@ export function encodeFrame(frame: Frame): Buffer {
   return Buffer.concat([Buffer.from(head), out, err]);
 }
 
-/** Complete frames of what came back; a frame cut off by a lost connection is left out. */
+const FRAME_KINDS: readonly string[] = [
+  "ran",
+  "missing",
+  "denied",
+  "skipped",
+  "timeout",
+  "error",
+] satisfies FrameKind[];
+
+/**
+ * Complete frames of what came back; a frame cut off by a lost connection is left out. What a login shell printed
+ * before the first frame is passed over; anything else between frames throws.
+ */
 export function decodeFrames(output: Buffer): Map<number, Frame> {
   const frames = new Map<number, Frame>();
-  let at = 0;
-  while (at < output.length) {
+  let at = output.indexOf("\n#teeup ");
+  while (at >= 0 && at < output.length) {
     const end = output.indexOf(0x0a, at + 1);
     if (end < 0) break;
     const head = output.toString("utf8", at, end);
-    const match = /^\n?#teeup (\d+) ([a-z]+) (\d+) (\d+) (\d+)$/.exec(head);
-    if (match === null) throw new Error(`unexpected output from the machine: ${JSON.stringify(head.slice(0, 200))}`);
+    const match = /^\n#teeup (\d+) ([a-z]+) (\d+) (\d+) (\d+)$/.exec(head);
+    if (match === null || !FRAME_KINDS.includes(match[2] ?? ""))
+      throw new Error(`unexpected output from the machine: ${JSON.stringify(head.slice(0, 200))}`);
     const [id, status, outBytes, errBytes] = [match[1], match[3], match[4], match[5]].map(Number) as [
       number,
       number,
@@ -231,6 +245,7 @@ export function decodeFrames(output: Buffer): Map<number, Frame> {
       status,
       stdout: output.toString("utf8", from, from + outBytes),
       stderr: output.toString("utf8", from + outBytes, from + outBytes + errBytes),
+      stdoutBytes: outBytes,
     });
     at = from + outBytes + errBytes;
   }
@@ -250,13 +265,16 @@ export function answerOf(entry: Entry, frame: Frame | undefined, gateWhys: reado
     case "timeout":
       return {
         kind: "failed",
-        why: `no answer within ${entry.verb === "ask" || entry.verb === "run" ? entry.seconds : "?"} s`,
+        why: `no answer within ${entry.verb === "ask" || entry.verb === "run" ? entry.seconds : READ_SECONDS} s`,
       };
     case "error":
+      if (/Permission denied|Operation not permitted/.test(frame.stderr))
+        return { kind: "denied", why: frame.stderr.trim() };
       return { kind: "failed", why: frame.stderr.trim() || `read failed (${frame.status})` };
     case "ran": {
       const limit = entry.verb === "ask" || entry.verb === "read" ? entry.maxBytes : Number.POSITIVE_INFINITY;
-      if (Buffer.byteLength(frame.stdout) > limit) return { kind: "failed", why: `the answer is longer than ${limit} bytes` };
+      if ((frame.stdoutBytes ?? Buffer.byteLength(frame.stdout)) > limit)
+        return { kind: "failed", why: `the answer is longer than ${limit} bytes` };
       return { kind: "ran", status: frame.status, stdout: frame.stdout, stderr: frame.stderr };
     }
   }
@@ -264,7 +282,7 @@ export function answerOf(entry: Entry, frame: Frame | undefined, gateWhys: reado
 
 /** The transient unit of a job and where its files are; the same for every run with the same lines. */
 export const JOB_DIR = "/var/lib/teeup/jobs";
-/** Held by util-linux flock for as long as a run may change the machine. */
-export const LOCK_FILE = "/run/lock/teeup.lock";
+/** Held by util-linux flock for as long as a run may change the machine. In /run, since anybody may write /run/lock. */
+export const LOCK_FILE = "/run/teeup.lock";
 /** Says who holds the lock; written by the holder, read when refused. */
-export const LOCK_OWNER_FILE = "/run/lock/teeup.owner";
+export const LOCK_OWNER_FILE = "/run/teeup.owner";
