@@ -279,6 +279,7 @@ async function build(into: string, env: Env, log: string, say: Say): Promise<str
   }
   await writeFile(join(into, DYNAMIC_PROVIDER), DYNAMIC_PROVIDER_TEXT);
   await chmod(join(into, DYNAMIC_PROVIDER), 0o755);
+  await rm(log, { force: true });
   say(`Built in ${seconds()}.`);
   return undefined;
 }
