@@ -17,6 +17,8 @@ export default {
       },
     ],
   },
+  // Many tests wait for a process of their own; Jest's default leaves a core idle.
+  maxWorkers: "100%",
   testTimeout: 30_000,
   reporters: ["default", "<rootDir>/tools/jest-summary-reporter.mjs"],
 };
