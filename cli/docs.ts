@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ROWS } from "../docs/coverage/data.ts";
+import { ROWS } from "../docs/coverage-data/data.ts";
 import { FACETS } from "../providers/facets/index.ts";
 import { TeeUpError } from "../providers/kit/errors.ts";
 import { coverageGaps, coverageIds, coveragePage } from "./pages/coverage.ts";
@@ -15,19 +15,19 @@ export interface Page {
 
 /** Every generated page as it should be. Throws `docs.coverage` when the coverage data has gaps. */
 export function pages(root: string): Page[] {
-  const ids = coverageIds(root);
+  const ids = Object.keys(coverageIds(root));
   const gaps = coverageGaps(ids, ROWS, FACETS);
   if (gaps.length > 0) {
     throw new TeeUpError({
       code: "docs.coverage",
-      subject: "docs/coverage/data.ts",
+      subject: "docs/coverage-data/data.ts",
       saw: gaps.join("; "),
       next: "give each id one row that a facet's `covers` agrees with",
     });
   }
   return [
     { path: "docs/facets.md", text: facetsPage(FACETS) },
-    { path: "docs/coverage.md", text: coveragePage(ids, ROWS) },
+    { path: "docs/coverage.md", text: coveragePage(ids, ROWS, FACETS) },
     { path: "docs/stack-config.schema.json", text: `${JSON.stringify(stackConfigSchema(), null, 2)}\n` },
   ];
 }

@@ -1,0 +1,75 @@
+import type { Rows } from "./rows.ts";
+import { context, example, later, person, program, proven, value } from "./rows.ts";
+
+const CONTAINERS = "containers in confidential VMs (Kata, the GPU Operator) are a step of their own; this version ends at the VM's user";
+
+/** One row per id of the checklist. Rows of facets add the proof to what the facet says it covers. */
+export const ROWS: Rows = {
+  // 000: field report of 2023-08-18
+  "000-01": context("the author's machine; facets judge what the node itself shows"),
+  "000-02": context("the author's reading; every profile names its own sources"),
+  "000-03": context("dates the report and says how far it got"),
+  "000-14": value("000-14", "guest.image.os"),
+  "000-15": value("000-15", "guest.image.url"),
+  "000-19": value("000-19", "guest.image"),
+  "000-22": person("NVIDIA hands out VBIOS updates on request; the gpu-vbios finding says which version is needed"),
+  "000-23": value("000-23", "host.kernel.source"),
+
+  // 001: NVIDIA DU-11462-001 v1.0
+  "001-HW-01": value("001-HW-01", "name and released"),
+  "001-HW-02": context("scope of the document; the reasons are in NVIDIA's whitepaper"),
+  "001-HW-03": program(
+    "findings are grouped by persona",
+    "test/cli/tree.test.ts",
+    "groups findings by persona, in the order of the work, with marks that need no colour",
+  ),
+  "001-HW-04": context("an example of who hands over to whom; every resource can be used alone"),
+  "001-HW-05": context("notation of the document"),
+  "001-HOST-01": value("001-HOST-01", "host.os"),
+  "001-HOST-02": person("installing an operating system on bare metal comes before there is anything to connect to"),
+  "001-HOST-04": value("001-HOST-04", "host.packages"),
+  "001-HOST-05": value("001-HOST-05", "host.packages"),
+  "001-HOST-06": value("001-HOST-06", "host.packages"),
+  "001-HOST-07": value("001-HOST-07", "host.pip"),
+  "001-HOST-08": context("where else the kernel is used; the guest's kernel is a value of its own in the profile"),
+  "001-HOST-10": value("001-HOST-10", "host.vmStack.ovmf.commit"),
+  "001-HOST-11": value("001-HOST-11", "host.kernel.source"),
+  "001-HOST-12": value("001-HOST-12", "host.kernel.patches"),
+  "001-HOST-13": context("a working folder; TeeUp keeps its own under /var/lib/teeup and /opt/teeup"),
+  "001-HOST-17": value("001-HOST-17", "host.kernelConfig"),
+  "001-HOST-19": value("001-HOST-19", "host.kernel.enable"),
+  "001-HOST-20": value("001-HOST-20", "host.kernel.enable"),
+  "001-HOST-44": value("001-HOST-44", "host.sevFirmware.file.url"),
+  "001-HOST-45": value("001-HOST-45", "host.sevFirmware.file.url"),
+  "001-HOST-46": value("001-HOST-46", "host.sevFirmware.minimumApi"),
+  "001-HOST-55": value("001-HOST-55", "guest.image.url"),
+  "001-GPU-01": context("says who may skip what; every resource can be used alone"),
+  "001-GPU-14": context("explains VFIO"),
+  "001-VM-01": context("says where the VM administrator's part begins"),
+  "001-VM-02": context("about the document's sample output"),
+  "001-VM-11": value("001-VM-11", "guest.driver.args"),
+  "001-VM-12": value("001-VM-12", "guest.driver.version"),
+  "001-VM-13": value("001-VM-13", "guest.driver.url"),
+  "001-VM-14": value("001-VM-14", "guest.driver.version"),
+  "001-VM-15": value("001-VM-15", "guest.driver.prerequisites"),
+  "001-VM-17": context("explains the SPDM session"),
+  "001-VM-26": person("NVIDIA hands out VBIOS updates on request; the guide gives no procedure"),
+  "001-USER-01": context("says where the VM user's part begins"),
+  "001-USER-07": value("001-USER-07", "attestation.verifierPath and sdkPath"),
+  "001-USER-08": context("recommends the SDK's interface over calling the verifier; the profile's tool is the SDK"),
+  "001-USER-12": value("001-USER-12", "attestation.source"),
+  "001-USER-13": value("001-USER-13", "attestation.packages"),
+  "001-USER-14": value("001-USER-14", "attestation.packages"),
+  "001-USER-29": value("001-USER-29", "attestation.policy.claims"),
+  ...Object.fromEntries(
+    [30, 31, 32, 33, 34, 35, 36, 37, 38].map((n) => [`001-USER-${n}`, value(`001-USER-${n}`, "attestation.policy.claims")]),
+  ),
+  "001-USER-48": context("sample environment of the document"),
+
+  // 001: the container user
+  ...Object.fromEntries(
+    Array.from({ length: 83 }, (_, i) => `001-K8S-${String(i + 1).padStart(2, "0")}`).map((id) => [id, later(CONTAINERS)]),
+  ),
+};
+
+export { example, proven };
