@@ -30,7 +30,9 @@ const StackFileSchema = z.object({ config: z.record(z.string(), z.unknown()).def
 export async function loadStack(source: StackSource): Promise<StackConfig> {
   const raw = source.file === undefined ? await fromPulumi(source.stack) : await fromFile(source.file);
   const own = Object.fromEntries(
-    Object.entries(raw).flatMap(([key, value]) => (key.startsWith("teeup:") ? [[key.slice("teeup:".length), value]] : [])),
+    Object.entries(raw).flatMap(([key, value]) =>
+      key.startsWith("teeup:") ? [[key.slice("teeup:".length), value]] : [],
+    ),
   );
   const parsed = StackConfigSchema.safeParse(own);
   if (parsed.success) return parsed.data;
@@ -44,7 +46,13 @@ export async function loadStack(source: StackSource): Promise<StackConfig> {
 
 async function fromPulumi(stack: string | undefined): Promise<Record<string, unknown>> {
   // Secrets are decrypted here because the BMC's password is one; they stay in this process.
-  const argv = ["config", "--json", "--show-secrets", "--non-interactive", ...(stack === undefined ? [] : ["--stack", stack])];
+  const argv = [
+    "config",
+    "--json",
+    "--show-secrets",
+    "--non-interactive",
+    ...(stack === undefined ? [] : ["--stack", stack]),
+  ];
   let stdout: string;
   try {
     ({ stdout } = await run("pulumi", argv, { maxBuffer: 16 * 1024 * 1024 }));
@@ -67,7 +75,10 @@ async function fromPulumi(stack: string | undefined): Promise<Record<string, unk
 
 async function fromFile(file: string): Promise<Record<string, unknown>> {
   try {
-    return withoutSecrets(StackFileSchema.parse(parseYaml(await readFile(file, "utf8"))).config) as Record<string, unknown>;
+    return withoutSecrets(StackFileSchema.parse(parseYaml(await readFile(file, "utf8"))).config) as Record<
+      string,
+      unknown
+    >;
   } catch (error) {
     throw new TeeUpError({
       code: "config.unreadable",

@@ -23,7 +23,10 @@ const MARK_WIDTH = Math.max(...Object.values(MARKS).map((mark) => mark.length));
  */
 export function renderTree(report: NodeReport, colors: boolean = pc.isColorSupported): string {
   const c = pc.createColors(colors);
-  const groups = PERSONAS.map(([persona, title]) => ({ title, facets: report.facets.filter((f) => f.persona === persona) }));
+  const groups = PERSONAS.map(([persona, title]) => ({
+    title,
+    facets: report.facets.filter((f) => f.persona === persona),
+  }));
   const lines = [c.bold(report.node)];
   const shown = groups.filter((group) => group.facets.length > 0);
   shown.forEach((group, g) => {
@@ -32,10 +35,13 @@ export function renderTree(report: NodeReport, colors: boolean = pc.isColorSuppo
     const rail = lastGroup ? "   " : "│  ";
     group.facets.forEach((facet, f) => {
       const lastFacet = f === group.facets.length - 1;
-      lines.push(`${rail}${lastFacet ? "└─" : "├─"} ${mark(worstLevel(facet.findings), c)} ${facet.facet}${c.dim(where(facet))}`);
+      lines.push(
+        `${rail}${lastFacet ? "└─" : "├─"} ${mark(worstLevel(facet.findings), c)} ${facet.facet}${c.dim(where(facet))}`,
+      );
       const inner = `${rail}${lastFacet ? "   " : "│  "}`;
       for (const finding of facet.findings) lines.push(...findingLines(finding, c).map((line) => `${inner}${line}`));
-      for (const step of facet.steps) lines.push(`${inner}${c.cyan("→")} ${c.dim(`[${step.disruption}]`)} ${step.title}`);
+      for (const step of facet.steps)
+        lines.push(`${inner}${c.cyan("→")} ${c.dim(`[${step.disruption}]`)} ${step.title}`);
     });
   });
   const { counts } = report;

@@ -64,7 +64,8 @@ function violations(path: string, source: string, sourceOf: (path: string) => st
   const out: string[] = [];
   const imports = ts.preProcessFile(source, true, true).importedFiles.map((f) => f.fileName);
   for (const specifier of imports) {
-    if (IO_MODULES.test(specifier) && !DO_IO.has(room)) out.push(`${path}: ${room} does no I/O but imports ${specifier}`);
+    if (IO_MODULES.test(specifier) && !DO_IO.has(room))
+      out.push(`${path}: ${room} does no I/O but imports ${specifier}`);
     if (!specifier.startsWith(".") || room === "test" || room === "root") continue;
     const target = normalize(join(dirname(path), specifier));
     const to = roomOf(target);
@@ -105,7 +106,12 @@ describe("the rule itself", () => {
     ["the machine room that knows facets", "providers/machine/ssh.ts", `import { x } from "../facets/x.ts";`, 1],
     ["a twin that imports what it tests", "sim/node.ts", `import { run } from "../providers/reconcile.ts";`, 1],
     ["a twin that imports a facet's type", "sim/node.ts", `import type { X } from "../providers/facets/x.ts";`, 1],
-    ["a resource that imports its provider", "providers/resource.ts", `import { provider } from "./host-provider.ts";`, 1],
+    [
+      "a resource that imports its provider",
+      "providers/resource.ts",
+      `import { provider } from "./host-provider.ts";`,
+      1,
+    ],
     ["a dynamic import", "components/node.ts", `const x = await import("../providers/machine/ssh.ts");`, 1],
     ["a re-export", "stacks/a.ts", `export { x } from "../providers/facets/x.ts";`, 1],
     ["a component that uses a resource", "components/node.ts", `import { R } from "../providers/resource.ts";`, 0],

@@ -136,11 +136,16 @@ export class PulumiStack {
     const tail = new EventTail(log);
     const run = await this.#spawn(argv, cwd, options);
     const events = await tail.end();
-    const changes = events.find(({ event }) => event.summaryEvent !== undefined)?.event.summaryEvent?.resourceChanges ?? {};
+    const changes =
+      events.find(({ event }) => event.summaryEvent !== undefined)?.event.summaryEvent?.resourceChanges ?? {};
     return { ...run, events: events.map(({ event }) => event), changes, parts: partsOf(events) };
   }
 
-  async #spawn(argv: readonly string[], cwd: string, options: RunOptions): Promise<Omit<PulumiRun, "events" | "changes" | "parts">> {
+  async #spawn(
+    argv: readonly string[],
+    cwd: string,
+    options: RunOptions,
+  ): Promise<Omit<PulumiRun, "events" | "changes" | "parts">> {
     const started = performance.now();
     const child = spawn("pulumi", argv, {
       cwd,
@@ -152,7 +157,8 @@ export class PulumiStack {
     const err: Buffer[] = [];
     child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
     child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
-    if (options.live !== undefined) for (const stream of [child.stdout, child.stderr]) stream.pipe(options.live, { end: false });
+    if (options.live !== undefined)
+      for (const stream of [child.stdout, child.stderr]) stream.pipe(options.live, { end: false });
     const status = await new Promise<number>((resolve, reject) => {
       child.on("error", reject);
       child.on("close", (code) => resolve(code ?? 1));

@@ -12,7 +12,9 @@ export function coverageIds(root: string): Record<string, string> {
 export function coverageGaps(ids: readonly string[], rows: Rows, facets: readonly Facet[]): string[] {
   const known = new Set(ids);
   const covered = new Set(facets.flatMap((f) => f.covers));
-  const missing = ids.filter((id) => rows[id] === undefined).map((id) => `${id} has no row in docs/coverage-data/data.ts`);
+  const missing = ids
+    .filter((id) => rows[id] === undefined)
+    .map((id) => `${id} has no row in docs/coverage-data/data.ts`);
   const stray = Object.keys(rows)
     .filter((id) => !known.has(id))
     .map((id) => `${id} of docs/coverage-data/data.ts is no id of the checklist`);
@@ -20,7 +22,9 @@ export function coverageGaps(ids: readonly string[], rows: Rows, facets: readonl
     facet.covers.flatMap((id) => {
       if (!known.has(id)) return [`${facet.name} covers ${id}, which is no id of the checklist`];
       const by = rows[id]?.by;
-      return by === "person" || by === "context" || by === "later" ? [`${facet.name} covers ${id}, but its row says ${by}`] : [];
+      return by === "person" || by === "context" || by === "later"
+        ? [`${facet.name} covers ${id}, but its row says ${by}`]
+        : [];
     }),
   );
   const unclaimed = ids
@@ -41,7 +45,13 @@ export function coveragePage(ids: readonly string[], rows: Rows, facets: readonl
     "",
     "| id | what answers for it | proof, or the reason |",
     "| --- | --- | --- |",
-    ...ids.map((id) => line(id, rows[id], facets.filter((f) => f.covers.includes(id)).map((f) => f.name))),
+    ...ids.map((id) =>
+      line(
+        id,
+        rows[id],
+        facets.filter((f) => f.covers.includes(id)).map((f) => f.name),
+      ),
+    ),
     "",
   ].join("\n");
 }

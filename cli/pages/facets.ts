@@ -84,7 +84,8 @@ function stepTable(title: string, steps: ReadonlyMap<string, readonly Step[]>, n
     "| code | disruption | for example |",
     "| --- | --- | --- |",
     ...[...steps].map(
-      ([code, all]) => `| \`${code}\` | ${[...new Set(all.map((s) => s.disruption))].join(", ")} | ${cell(all[0]?.title ?? "")} |`,
+      ([code, all]) =>
+        `| \`${code}\` | ${[...new Set(all.map((s) => s.disruption))].join(", ")} | ${cell(all[0]?.title ?? "")} |`,
     ),
   ];
 }
@@ -132,8 +133,14 @@ function typeName(p: Property): string {
   if (p.enum !== undefined) return p.enum.map((v) => JSON.stringify(v)).join(" or ");
   if (p.anyOf !== undefined) return p.anyOf.map(typeName).join(" or ");
   if (p.type === "array") return `list of ${typeName(p.items ?? {})}`;
-  if (p.type === "object" && typeof p.additionalProperties === "object") return `map to ${typeName(p.additionalProperties)}`;
-  if (p.type === "integer" && p.minimum !== undefined && p.maximum !== undefined && p.maximum < Number.MAX_SAFE_INTEGER) {
+  if (p.type === "object" && typeof p.additionalProperties === "object")
+    return `map to ${typeName(p.additionalProperties)}`;
+  if (
+    p.type === "integer" &&
+    p.minimum !== undefined &&
+    p.maximum !== undefined &&
+    p.maximum < Number.MAX_SAFE_INTEGER
+  ) {
     return `integer, ${p.minimum} to ${p.maximum}`;
   }
   return p.type ?? "anything";

@@ -1,7 +1,8 @@
 import type { Rows } from "./rows.ts";
 import { context, example, later, person, program, proven, value } from "./rows.ts";
 
-const CONTAINERS = "containers in confidential VMs (Kata, the GPU Operator) are a step of their own; this version ends at the VM's user";
+const CONTAINERS =
+  "containers in confidential VMs (Kata, the GPU Operator) are a step of their own; this version ends at the VM's user";
 
 /** One row per id of the checklist. Rows of facets add the proof to what the facet says it covers. */
 export const ROWS: Rows = {
@@ -62,13 +63,19 @@ export const ROWS: Rows = {
   "001-USER-14": value("001-USER-14", "attestation.packages"),
   "001-USER-29": value("001-USER-29", "attestation.policy.claims"),
   ...Object.fromEntries(
-    [30, 31, 32, 33, 34, 35, 36, 37, 38].map((n) => [`001-USER-${n}`, value(`001-USER-${n}`, "attestation.policy.claims")]),
+    [30, 31, 32, 33, 34, 35, 36, 37, 38].map((n) => [
+      `001-USER-${n}`,
+      value(`001-USER-${n}`, "attestation.policy.claims"),
+    ]),
   ),
   "001-USER-48": context("sample environment of the document"),
 
   // 001: the container user
   ...Object.fromEntries(
-    Array.from({ length: 83 }, (_, i) => `001-K8S-${String(i + 1).padStart(2, "0")}`).map((id) => [id, later(CONTAINERS)]),
+    Array.from({ length: 83 }, (_, i) => `001-K8S-${String(i + 1).padStart(2, "0")}`).map((id) => [
+      id,
+      later(CONTAINERS),
+    ]),
   ),
 };
 

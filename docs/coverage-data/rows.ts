@@ -33,7 +33,11 @@ export const value = (id: string, path: string): Row => ({
   value: path,
   proof: { file: "test/docs/seed-values.test.ts", test: id },
 });
-export const program = (what: string, file: string, test: string): Row => ({ by: "program", what, proof: { file, test } });
+export const program = (what: string, file: string, test: string): Row => ({
+  by: "program",
+  what,
+  proof: { file, test },
+});
 export const person = (why: string): Row => ({ by: "person", why });
 export const context = (why: string): Row => ({ by: "context", why });
 export const later = (why: string): Row => ({ by: "later", why });

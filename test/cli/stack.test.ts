@@ -57,11 +57,17 @@ config:
 
 test("a file that is not there says so", async () => {
   await expect(loadStack({ file: join(dir, "Pulumi.none.yaml") })).rejects.toMatchObject({
-    parts: { code: "config.unreadable", subject: join(dir, "Pulumi.none.yaml"), saw: expect.stringContaining("ENOENT") },
+    parts: {
+      code: "config.unreadable",
+      subject: join(dir, "Pulumi.none.yaml"),
+      saw: expect.stringContaining("ENOENT"),
+    },
   });
 });
 
 test("an unknown node lists the known ones", async () => {
-  const config = await loadStack({ file: write("config: { teeup:nodes: [{ name: a, ssh: { host: a } }, { name: b, ssh: { host: b } }] }") });
+  const config = await loadStack({
+    file: write("config: { teeup:nodes: [{ name: a, ssh: { host: a } }, { name: b, ssh: { host: b } }] }"),
+  });
   expect(() => nodeOf(config, "c")).toThrow(/has a, b/);
 });

@@ -25,7 +25,14 @@ const report = nodeReport(
       findings: [finding("kernel.release", "pass"), finding("kernel.hold", "warn")],
       steps: [{ code: "kernel.install", title: "install linux 6.11", disruption: "none" }],
     },
-    { facet: "lkca", summary: "", on: "guest", persona: "vm-admin", findings: [finding("lkca.file", "unknown")], steps: [] },
+    {
+      facet: "lkca",
+      summary: "",
+      on: "guest",
+      persona: "vm-admin",
+      findings: [finding("lkca.file", "unknown")],
+      steps: [],
+    },
   ],
   1.234,
 );
@@ -72,7 +79,11 @@ test("colour changes nothing but escape codes", () => {
 
 test("a node is not ok when something failed or could not be looked at", () => {
   const of = (level: Level) =>
-    nodeReport("n", [{ facet: "f", summary: "", on: "host", persona: "host", findings: [finding("f.x", level)], steps: [] }], 0).ok;
+    nodeReport(
+      "n",
+      [{ facet: "f", summary: "", on: "host", persona: "host", findings: [finding("f.x", level)], steps: [] }],
+      0,
+    ).ok;
   expect({ pass: of("pass"), warn: of("warn"), fail: of("fail"), unknown: of("unknown") }).toEqual({
     pass: true,
     warn: true,

@@ -50,10 +50,13 @@ test("a step that somebody must do or check is never answered by a mere reason t
 });
 
 // The checklist lies beside the checkout, not in it: without it ids.json is all there is.
-(existsSync(CHECKLIST) ? test : test.skip)("ids.json is the checklist's ids that begin with 000 and 001, in its order", () => {
-  const rows = readFileSync(CHECKLIST, "utf8").matchAll(/^\| (00[01]-[A-Z0-9-]+) \|[^|]*\| (\w+) \|/gm);
-  expect(Object.entries(kinds)).toEqual([...rows].map(([, id, kind]) => [id, kind]));
-});
+(existsSync(CHECKLIST) ? test : test.skip)(
+  "ids.json is the checklist's ids that begin with 000 and 001, in its order",
+  () => {
+    const rows = readFileSync(CHECKLIST, "utf8").matchAll(/^\| (00[01]-[A-Z0-9-]+) \|[^|]*\| (\w+) \|/gm);
+    expect(Object.entries(kinds)).toEqual([...rows].map(([, id, kind]) => [id, kind]));
+  },
+);
 
 describe("the rules themselves", () => {
   const facet = { ...FACETS[0], name: "x", covers: ["a"] } as (typeof FACETS)[number];

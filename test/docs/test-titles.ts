@@ -29,7 +29,8 @@ const NAMES = new Set(["test", "it"]);
 /** `test`, `test.only`, and the call that `test.each(rows)` returns. */
 function isTest(callee: ts.Expression): boolean {
   if (ts.isIdentifier(callee)) return NAMES.has(callee.text);
-  if (ts.isPropertyAccessExpression(callee)) return callee.name.text !== "each" && callee.name.text !== "skip" && isTest(callee.expression);
+  if (ts.isPropertyAccessExpression(callee))
+    return callee.name.text !== "each" && callee.name.text !== "skip" && isTest(callee.expression);
   return ts.isCallExpression(callee) && isEach(callee.expression);
 }
 
