@@ -57,9 +57,26 @@ export const BiosSnapshotSchema = z.object({
 });
 export type BiosSnapshot = z.infer<typeof BiosSnapshotSchema>;
 
+/** The snapshot as the ask's stdout carries it. */
+export const BiosSnapshotJson = z
+  .string()
+  .transform((text, context): unknown => {
+    try {
+      return JSON.parse(text);
+    } catch {
+      context.addIssue({ code: "custom", message: "not JSON" });
+      return z.NEVER;
+    }
+  })
+  .pipe(BiosSnapshotSchema);
+
+/** Reason of the `failed` answer to an ask of kind `bios` for a node without a BMC: not an error of its own. */
+export const NO_BMC = "no BMC configured";
+
+/** Over bare names; what follows in brackets keeps out EventLog, SysMemSize, FRMPercent, PlatformPower, BootMenu, Seamless. */
 const RELEVANT =
-  /smee?(?![a-z])|smee|sev|snp|rmp|asid|secure ?memory|memory ?encryption|nested ?paging|iommu|io ?vt|amd-?vi|svm|virtuali[sz]|sr-?iov|tdx|trust ?domain|tme(?![a-z])|sgx|seam|key ?split|limit ?cpu ?pa|above ?4g|mmio|re-?size ?bar|secure ?boot|x2apic|\bsmt|logical ?proc/i;
-const SECRET = /password|passwd|salt|secret|\bkey(?!split)|credential/i;
+  /sme(?!ss|m)|sev(?!en|er)|snp|rmp(?!ercent|ower|hys)|asid|securememory|memoryencryption|nestedpaging|iommu|iovt|amdvi|svm|virtuali[sz]ation|vtd$|vtfordirected|sriov|tdx|trustdomain|tme(?!nu|ss)|sgx|seam(?!less)|keysplit|limitcpupa|cpupalimit|above4g|mmio|resizebar|secureboot|x2apic|^smt|procsmt|logicalproc/;
+const SECRET = /password|passwd|salt|secret|credential|sha256|keyhash|sgxlepub/;
 
 /**
  * The attributes that a snapshot holds: memory encryption, virtualisation, IOMMU, address windows, Secure Boot.
@@ -67,8 +84,8 @@ const SECRET = /password|passwd|salt|secret|\bkey(?!split)|credential/i;
  * Passwords and their hashes, which some BIOS resources carry, never match.
  */
 export function isBiosAttributeKept(name: string, displayName = ""): boolean {
-  const words = `${name.replace(/[_-]/g, " ")} ${name.replace(/([a-z])([A-Z])/g, "$1 $2")} ${displayName}`;
-  return RELEVANT.test(words) && !SECRET.test(words);
+  const forms = [bareBiosName(name), bareBiosName(displayName)];
+  return forms.some((form) => RELEVANT.test(form)) && !forms.some((form) => SECRET.test(form));
 }
 
 /** A BIOS attribute's name without the board's own suffix, case and punctuation: `SEV-SNPSupport#01A7` → `sevsnpsupport`. */
