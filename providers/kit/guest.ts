@@ -1,0 +1,29 @@
+import { GUEST_GPUS_READY } from "./argv.ts";
+import type { Ask, Gate } from "./ask.ts";
+import type { Disruption } from "./disruption.ts";
+import type { Fact } from "./facts.ts";
+
+/** The unit that keeps the GPU's SPDM session alive (seed 001, "Persistence Mode"). */
+export const PERSISTENCED = "nvidia-persistenced.service";
+
+/**
+ * Nothing may touch the GPU through the driver before these hold: an early nvidia-smi can destroy the SPDM session,
+ * and the GPU takes no second one without a reset (seed 001; evidence.md).
+ */
+export const GPU_GATES: readonly Gate[] = [
+  { argv: ["systemctl", "is-active", "--quiet", PERSISTENCED], exit: 0, why: "nvidia-persistenced is not active yet" },
+  { argv: GUEST_GPUS_READY, exit: 0, why: "the driver has not initialised every GPU yet" },
+];
+
+/** Written once the first attested GPU was set ready: from then on the guest may hold somebody's work. */
+export const IN_SERVICE = "/var/lib/teeup/in-service";
+export const IN_SERVICE_ASK = { kind: "file", path: IN_SERVICE } as const satisfies Ask;
+
+/**
+ * What restarting the guest costs. The GPU takes no work before its ready state is set (seed 001, "Virtual Machine
+ * User"), so until then a restart interrupts nobody: `service`. Afterwards, and whenever it cannot be told, it is the
+ * stop of a running guest.
+ */
+export function restartDisruption(inService: Fact<string>): Disruption {
+  return inService.state === "absent" ? "service" : "guest-stop";
+}
