@@ -105,7 +105,10 @@ export const DriverSchema = z.discriminatedUnion("kind", [
     packages: z.array(PackageName).min(1),
     /** Absent: the distribution's own archive. */
     repository: z
-      .strictObject({ name: z.string(), keyring: DownloadSchema.describe("A .deb that sets up the repository and its key.") })
+      .strictObject({
+        name: z.string(),
+        keyring: DownloadSchema.describe("A .deb that sets up the repository and its key."),
+      })
       .optional(),
   }),
 ]);
@@ -125,13 +128,20 @@ export const AttestationSchema = z.discriminatedUnion("tool", [
     sdkPath: z.string().describe("Folder of the attestation SDK; same Python environment."),
     packages: z.array(PackageName),
     policy: z
-      .strictObject({ name: z.string(), version: z.string(), claims: z.array(z.string().regex(/^x-nv-gpu-[a-z-]+$/)).min(1) })
+      .strictObject({
+        name: z.string(),
+        version: z.string(),
+        claims: z.array(z.string().regex(/^x-nv-gpu-[a-z-]+$/)).min(1),
+      })
       .describe("Claims that must all be true."),
   }),
 ]);
 
 export const ProfileSchema = z.strictObject({
-  name: z.string().regex(/^[a-z0-9][a-z0-9.-]*$/).describe("File name without .ts."),
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9.-]*$/)
+    .describe("File name without .ts."),
   title: z.string(),
   released: z.iso.date().describe("Day of the document or of the recipe."),
   cpu: z.literal("sev-snp"),
@@ -148,7 +158,10 @@ export const ProfileSchema = z.strictObject({
     modulesLoad: from(z.array(z.string())).describe("Modules loaded at every boot."),
     sevFirmware: from(
       z.strictObject({
-        minimumApi: z.string().regex(/^\d+\.\d+$/).describe("Lowest SEV-SNP API version, decimal."),
+        minimumApi: z
+          .string()
+          .regex(/^\d+\.\d+$/)
+          .describe("Lowest SEV-SNP API version, decimal."),
         /** Absent: the distribution's linux-firmware is new enough; only the version is checked. */
         file: z
           .strictObject({

@@ -41,7 +41,10 @@ export const snpUpstream = profile({
   released: "2026-01-15",
   cpu: "sev-snp",
   host: {
-    os: { value: [{ id: "ubuntu", versionId: "24.04" }], source: "first Ubuntu LTS whose HWE kernel has SNP hosts (≥ 6.11)" },
+    os: {
+      value: [{ id: "ubuntu", versionId: "24.04" }],
+      source: "first Ubuntu LTS whose HWE kernel has SNP hosts (≥ 6.11)",
+    },
     packages: {
       value: [
         "driverctl",

@@ -6,20 +6,26 @@ const seed = profileByName("nvidia-du-11462-001-v1.0");
 const upstream = profileByName("snp-upstream");
 const HEX64 = "ab".repeat(32);
 const HEX40 = "cd".repeat(20);
-const pinsOf = (names: readonly string[]) => Object.fromEntries(names.map((n) => [n, /commit/.test(n) ? HEX40 : HEX64]));
+const pinsOf = (names: readonly string[]) =>
+  Object.fromEntries(names.map((n) => [n, /commit/.test(n) ? HEX40 : HEX64]));
 
-test.each(PROFILES.map((p) => [p.name, p] as const))("%s is complete, frozen, and every value has a source", (_, profile) => {
-  expect(ProfileSchema.parse(profile)).toEqual(profile);
-  expect(Object.isFrozen(profile.host.packages.value)).toBe(true);
-  expect(new Set(profile.host.packages.value).size).toBe(profile.host.packages.value.length);
-});
+test.each(PROFILES.map((p) => [p.name, p] as const))(
+  "%s is complete, frozen, and every value has a source",
+  (_, profile) => {
+    expect(ProfileSchema.parse(profile)).toEqual(profile);
+    expect(Object.isFrozen(profile.host.packages.value)).toBe(true);
+    expect(new Set(profile.host.packages.value).size).toBe(profile.host.packages.value.length);
+  },
+);
 
 test("the seed's profile says what the seed says", () => {
   // seed 001, Preparing the Host: the apt line has 27 names
   expect(seed.host.packages.value.slice(0, 27)).toEqual(
-    ("ninja-build iasl nasm flex bison openssl dkms autoconf zlib1g-dev python3-pip libncurses-dev libssl-dev libelf-dev " +
+    (
+      "ninja-build iasl nasm flex bison openssl dkms autoconf zlib1g-dev python3-pip libncurses-dev libssl-dev libelf-dev " +
       "libudev-dev libpci-dev libiberty-dev libtool libsdl-console libsdl-console-dev libpango1.0-dev libjpeg8-dev " +
-      "libpixman-1-dev libcairo2-dev libgif-dev libglib2.0-dev git-lfs jq").split(" "),
+      "libpixman-1-dev libcairo2-dev libgif-dev libglib2.0-dev git-lfs jq"
+    ).split(" "),
   );
   const kernel = seed.host.kernel.value;
   expect(kernel.kind === "build" && kernel.patches.map((p) => p.file.split("/").at(-1))).toEqual([
@@ -51,9 +57,15 @@ test("pins fill what is unknown and may replace urls", () => {
 });
 
 test("missing, stray and malformed pins are named with the fix", () => {
-  expect(() => resolveProfile(upstream, {})).toThrow(/guest\.image\.sha256, attestation\.repository\.keyring\.sha256.*config\.missing-pin/s);
-  expect(() => resolveProfile(upstream, { ...pinsOf(unknowns(upstream)), "guest.imag": "x" })).toThrow(/guest\.imag.*config\.bad-pin/s);
-  expect(() => resolveProfile(upstream, { ...pinsOf(unknowns(upstream)), "gpu.tools.commit": HEX40 })).toThrow(/config\.bad-pin/);
+  expect(() => resolveProfile(upstream, {})).toThrow(
+    /guest\.image\.sha256, attestation\.repository\.keyring\.sha256.*config\.missing-pin/s,
+  );
+  expect(() => resolveProfile(upstream, { ...pinsOf(unknowns(upstream)), "guest.imag": "x" })).toThrow(
+    /guest\.imag.*config\.bad-pin/s,
+  );
+  expect(() => resolveProfile(upstream, { ...pinsOf(unknowns(upstream)), "gpu.tools.commit": HEX40 })).toThrow(
+    /config\.bad-pin/,
+  );
   expect(() => resolveProfile(upstream, { ...pinsOf(unknowns(upstream)), "guest.image.sha256": "zz" })).toThrow(
     /guest\.image\.sha256.*config\.bad-pin/s,
   );

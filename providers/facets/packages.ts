@@ -1,0 +1,151 @@
+import { z } from "zod";
+import { ok, ran, text } from "../kit/ask.ts";
+import { example } from "../kit/example.ts";
+import type { Step } from "../kit/facet.ts";
+import { facet } from "../kit/facet.ts";
+import type { Fact } from "../kit/facts.ts";
+import { known, mapFact, valueOf } from "../kit/facts.ts";
+import * as host from "../kit/host.ts";
+import { judgeFact } from "../kit/judge.ts";
+import { parseDpkgNames, parseLines, pipName } from "../kit/parse-packages.ts";
+
+const SOURCE = "seed 001, Preparing the Host";
+const HINT = "teeup installs them with the next up";
+
+const Want = z.strictObject({
+  names: z
+    .array(z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9+.-]*$/))
+    .min(1)
+    .describe("Packages, as the host's distribution names them."),
+  pip: z
+    .array(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/))
+    .default([])
+    .describe("Python packages for the system's interpreter; only old recipes have any."),
+});
+
+interface Facts {
+  readonly family: Fact<"debian" | "rpm" | "other">;
+  readonly installed: Fact<readonly string[]>;
+  readonly held: Fact<readonly string[]>;
+  readonly pip: Fact<readonly string[]>;
+}
+
+const lacking = (want: readonly string[], have: readonly string[]) => want.filter((name) => !have.includes(name));
+const list = (names: readonly string[]) => names.join(", ") || "all installed";
+
+/** Wanted, missing, and on hold: apt would refuse them. */
+const blocked = (want: z.output<typeof Want>, facts: Facts) =>
+  lacking(want.names, valueOf(facts.installed) ?? want.names).filter((name) => valueOf(facts.held)?.includes(name));
+
+/** Packages of the host's distribution. */
+export const packages = facet({
+  name: "packages",
+  type: "Packages",
+  on: "host",
+  persona: "host",
+  summary: "Packages that the kernel build, the virtual machine and TeeUp's own commands need.",
+  sources: [SOURCE],
+  want: Want,
+  asks: {
+    os: host.OS_RELEASE,
+    dpkg: host.DPKG_NAMES,
+    rpm: host.RPM_NAMES,
+    held: host.HELD_PACKAGES,
+    pip: host.PIP_FOLDERS,
+  },
+  parse: (a): Facts => {
+    const family = mapFact(text(a.os), (t) => host.packageFamily(t) ?? ("other" as const));
+    const rpm = valueOf(family) === "rpm";
+    return {
+      family,
+      installed: rpm ? mapFact(text(a.rpm), parseLines) : mapFact(text(a.dpkg), parseDpkgNames),
+      held: rpm ? known([]) : mapFact(text(a.held), parseLines),
+      // find exits 1 when one folder of many could not be read; what it printed still stands.
+      pip: mapFact(ran(a.pip), ({ stdout }) => parseLines(stdout).map(pipName)),
+    };
+  },
+  judge: (want, facts) => [
+    judgeFact(facts.family, {
+      code: "packages.distribution",
+      want: "a Debian or Red Hat family system",
+      hint: "install Ubuntu 22.04 or 24.04",
+      source: "seed 001, Host OS Administrator",
+      good: (family) => family !== "other",
+    }),
+    judgeFact(facts.installed, {
+      code: "packages.missing",
+      want: `${want.names.length} packages installed`,
+      hint: HINT,
+      source: SOURCE,
+      good: (have) => lacking(want.names, have).length === 0,
+      show: (have) => list(lacking(want.names, have)),
+    }),
+    judgeFact(facts.held, {
+      code: "packages.held",
+      want: "no missing package is on hold",
+      hint: `apt-mark unhold ${blocked(want, facts).join(" ")}`,
+      source: SOURCE,
+      good: () => blocked(want, facts).length === 0,
+      show: () => blocked(want, facts).join(", ") || "none",
+    }),
+    judgeFact(want.pip.length === 0 ? known([]) : facts.pip, {
+      code: "packages.pip-missing",
+      want: `Python packages: ${want.pip.join(", ") || "none"}`,
+      hint: HINT,
+      source: SOURCE,
+      good: (have) => lacking(want.pip.map(pipName), have).length === 0,
+      show: (have) => list(lacking(want.pip.map(pipName), have)),
+    }),
+  ],
+  plan: (want, facts): Step[] => {
+    const family = valueOf(facts.family);
+    const have = valueOf(facts.installed);
+    if (family === undefined || family === "other" || have === undefined || blocked(want, facts).length > 0) return [];
+    const step = (code: string, what: string, names: readonly string[], actions: Step["actions"]): Step[] =>
+      names.length === 0
+        ? []
+        : [
+            {
+              code,
+              title: `install ${what} ${names.join(" ")}`,
+              why: "later steps use them",
+              disruption: "service",
+              actions,
+            },
+          ];
+    const names = lacking(want.names, have);
+    const pip = facts.pip.state === "unknown" ? [] : lacking(want.pip.map(pipName), valueOf(facts.pip) ?? []);
+    return [
+      ...step("packages.install", "packages", names, host.installPackages(family, names)),
+      ...step("packages.pip", "Python packages", pip, [
+        { do: "run", argv: ["python3", "-m", "pip", "install", ...pip], timeoutSeconds: 900 },
+      ]),
+    ];
+  },
+  show: (facts) => ({ family: valueOf(facts.family), installed: valueOf(facts.installed)?.length }),
+  examples: [
+    example(
+      "all there, one as a virtual package",
+      { names: ["git", "iasl"], pip: [] },
+      {
+        os: ok("ID=ubuntu\nID_LIKE=debian\n"),
+        dpkg: ok("installed\tgit\t\ninstalled\tacpica-tools\tiasl (= 20200925)\n"),
+        held: ok(""),
+      },
+    ),
+    example(
+      "one of each missing",
+      { names: ["git", "jq"], pip: ["numpy"] },
+      { os: ok("ID=debian\n"), dpkg: ok("installed\tgit\t\nconfig-files\tjq\t\n"), held: ok(""), pip: ok("") },
+      ["packages.missing", "packages.pip-missing"],
+      ["packages.install", "packages.pip"],
+    ),
+    example(
+      "dpkg broken",
+      { names: ["git"], pip: [] },
+      { os: ok("ID=ubuntu\n"), dpkg: ok("", 2, "dpkg-query: error: parsing file"), held: ok("") },
+      ["packages.missing"],
+    ),
+  ],
+  covers: ["001-HOST-02", "001-HOST-03", "001-HOST-04", "001-HOST-05", "001-HOST-06", "001-HOST-07"],
+});

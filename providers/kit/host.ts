@@ -1,0 +1,137 @@
+import type { Action, JobLine } from "./action.ts";
+import { TOOLS_DIR } from "./argv.ts";
+import type { Ask } from "./ask.ts";
+import { jobPlace } from "./job.ts";
+import { parseOsRelease } from "./parse-packages.ts";
+
+/** Places on a host that TeeUp owns, and questions that several host facets ask alike. */
+
+/** Downloads and built packages, each verified by sha256. */
+export const ARTIFACTS_DIR = "/var/lib/teeup/artifacts";
+/** Sources under build; nothing outside a build looks there. */
+export const BUILD_DIR = "/var/lib/teeup/build";
+/** A file here means "staged since the last boot": /run is empty after every boot. */
+export const STAGED_DIR = "/run/teeup/staged";
+export const GRUB_DROP_IN = "/etc/default/grub.d/50-teeup.cfg";
+export const MODPROBE_FILE = "/etc/modprobe.d/teeup.conf";
+export const MODULES_LOAD_FILE = "/etc/modules-load.d/teeup.conf";
+/** QEMU and OVMF that TeeUp built. */
+export const QEMU_BUILT = `${TOOLS_DIR}/qemu/bin/qemu-system-x86_64`;
+export const OVMF_BUILT = `${TOOLS_DIR}/ovmf/OVMF.fd`;
+
+export const OS_RELEASE = { kind: "file", path: "/etc/os-release" } as const satisfies Ask;
+export const KERNEL_RELEASE = { kind: "argv", argv: ["uname", "-r"] } as const satisfies Ask;
+export const HELD_PACKAGES = { kind: "argv", argv: ["apt-mark", "showhold"] } as const satisfies Ask;
+export const CPU_COUNT = { kind: "argv", argv: ["nproc", "--all"] } as const satisfies Ask;
+export const GRUB_CFG = { kind: "file", path: "/boot/grub/grub.cfg", maxBytes: 524_288 } as const satisfies Ask;
+export const GRUB_ENVIRONMENT = { kind: "argv", argv: ["grub-editenv", "list"] } as const satisfies Ask;
+/** Parameters of the modules whose options matter, as `path:value`. */
+export const MODULE_PARAMETERS = {
+  kind: "argv",
+  argv: [
+    "grep",
+    "-rsH",
+    "",
+    "/sys/module/kvm_amd/parameters",
+    "/sys/module/kvm_intel/parameters",
+    "/sys/module/vfio_pci/parameters",
+  ],
+} as const satisfies Ask;
+/** Kernel log lines about SEV, the RMP and the IOMMU; a lower-case pattern ignores case. Exit 1: none. */
+export const SNP_LOG = {
+  kind: "argv",
+  argv: ["journalctl", "-k", "-b", "-o", "cat", "--no-pager", "--grep=sev|rmp table|amd-vi|passthrough mode"],
+  maxBytes: 262_144,
+} as const satisfies Ask;
+/** Packages of kernels, QEMU and OVMF: `status name version`. Exit 1 only says that one pattern matched nothing. */
+export const STACK_PACKAGES = {
+  kind: "argv",
+  argv: [
+    "dpkg-query",
+    "--show",
+    "--showformat=${db:Status-Status} ${Package} ${Version}\n",
+    "linux-*",
+    "qemu-*",
+    "ovmf*",
+  ],
+  maxBytes: 262_144,
+} as const satisfies Ask;
+
+/** Every Debian package: status, name and what it provides. */
+export const DPKG_NAMES = {
+  kind: "argv",
+  argv: ["dpkg-query", "--show", "--showformat=${db:Status-Status}\t${Package}\t${Provides}\n"],
+  maxBytes: 2_097_152,
+} as const satisfies Ask;
+export const RPM_NAMES = {
+  kind: "argv",
+  argv: ["rpm", "-qa", "--qf", "%{NAME}\n"],
+  maxBytes: 1_048_576,
+} as const satisfies Ask;
+/** Python packages that pip installed leave a folder; starting pip to ask would take a second. */
+export const PIP_FOLDERS = {
+  kind: "argv",
+  argv: ["find", "/usr/local/lib", "-maxdepth", "3", "-name", "*.dist-info", "-printf", "%f\\n"],
+} as const satisfies Ask;
+
+/** apt that waits up to five minutes for another apt (unattended-upgrades) and then names it. */
+export const APT = ["apt-get", "-y", "-o", "DPkg::Lock::Timeout=300"] as const;
+
+/** Installs packages with the distribution's tool. */
+export function installPackages(family: "debian" | "rpm", names: readonly string[]): Action[] {
+  if (family === "rpm") return [{ do: "run", argv: ["dnf", "install", "-y", ...names], timeoutSeconds: 1800 }];
+  return [
+    { do: "run", argv: [...APT, "update"], timeoutSeconds: 600 },
+    { do: "run", argv: [...APT, "--no-remove", "install", ...names], timeoutSeconds: 1800 },
+  ];
+}
+
+/** Keeps packages from being upgraded, and lets them again. */
+export const holdPackages = (family: "debian" | "rpm", names: readonly string[]): Action => ({
+  do: "run",
+  argv: family === "rpm" ? ["dnf", "versionlock", "add", ...names] : ["apt-mark", "hold", ...names],
+});
+export const unholdPackages = (family: "debian" | "rpm", names: readonly string[]): Action => ({
+  do: "run",
+  argv: family === "rpm" ? ["dnf", "versionlock", "delete", ...names] : ["apt-mark", "unhold", ...names],
+});
+
+/** Package family of an /etc/os-release text; undefined for one that TeeUp cannot handle. */
+export function packageFamily(osRelease: string): "debian" | "rpm" | undefined {
+  const { id, like } = parseOsRelease(osRelease);
+  const all = [id, ...like];
+  if (all.some((name) => name === "debian" || name === "ubuntu")) return "debian";
+  return all.some((name) => ["fedora", "rhel", "centos"].includes(name)) ? "rpm" : undefined;
+}
+
+/** Downloads a file into the artifacts folder and verifies it; the file keeps the last part of its url as name. */
+export function download(url: string, sha256: string): { file: string; checks: Action; lines: JobLine[] } {
+  const file = `${ARTIFACTS_DIR}/${url.split("/").at(-1) ?? "download"}`;
+  return {
+    file,
+    checks: { do: "write", path: `${file}.sha256`, content: `${sha256}  ${file}\n` },
+    lines: [
+      { argv: ["curl", "--fail", "--location", "--silent", "--show-error", "--retry", "3", "--output", file, url] },
+      { argv: ["sha256sum", "--check", "--strict", `${file}.sha256`] },
+    ],
+  };
+}
+
+/** Clones exactly one commit into `folder`, also over an earlier, half-done clone. */
+export const checkout = (url: string, commit: string, folder: string): JobLine[] => [
+  { argv: ["git", "init", "--quiet", folder] },
+  { argv: ["git", "-C", folder, "fetch", "--quiet", "--depth=1", url, commit] },
+  { argv: ["git", "-C", folder, "checkout", "--quiet", "--force", commit] },
+  { argv: ["git", "-C", folder, "clean", "-ffdxq"] },
+];
+
+/**
+ * A job whose effect was looked for and is missing. An earlier run of the same job may have left its marker while
+ * its effect was undone since; without the marker the job runs again, and one that runs right now is joined.
+ */
+export function job(name: string, lines: readonly JobLine[], timeoutSeconds: number): Action[] {
+  return [
+    { do: "remove", path: jobPlace(name, lines).marker },
+    { do: "job", name, lines, timeoutSeconds },
+  ];
+}

@@ -1,0 +1,93 @@
+import { z } from "zod";
+import type { Answers, Asks } from "./ask.ts";
+import { ran, text } from "./ask.ts";
+import type { Fact } from "./facts.ts";
+import { mapFact, valueOf } from "./facts.ts";
+import * as host from "./host.ts";
+import { parseGrubCfg } from "./parse-grub.ts";
+import { parseDpkgVersions, parseGrepLines, parseLines } from "./parse-packages.ts";
+
+/** Which kernels a machine has, which one runs, and what keeps apt from changing that. */
+export interface KernelFacts {
+  readonly running: Fact<string>;
+  /** Releases with an image in /boot. */
+  readonly images: Fact<readonly string[]>;
+  /** Installed packages of kernels. */
+  readonly packages: Fact<readonly string[]>;
+  readonly held: Fact<readonly string[]>;
+  /** Release → options that are y or m, of those that matter. */
+  readonly configs: Fact<Readonly<Record<string, readonly string[]>>>;
+  readonly grub: Fact<{ readonly entries: Readonly<Record<string, string>>; readonly pattern: string }>;
+}
+
+const OPTIONS = "CRYPTO_ECC|CRYPTO_ECDH|CRYPTO_ECDSA|CGROUP_MISC|KVM_AMD_SEV|AMD_MEM_ENCRYPT|VFIO_PCI|SEV_GUEST";
+
+export const KERNEL_ASKS = {
+  running: host.KERNEL_RELEASE,
+  images: { kind: "argv", argv: ["find", "/boot", "-maxdepth", "1", "-name", "vmlinuz-*", "-printf", "%f\\n"] },
+  packages: host.STACK_PACKAGES,
+  held: host.HELD_PACKAGES,
+  configs: { kind: "argv", argv: ["grep", "-rsHE", `^CONFIG_(${OPTIONS})=[ym]`, "/boot", "--include=config-*"] },
+  grub: host.GRUB_CFG,
+} as const satisfies Asks;
+
+export function parseKernel(answers: Answers<typeof KERNEL_ASKS>): KernelFacts {
+  return {
+    running: mapFact(text(answers.running), (t) => t.trim()),
+    images: mapFact(text(answers.images), (t) => parseLines(t).map((name) => name.replace(/^vmlinuz-/, ""))),
+    packages: mapFact(ran(answers.packages), ({ stdout }) =>
+      Object.keys(parseDpkgVersions(stdout)).filter((name) => name.startsWith("linux-")),
+    ),
+    held: mapFact(text(answers.held), parseLines),
+    configs: mapFact(ran(answers.configs), ({ stdout }) =>
+      Object.fromEntries(
+        Object.entries(parseGrepLines(stdout)).map(([path, lines]) => [
+          path.replace("/boot/config-", ""),
+          lines.map((line) => line.replace(/=.*$/, "")).sort(),
+        ]),
+      ),
+    ),
+    grub: mapFact(text(answers.grub), (t) => {
+      const { entries, pattern } = parseGrubCfg(t);
+      return { entries, pattern };
+    }),
+  };
+}
+
+/** Packages whose upgrade would bring another kernel. */
+export const isKernelMeta = (name: string): boolean =>
+  /^linux-(?:image-|headers-|modules-extra-)?(?:generic|virtual|lowlatency|amd64|cloud-amd64)(?:-hwe-\d\d\.\d\d(?:-edge)?)?$/.test(
+    name,
+  );
+
+/** The kernel a host must run. */
+export const KernelWantSchema = z.strictObject({
+  release: z
+    .string()
+    .regex(/^\d+\.\d+[A-Za-z0-9.+~-]*$/)
+    .describe("What `uname -r` must show."),
+  packages: z
+    .array(z.string().regex(/^[a-z0-9][a-z0-9+.-]*$/))
+    .min(1)
+    .describe("Packages of exactly this release; held against upgrades."),
+  file: z
+    .string()
+    .regex(/^\/[\w./+~-]+\.deb$/)
+    .optional()
+    .describe("Install this package file (see kernel-build) instead of the distribution's."),
+  config: z
+    .array(z.string().regex(/^CONFIG_[A-Z0-9_]+$/))
+    .default([])
+    .describe("Options that /boot/config-<release> must have as y or m."),
+});
+export type KernelWant = z.output<typeof KernelWantSchema>;
+
+/** Packages to hold: the kernel's own, and installed ones whose upgrade would bring another kernel. */
+export const toHold = (want: KernelWant, facts: KernelFacts) => [
+  ...want.packages,
+  ...(valueOf(facts.packages) ?? []).filter((name) => isKernelMeta(name) && !want.packages.includes(name)),
+];
+export const loose = (want: KernelWant, facts: KernelFacts, held: readonly string[]) =>
+  toHold(want, facts).filter((name) => !held.includes(name));
+export const lackingOptions = (want: KernelWant, configs: Readonly<Record<string, readonly string[]>>) =>
+  want.config.filter((option) => !configs[want.release]?.includes(option));
