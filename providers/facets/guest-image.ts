@@ -8,12 +8,12 @@ import { facet, pass } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { known, showFact, unknown } from "../kit/facts.ts";
 import { fail, firstUnknown, unsure } from "../kit/findings.ts";
-import { freshJob } from "../kit/fresh-job.ts";
+import { ARTIFACTS_DIR, job } from "../kit/host.ts";
 import { VM_FILES, VM_UNIT } from "../kit/qemu-snp.ts";
 
 const SOURCE = "seed 001, Create the VM Base Image and Installing the Guest OS, replaced by a pinned cloud image";
 const DIR = `${VM_DIR}/${VM_NAME}`;
-const ARTIFACTS = "/var/lib/teeup/artifacts";
+const ARTIFACTS = ARTIFACTS_DIR;
 /** Written last, so that what it says has happened. */
 const DISK_ID = `${DIR}/disk.id`;
 const SEED_ID = `${DIR}/seed.id`;
@@ -124,7 +124,7 @@ export const guestImage = facet({
         disruption: "none",
         actions: [
           { do: "write", path: `${image}.sha256`, content: `${want.sha256}  ${image}.part\n` },
-          ...freshJob(
+          ...job(
             "guest-image",
             [
               ...(files.value.includes(`${want.sha256}.img`)

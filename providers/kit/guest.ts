@@ -1,5 +1,5 @@
 import { GUEST_GPUS_READY } from "./argv.ts";
-import type { Ask, Gate } from "./ask.ts";
+import type { Answer, Ask, Gate } from "./ask.ts";
 import type { Disruption } from "./disruption.ts";
 import type { Fact } from "./facts.ts";
 
@@ -27,3 +27,6 @@ export const IN_SERVICE_ASK = { kind: "file", path: IN_SERVICE } as const satisf
 export function restartDisruption(inService: Fact<string>): Disruption {
   return inService.state === "absent" ? "service" : "guest-stop";
 }
+
+/** Example answer of a guest whose VM was never made. */
+export const NO_MACHINE: Answer = { kind: "no-machine", why: "the confidential VM does not exist yet" };

@@ -109,3 +109,10 @@ export function parseDriverVersion(text: string): { readonly version: string; re
 function onOff(word: string | undefined): "on" | "off" | undefined {
   return word === "ON" ? "on" : word === "OFF" ? "off" : undefined;
 }
+
+/** `modinfo nvidia`: the module that the running kernel would load. The open one is dual-licensed. */
+export function parseModinfo(text: string): { readonly version: string; readonly open: boolean } | undefined {
+  const field = (name: string) => new RegExp(`^${name}:\\s+(\\S.*?)\\s*$`, "m").exec(text)?.[1];
+  const [version, license] = [field("version"), field("license")];
+  return version === undefined || license === undefined ? undefined : { version, open: /GPL/.test(license) };
+}

@@ -1,0 +1,117 @@
+import { z } from "zod";
+import { failed, missing, ok, ran, text } from "../kit/ask.ts";
+import { example } from "../kit/example.ts";
+import type { Step } from "../kit/facet.ts";
+import { facet } from "../kit/facet.ts";
+import type { Fact } from "../kit/facts.ts";
+import { known, mapFact, showFact, valueOf } from "../kit/facts.ts";
+import { firstUnknown } from "../kit/findings.ts";
+import { IN_SERVICE_ASK, NO_MACHINE, restartDisruption } from "../kit/guest.ts";
+import { judgeFact } from "../kit/judge.ts";
+
+const SOURCE = "seed 001, Enabling LKCA on the Guest VM; form of seed 002";
+const PATH = "/etc/modprobe.d/nvidia-lkca.conf";
+/** Says which text the initramfs was last made with; written after it was made. */
+const STAMP = "/var/lib/teeup/lkca-initramfs";
+
+const Want = z.strictObject({
+  text: z
+    .string()
+    .endsWith("\n")
+    // Without -a, modprobe takes the second name for a parameter of the first: seed 001 misprints it so.
+    .refine((t) => !/modprobe\s+(?!-)\S+\s+(?!-)\w+\s*(;|$)/m.test(t), "one modprobe call loads one module: write a call for each, or modprobe -a")
+    .describe(`Text of ${PATH}.`),
+});
+type Want = z.output<typeof Want>;
+type Facts = {
+  readonly config: Fact<string>;
+  readonly stamp: Fact<string>;
+  /** Which program makes the initramfs. */
+  readonly maker: Fact<"update-initramfs" | "dracut">;
+  /** The driver is loaded without the kernel's ECDSA and ECDH: it took the stubs. */
+  readonly stubs: Fact<boolean>;
+  readonly inService: Fact<string>;
+};
+
+export const lkca = facet({
+  name: "lkca",
+  type: "Lkca",
+  on: "guest",
+  persona: "vm-admin",
+  summary: "The kernel's own crypto (LKCA) is loaded before the nvidia driver, from the initramfs on.",
+  sources: [SOURCE, "NVIDIA/open-gpu-kernel-modules#893"],
+  want: Want,
+  asks: {
+    config: { kind: "file", path: PATH },
+    stamp: { kind: "file", path: STAMP },
+    initramfsTools: { kind: "argv", argv: ["test", "-x", "/usr/sbin/update-initramfs"] },
+    log: { kind: "argv", argv: ["journalctl", "-k", "-b", "-o", "cat", "--no-pager", "--grep=libspdm expects LKCA but found stubs"] },
+    inService: IN_SERVICE_ASK,
+  },
+  parse(a): Facts {
+    return {
+      config: text(a.config),
+      stamp: text(a.stamp),
+      maker: mapFact(ran(a.initramfsTools), (r) => (r.status === 0 ? "update-initramfs" : "dracut")),
+      stubs: mapFact(ran(a.log), (r) => r.status === 0 && r.stdout.trim() !== ""),
+      inService: text(a.inService),
+    };
+  },
+  judge: (want, facts) => [
+    judgeFact(facts.config, {
+      code: "lkca.config",
+      want: `${PATH} as the profile has it`,
+      hint: "teeup up writes it",
+      source: SOURCE,
+      good: (t) => t === want.text,
+      show: (t) => (t === want.text ? "as wanted" : t.trim().slice(0, 80)),
+    }),
+    judgeFact(facts.stamp, {
+      code: "lkca.initramfs",
+      want: "an initramfs made after it",
+      hint: "teeup up makes it (update-initramfs -u or dracut)",
+      source: SOURCE,
+      good: (t) => t === want.text,
+      show: (t) => (t === want.text ? "made after it" : "made before it"),
+    }),
+    judgeFact(facts.stubs.state === "absent" ? known(false) : facts.stubs, {
+      code: "lkca.stubs",
+      want: "the driver found the kernel's crypto",
+      hint: "permit a restart of the guest",
+      source: "NVIDIA/open-gpu-kernel-modules#893",
+      good: (stubs) => !stubs,
+      show: (stubs) => (stubs ? "libspdm expects LKCA but found stubs" : "no complaint"),
+    }),
+  ],
+  plan(want, facts): Step[] {
+    if (firstUnknown(facts.config, facts.stamp, facts.maker, facts.stubs)) return [];
+    const steps: Step[] = [];
+    const written = valueOf(facts.config) === want.text;
+    if (!written || valueOf(facts.stamp) !== want.text) {
+      steps.push({
+        code: "lkca.configure",
+        title: written ? "make the initramfs again" : `write ${PATH} and make the initramfs`,
+        why: "the driver needs ECDSA and ECDH of the kernel for its SPDM session",
+        disruption: "none",
+        actions: [
+          ...(written ? [] : [{ do: "write", path: PATH, content: want.text } as const]),
+          { do: "run", argv: valueOf(facts.maker) === "dracut" ? ["dracut", "--force"] : ["update-initramfs", "-u"], timeoutSeconds: 600 },
+          { do: "write", path: STAMP, content: want.text },
+        ],
+      });
+    }
+    if (valueOf(facts.stubs) === true) {
+      steps.push({
+        code: "lkca.restart",
+        title: "restart the guest, so that the driver loads after the kernel's crypto",
+        why: "the running driver took the stubs",
+        disruption: restartDisruption(facts.inService),
+        actions: [{ do: "restart-guest", timeoutSeconds: 900 }],
+      });
+    }
+    return steps;
+  },
+  show: ({ config, stubs }) => ({ config: config.state === "known", stubs: showFact(stubs) }),
+  examples: [],
+  covers: ["001-VM-05", "001-VM-06", "001-VM-07", "001-VM-08", "001-VM-09", "001-VM-10"],
+});

@@ -1,0 +1,171 @@
+import { z } from "zod";
+import type { JobLine } from "../kit/action.ts";
+import { failed, missing, ok, ran, text } from "../kit/ask.ts";
+import { example } from "../kit/example.ts";
+import type { Step } from "../kit/facet.ts";
+import { facet } from "../kit/facet.ts";
+import type { Fact } from "../kit/facts.ts";
+import { absent, known, mapFact, showFact, unknown, valueOf } from "../kit/facts.ts";
+import { firstUnknown, parsed } from "../kit/findings.ts";
+import { IN_SERVICE_ASK, NO_MACHINE, restartDisruption } from "../kit/guest.ts";
+import * as host from "../kit/host.ts";
+import { judgeFact } from "../kit/judge.ts";
+import { parseLines } from "../kit/parse-packages.ts";
+import { parseDriverVersion, parseModinfo } from "../kit/parse-nvidia-smi.ts";
+
+const SOURCE = "seed 001, Installing the NVIDIA Driver and CUDA Toolkit";
+
+const Name = z.string().regex(/^[a-z0-9][a-z0-9+.=:~-]*$/);
+const Sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const Url = z.url({ protocol: /^https?$/ });
+const version = z.string().regex(/^\d[\d.]*$/).describe("Driver version, or its leading part: `580.` takes every 580.");
+const Want = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("packages"),
+    version,
+    packages: z.array(Name).min(1).describe("Packages of the open kernel modules and of nvidia-smi; held."),
+    keyring: z.strictObject({ url: Url, sha256: Sha256 }).optional().describe("A .deb that sets up NVIDIA's repository; default: the distribution's archive."),
+  }),
+  z.strictObject({
+    kind: z.literal("runfile"),
+    version,
+    url: Url.describe("NVIDIA's or CUDA's .run file."),
+    sha256: Sha256,
+    args: z.array(z.string().regex(/^-/)).describe("Arguments besides --silent, e.g. -m=kernel-open."),
+    prerequisites: z.array(Name).default([]).describe("Packages the run file needs."),
+  }),
+]);
+type Want = z.output<typeof Want>;
+interface Module {
+  readonly version: string;
+  readonly open: boolean;
+}
+type Facts = {
+  /** For the running kernel, loaded or not. */
+  readonly installed: Fact<Module>;
+  readonly loaded: Fact<Module>;
+  readonly held: Fact<readonly string[]>;
+  readonly inService: Fact<string>;
+};
+
+const good = (want: Want) => (m: Module) => m.open && (m.version === want.version || m.version.startsWith(want.version.replace(/\.?$/, ".")));
+const show = (m: Module): string => `${m.version}, ${m.open ? "open" : "proprietary"} kernel modules`;
+const unheld = (want: Want, held: readonly string[]) => (want.kind === "packages" ? want.packages.filter((p) => !held.includes(p.replace(/=.*/, ""))) : []);
+
+function installLines(want: Want): { checks: Step["actions"]; lines: JobLine[] } {
+  const apt = (...args: string[]): JobLine => ({ argv: [...host.APT, ...args] });
+  if (want.kind === "runfile") {
+    const run = host.download(want.url, want.sha256);
+    return {
+      checks: [run.checks],
+      lines: [
+        ...(want.prerequisites.length > 0 ? [apt("update"), apt("install", ...want.prerequisites)] : []),
+        ...run.lines,
+        { argv: ["sh", run.file, "--silent", ...want.args] },
+      ],
+    };
+  }
+  const keyring = want.keyring && host.download(want.keyring.url, want.keyring.sha256);
+  return {
+    checks: keyring ? [keyring.checks] : [],
+    lines: [
+      ...(keyring ? [...keyring.lines, { argv: ["dpkg", "--install", keyring.file] } as const] : []),
+      apt("update"),
+      apt("install", "--no-install-recommends", "--allow-change-held-packages", ...want.packages),
+    ],
+  };
+}
+
+export const nvidiaDriver = facet({
+  name: "nvidia-driver",
+  type: "NvidiaDriver",
+  on: "guest",
+  persona: "vm-admin",
+  summary: "NVIDIA's driver with open kernel modules, at the recipe's version.",
+  sources: [SOURCE, "NVIDIA/nvtrust#151 (a driver without a published RIM cannot be attested)"],
+  want: Want,
+  asks: {
+    module: { kind: "argv", argv: ["modinfo", "nvidia"] },
+    loaded: { kind: "file", path: "/proc/driver/nvidia/version" },
+    held: host.HELD_PACKAGES,
+    inService: IN_SERVICE_ASK,
+  },
+  parse(a): Facts {
+    const module = ran(a.module);
+    return {
+      installed:
+        module.state !== "known"
+          ? module
+          : module.value.status !== 0
+            ? absent
+            : ((m) => (m === undefined ? unknown("could not understand modinfo") : known(m)))(parseModinfo(module.value.stdout)),
+      loaded: parsed(text(a.loaded), parseDriverVersion, "/proc/driver/nvidia/version"),
+      held: mapFact(text(a.held), parseLines),
+      inService: text(a.inService),
+    };
+  },
+  judge: (want, facts) => [
+    judgeFact(facts.installed, {
+      code: "nvidia-driver.installed",
+      want: `driver ${want.version} with open kernel modules, for the running kernel`,
+      hint: "teeup up installs it; without it for this kernel, look whether DKMS built it (dkms status)",
+      source: SOURCE,
+      good: good(want),
+      show,
+    }),
+    judgeFact(facts.loaded, {
+      code: "nvidia-driver.loaded",
+      want: `driver ${want.version} loaded`,
+      hint: "modprobe nvidia; when another version is loaded, permit a restart of the guest",
+      source: SOURCE,
+      good: good(want),
+      show,
+    }),
+    ...(want.kind === "packages"
+      ? [
+          judgeFact(facts.held, {
+            code: "nvidia-driver.held",
+            want: "its packages on hold",
+            hint: "teeup up holds them: an upgrade may bring a version without a published RIM",
+            source: "NVIDIA/nvtrust#151",
+            good: (held) => unheld(want, held).length === 0,
+            show: (held) => unheld(want, held).map((p) => `${p} is not held`).join(", ") || "held",
+          }),
+        ]
+      : []),
+  ],
+  plan(want, facts): Step[] {
+    if (firstUnknown(facts.installed, facts.loaded, facts.held)) return [];
+    const steps: Step[] = [];
+    const installed = facts.installed.state === "known" && good(want)(facts.installed.value);
+    if (!installed) {
+      const { checks, lines } = installLines(want);
+      steps.push({
+        code: "nvidia-driver.install",
+        title: `driver: ${showFact(facts.installed, show)} → ${want.version} (${want.kind}, open kernel modules)`,
+        why: "the guest's GPU works in CC mode with the open kernel modules only",
+        disruption: facts.loaded.state === "known" ? restartDisruption(facts.inService) : "none",
+        actions: [...checks, ...host.job("nvidia-driver", lines, 3600)],
+      });
+    }
+    const hold = unheld(want, valueOf(facts.held) ?? []).map((p) => p.replace(/=.*/, ""));
+    if (hold.length > 0) {
+      steps.push({ code: "nvidia-driver.hold", title: `hold ${hold.join(", ")}`, why: "an upgrade may bring a version without a published RIM", disruption: "none", actions: [host.holdPackages("debian", hold)] });
+    }
+    if (facts.loaded.state === "absent") {
+      steps.push({ code: "nvidia-driver.load", title: "load the driver", why: "nothing loads it before the next boot", disruption: "none", actions: [{ do: "run", argv: ["modprobe", "nvidia"] }] });
+    } else if (facts.loaded.state === "known" && !good(want)(facts.loaded.value)) {
+      steps.push({
+        code: "nvidia-driver.restart",
+        title: `restart the guest: driver ${facts.loaded.value.version} → ${want.version}`,
+        why: "a driver that holds an SPDM session cannot be exchanged",
+        disruption: restartDisruption(facts.inService),
+        actions: [{ do: "restart-guest", timeoutSeconds: 900 }],
+      });
+    }
+    return steps;
+  },
+  show: ({ installed, loaded }) => ({ installed: showFact(installed, show), loaded: showFact(loaded, (m) => m.version) }),
+  examples: [],
+  covers: ["001-VM-11", "001-VM-12", "001-VM-13", "001-VM-14", "001-VM-15", "001-VM-16"],
+});

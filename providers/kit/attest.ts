@@ -1,0 +1,57 @@
+import type { Answer, Answers, Ask } from "./ask.ts";
+import { text } from "./ask.ts";
+import type { Fact } from "./facts.ts";
+import { absent, known, unknown } from "./facts.ts";
+import { GPU_GATES } from "./guest.ts";
+import type { Verdict } from "./parse-nvattest.ts";
+import { parseNvattest, parsePythonSdk } from "./parse-nvattest.ts";
+import { ATTEST_PY, VENV } from "./python-attest.ts";
+
+/**
+ * Where the policy lies says how to attest: questions are the same for every node, so the one whose policy file is
+ * there is the one that is asked.
+ */
+export const POLICY_FILES = {
+  local: "/etc/teeup/attestation/local.rego",
+  remote: "/etc/teeup/attestation/remote.rego",
+  sdk: "/etc/teeup/attestation/policy.json",
+} as const;
+export type Method = keyof typeof POLICY_FILES;
+
+const NO_POLICY = "no policy is installed for this method";
+const gated = (method: Method, argv: readonly [string, ...string[]]) =>
+  ({
+    kind: "argv",
+    argv,
+    timeoutSeconds: 150,
+    maxBytes: 2_097_152,
+    gates: [{ argv: ["test", "-f", POLICY_FILES[method]], exit: 0, why: NO_POLICY }, ...GPU_GATES],
+  }) as const satisfies Ask;
+const nvattest = (method: "local" | "remote") =>
+  gated(method, [
+    ...(["nvattest", "attest", "--device", "gpu", "--verifier", method, "--nonce", "@nonce@"] as const),
+    ...["--relying-party-policy", POLICY_FILES[method], "--format", "json", "--log-level", "error"],
+  ]);
+
+/** Asked by every facet that must know the verdict; one question per observation, whoever asks. */
+export const ATTEST_ASKS = {
+  local: nvattest("local"),
+  remote: nvattest("remote"),
+  sdk: gated("sdk", [`${VENV}/bin/python3`, ATTEST_PY, "@nonce@", POLICY_FILES.sdk]),
+} as const;
+
+/**
+ * The verdict of one method. Absent: the tool or its policy is not installed, or there is no guest. Unknown: the GPU
+ * is not ready to be asked, or no answer came in time. Everything that did answer is a verdict, and fails closed.
+ */
+export function verdictOf(method: Method, answers: Answers<typeof ATTEST_ASKS>): Fact<Verdict> {
+  const answer: Answer = answers[method];
+  if (answer.kind === "skipped" && answer.why === NO_POLICY) return absent;
+  if (answer.kind !== "ran") {
+    const fact = text(answer);
+    return fact.state === "known" ? unknown("no verdict") : fact;
+  }
+  // The exit status says nothing: nvattest cuts its result code to eight bits.
+  const parse = method === "sdk" ? parsePythonSdk : parseNvattest;
+  return known(parse(answer.stdout, answer.nonce));
+}
