@@ -1,5 +1,6 @@
+import { gunzipSync } from "node:zlib";
 import pRetry from "p-retry";
-import { Agent, errors, interceptors, request } from "undici";
+import { Agent, errors, request } from "undici";
 import { z } from "zod";
 import type { BmcConfig } from "../kit/config.ts";
 import { TeeUpError } from "../kit/errors.ts";
@@ -30,7 +31,7 @@ export class RedfishHttp {
   readonly #config: BmcConfig;
   readonly #password: string;
   readonly #options: RedfishOptions;
-  #agent: Promise<ReturnType<Agent["compose"]>> | undefined;
+  #agent: Promise<Agent> | undefined;
   #session: { token: string; location: string | undefined } | undefined;
   /** Set once the BMC refused the login: it is not tried again, since BMCs lock accounts. */
   #refused: TeeUpError | undefined;
@@ -79,7 +80,9 @@ export class RedfishHttp {
     const { location } = this.#session ?? {};
     if (location !== undefined) await this.write("DELETE", location).catch(() => undefined);
     this.#session = undefined;
-    await (await this.#agent?.catch(() => undefined))?.close();
+    const agent = await this.#agent?.catch(() => undefined);
+    this.#agent = undefined;
+    await agent?.close();
   }
 
   /** An error about this BMC. */
@@ -145,7 +148,10 @@ export class RedfishHttp {
         body: body === undefined ? null : JSON.stringify(body),
         signal: AbortSignal.timeout(this.#options.requestMs),
       });
-      text = await response.body.text();
+      const bytes = Buffer.from(await response.body.arrayBuffer());
+      // iLO sends its registries zipped, asked or not.
+      const zipped = response.headers["content-encoding"] === "gzip";
+      text = (zipped ? gunzipSync(bytes, { maxOutputLength: MAX_BYTES }) : bytes).toString("utf8");
     } catch (error) {
       throw await this.#broken(method, path, error);
     }
@@ -171,10 +177,9 @@ export class RedfishHttp {
     };
   }
 
-  async #connect(): Promise<ReturnType<Agent["compose"]>> {
+  async #connect(): Promise<Agent> {
     const connect = await connectorFor(this.#node, this.#config);
-    const agent = new Agent({ connect, allowH2: false, connections: 4, maxResponseSize: MAX_BYTES });
-    return agent.compose(interceptors.decompress({ maxSize: MAX_BYTES }));
+    return new Agent({ connect, allowH2: false, connections: 4, maxResponseSize: MAX_BYTES });
   }
 
   /** Only paths of this BMC: a link to elsewhere would carry the password there. */
