@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { JobLine } from "./action.ts";
+import type { Asks } from "./ask.ts";
 import { JOB_DIR } from "./protocol.ts";
 import { quoteWords, splitLines } from "./words.ts";
 
@@ -40,6 +41,32 @@ export function jobStart(place: JobPlace, timeoutSeconds: number): [string, ...s
     place.script,
   ];
 }
+
+/**
+ * What a waiting run asks of a job, in this order: the marker is read after the state, so "not active and no marker"
+ * means that it failed.
+ */
+export function jobAsks(place: JobPlace) {
+  return {
+    state: { kind: "argv", argv: ["systemctl", "show", `${place.unit}.service`, "-p", "ActiveState"] },
+    last: { kind: "argv", argv: ["journalctl", "-u", place.unit, "-n", "1", "-o", "cat", "--no-pager"] },
+    marker: { kind: "file", path: place.marker },
+  } as const satisfies Asks;
+}
+
+/** The end of a failed job's output. */
+export function jobTail(place: JobPlace) {
+  return {
+    tail: { kind: "argv", argv: ["journalctl", "-u", place.unit, "-n", "40", "-o", "cat", "--no-pager"] },
+  } as const satisfies Asks;
+}
+
+/** Clears what systemd remembers of a failed run of the same unit. */
+export const jobReset = (place: JobPlace): [string, ...string[]] => [
+  "systemctl",
+  "reset-failed",
+  `${place.unit}.service`,
+];
 
 // `exec` runs programs only, never a shell's own words, and the subshell keeps a line's folder from the next line.
 // What a line runs is printed first, so the journal shows where a job stands.

@@ -118,28 +118,28 @@ const END = "}\n# end\n";
 
 /** Compiles entries into one script for the stdin of `sh -s`. Entry n answers as frame n. */
 export function compileBatch(entries: readonly Entry[]): string {
-  const lines = entries.flatMap((entry, id) => {
-    switch (entry.verb) {
-      case "ask":
-        return [
-          ...entry.gates.map((gate, n) => `gate ${n + 1} ${gate.exit} ${quoteWords(gate.argv)}`),
-          `ask ${id} ${entry.seconds} ${entry.maxBytes} ${quoteWords(entry.argv)}`,
-        ];
-      case "read":
-        return [`read_ ${id} ${entry.maxBytes} ${quoteWords([entry.path])}`];
-      case "run":
-        return [`run ${id} ${entry.seconds} ${quoteWords(entry.argv)}`];
-      case "put": {
-        const content = Buffer.from(wellFormed(entry.content), "utf8");
-        return [
-          `put ${id} ${quoteWords([entry.path, entry.mode, entry.owner, content.toString("base64")])} ${content.length}`,
-        ];
-      }
-      case "remove":
-        return [`remove ${id} ${quoteWords([entry.path])}`];
+  return `${PRELUDE}${BEGIN}${entries.flatMap(compileEntry).join("")}${END}`;
+}
+
+function compileEntry(entry: Entry, id: number): string[] {
+  switch (entry.verb) {
+    case "ask":
+      return [
+        ...entry.gates.map((gate, n) => `gate ${n + 1} ${gate.exit} ${quoteWords(gate.argv)}\n`),
+        `ask ${id} ${entry.seconds} ${entry.maxBytes} ${quoteWords(entry.argv)}\n`,
+      ];
+    case "read":
+      return [`read_ ${id} ${entry.maxBytes} ${quoteWords([entry.path])}\n`];
+    case "run":
+      return [`run ${id} ${entry.seconds} ${quoteWords(entry.argv)}\n`];
+    case "put": {
+      const content = Buffer.from(wellFormed(entry.content), "utf8");
+      const words = [entry.path, entry.mode, entry.owner, content.toString("base64")];
+      return [`put ${id} ${quoteWords(words)} ${content.length}\n`];
     }
-  });
-  return `${PRELUDE}${BEGIN}${lines.map((line) => `${line}\n`).join("")}${END}`;
+    case "remove":
+      return [`remove ${id} ${quoteWords([entry.path])}\n`];
+  }
 }
 
 /** A lone surrogate has no UTF-8 form: it would arrive as another character. */

@@ -1,0 +1,254 @@
+import { randomBytes } from "node:crypto";
+import DataLoader from "dataloader";
+import type { Answer, Answers, Ask, Asks } from "../kit/ask.ts";
+import { failed } from "../kit/ask.ts";
+import { TeeUpError } from "../kit/errors.ts";
+import type { Entry, Frame } from "../kit/protocol.ts";
+import { answerOf, compileBatch, decodeFrames, READ_SECONDS } from "../kit/protocol.ts";
+import { BATCH_ARGV } from "../kit/session.ts";
+import type { BmcClient, FleetOptions } from "./options.ts";
+import { redact } from "./redact.ts";
+import { isUnreachable, type Link, sudoError } from "./ssh.ts";
+
+const ASK_SECONDS = 20;
+const ASK_BYTES = 65_536;
+
+/** What came of a batch: frames by entry, and why the missing ones are missing. */
+export interface BatchResult {
+  readonly frames: ReadonlyMap<number, Frame>;
+  readonly why: string;
+  /** The connection went down before all frames came. */
+  readonly lost: boolean;
+}
+
+/** The guest's machine does not exist; every ask is then answered `no-machine`. */
+export const NO_MACHINE = "guest.no-machine";
+
+/**
+ * Runs entries in one exec. Frames that came before something went wrong are kept. Rejects with `ssh.*` when the
+ * machine cannot be reached and with `sudo.*` when root cannot be had; until then nothing has run.
+ */
+export async function runBatch(link: Link, entries: readonly Entry[], options: FleetOptions): Promise<BatchResult> {
+  const script = compileBatch(entries);
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  let why: string | undefined;
+  let touch = (): void => undefined;
+  const start = () =>
+    link.start(BATCH_ARGV, (chunk) => {
+      bytes += chunk.length;
+      if (bytes <= options.maxBatchBytes) chunks.push(chunk);
+      touch();
+    });
+  // Until the script has been sent nothing can have run, so a connection that had died unnoticed is no reason to fail.
+  const program = await start().catch((error: unknown) => {
+    if (!(error instanceof TeeUpError) || error.code !== "ssh.lost") throw error;
+    link.close();
+    return start();
+  });
+  let hung = false;
+  const stop = (reason: string) => {
+    why ??= reason;
+    hung = true;
+    program.close();
+    // A machine that hangs does not answer the closing of a channel either.
+    link.close();
+  };
+  const limits = entries.map(secondsOf);
+  const silence = Math.max(0, ...limits) * 1000 + options.silenceMs;
+  const total = limits.reduce((a, b) => a + b, 0) * 1000 + options.silenceMs;
+  let silent: NodeJS.Timeout | undefined;
+  touch = () => {
+    clearTimeout(silent);
+    if (bytes > options.maxBatchBytes) return stop(`the machine sent more than ${options.maxBatchBytes} bytes`);
+    silent = setTimeout(
+      () => stop(`the machine was silent for ${Math.round(silence / 1000)} s: does it hang?`),
+      silence,
+    );
+  };
+  touch();
+  const overall = setTimeout(() => stop(`no end within ${Math.round(total / 1000)} s`), total);
+  program.stdin.end(script);
+  const ended = await program.ended;
+  clearTimeout(silent);
+  clearTimeout(overall);
+  const output = Buffer.concat(chunks);
+  let frames = new Map<number, Frame>();
+  try {
+    frames = decodeFrames(output);
+  } catch (error) {
+    why ??= redact((error as Error).message);
+  }
+  const said = program.stderr();
+  if (frames.size === 0 && !hung && !ended.lost && entries.length > 0) {
+    const sudo = sudoError(said, link.node);
+    if (sudo !== undefined)
+      throw new TeeUpError({ ...sudo, saw: redact(sudo.saw), node: link.node, subject: "ssh.sudo" });
+  }
+  if (ended.lost) why ??= "the connection was lost before the answer came";
+  why ??= `the shell on the machine ended early (${ended.status ?? ended.signal}): ${shellWhy(ended.status, said || output.toString("utf8", 0, 300))}`;
+  return { frames, why: redact(why), lost: ended.lost && !hung };
+}
+
+function shellWhy(status: number | undefined, said: string): string {
+  if (status === 97 || status === 99) return "no room for temporary files in /dev/shm or /tmp";
+  return said.trim().split("\n")[0] || "it says nothing";
+}
+
+function secondsOf(entry: Entry): number {
+  switch (entry.verb) {
+    case "ask":
+      return entry.seconds + 2 + entry.gates.length * 17;
+    case "read":
+      return READ_SECONDS + 2;
+    case "run":
+      return entry.seconds + 10;
+    default:
+      return 60;
+  }
+}
+
+/** Asks of one machine, those of a tick in one exec, each remembered until {@link Asker.forget}. */
+export class Asker {
+  readonly #link: Link;
+  readonly #options: FleetOptions;
+  readonly #bmc: (() => Promise<BmcClient>) | undefined;
+  readonly #loader: DataLoader<Ask, Answer, string>;
+
+  constructor(link: Link, options: FleetOptions, bmc?: () => Promise<BmcClient>) {
+    this.#link = link;
+    this.#options = options;
+    this.#bmc = bmc;
+    this.#loader = new DataLoader((asks) => this.#answer(asks), { cacheKeyFn: keyOf });
+  }
+
+  /** See Machine.observe. */
+  async observe<A extends Asks>(asks: A): Promise<Answers<A>> {
+    const names = Object.keys(asks) as (keyof A & string)[];
+    const answers = await Promise.all(names.map((name) => this.#loader.load(asks[name] as Ask)));
+    return Object.fromEntries(names.map((name, n) => [name, answers[n]])) as Answers<A>;
+  }
+
+  /** Asks now and remembers nothing. Rejects when the machine cannot be reached. */
+  async fresh<A extends Asks>(asks: A): Promise<Answers<A>> {
+    const names = Object.keys(asks) as (keyof A & string)[];
+    const answers = await this.#ask(names.map((name) => asks[name] as Ask));
+    return Object.fromEntries(names.map((name, n) => [name, answers[n]])) as Answers<A>;
+  }
+
+  forget(ask?: Ask): void {
+    if (ask === undefined) this.#loader.clearAll();
+    else this.#loader.clear(ask);
+  }
+
+  async #answer(asks: readonly Ask[]): Promise<Answer[]> {
+    const answers = new Map<Ask, Answer>();
+    const shell = asks.filter((ask) => ask.kind !== "bios");
+    await Promise.all([
+      this.#shell(shell).then((list) => list.forEach((answer, n) => answers.set(shell[n] as Ask, answer))),
+      ...asks.filter((ask) => ask.kind === "bios").map(async (ask) => answers.set(ask, await this.#bios())),
+    ]);
+    return asks.map((ask) => answers.get(ask) ?? failed("not asked"));
+  }
+
+  async #shell(asks: readonly Ask[]): Promise<Answer[]> {
+    if (asks.length === 0) return [];
+    try {
+      return await this.#ask(asks);
+    } catch (error) {
+      if (error instanceof TeeUpError && error.code === NO_MACHINE)
+        return asks.map(() => ({ kind: "no-machine", why: error.parts.saw }));
+      if (isUnreachable(error)) return asks.map(() => failed(error.message));
+      throw error;
+    }
+  }
+
+  /** One exec; a second one, on a new connection, for what a lost connection left open: asks change nothing. */
+  async #ask(asks: readonly Ask[]): Promise<Answer[]> {
+    const compiled = asks.map(compileAsk);
+    const answers = new Map<number, Answer>();
+    let open = compiled.map((_, n) => n);
+    let why = "";
+    for (let attempt = 0; attempt < 2 && open.length > 0; attempt++) {
+      const result = await runBatch(
+        this.#link,
+        open.map((n) => (compiled[n] as Compiled).entry),
+        this.#options,
+      );
+      open.forEach((n, at) => {
+        const frame = result.frames.get(at);
+        if (frame !== undefined) answers.set(n, finish(compiled[n] as Compiled, frame));
+      });
+      open = open.filter((n) => !answers.has(n));
+      why = result.why;
+      if (!result.lost) break;
+      this.#link.close();
+    }
+    return compiled.map((_, n) => answers.get(n) ?? failed(why));
+  }
+
+  async #bios(): Promise<Answer> {
+    if (this.#bmc === undefined) return failed("no BMC is configured for this node");
+    try {
+      const bmc = await this.#bmc();
+      return { kind: "ran", status: 0, stdout: redact(JSON.stringify(await bmc.bios())), stderr: "" };
+    } catch (error) {
+      // What the BMC refuses (a wrong password, an unknown certificate) a person must mend; the rest may pass.
+      if (error instanceof TeeUpError && /auth|cert|tls|unauthor|forbidden|config/.test(error.code)) throw error;
+      return failed(redact(error instanceof Error ? error.message : String(error)));
+    }
+  }
+}
+
+interface Compiled {
+  readonly entry: Entry;
+  readonly nonce: string | undefined;
+  readonly whys: readonly string[];
+}
+
+function compileAsk(ask: Ask): Compiled {
+  if (ask.kind === "bios") throw new Error("the BIOS is asked of the BMC");
+  if (ask.kind === "file")
+    return { entry: { verb: "read", path: ask.path, maxBytes: ask.maxBytes ?? ASK_BYTES }, nonce: undefined, whys: [] };
+  const nonce = ask.argv.some((word) => word.includes("@nonce@")) ? randomBytes(32).toString("hex") : undefined;
+  const fill = (argv: readonly string[]) =>
+    argv.map((word) => (nonce === undefined ? word : word.replaceAll("@nonce@", nonce)));
+  return {
+    entry: {
+      verb: "ask",
+      argv: fill(ask.argv),
+      seconds: ask.timeoutSeconds ?? ASK_SECONDS,
+      maxBytes: ask.maxBytes ?? ASK_BYTES,
+      gates: (ask.gates ?? []).map((gate) => ({ argv: fill(gate.argv), exit: gate.exit })),
+    },
+    nonce,
+    whys: (ask.gates ?? []).map((gate) => gate.why),
+  };
+}
+
+function finish({ entry, nonce, whys }: Compiled, frame: Frame): Answer {
+  const answer = answerOf(entry, frame, whys);
+  if (answer.kind === "ran") {
+    const text = { ...answer, stdout: redact(answer.stdout), stderr: redact(answer.stderr) };
+    return nonce === undefined ? text : { ...text, nonce };
+  }
+  return "why" in answer ? { ...answer, why: redact(answer.why) } : answer;
+}
+
+/** One question, one memory, whatever order its fields were written in. */
+function keyOf(ask: Ask): string {
+  switch (ask.kind) {
+    case "bios":
+      return "bios";
+    case "file":
+      return JSON.stringify(["file", ask.path, ask.maxBytes]);
+    case "argv":
+      return JSON.stringify([
+        "argv",
+        ask.argv,
+        ask.timeoutSeconds,
+        ask.maxBytes,
+        ask.gates?.map((g) => [g.argv, g.exit, g.why]),
+      ]);
+  }
+}

@@ -1,0 +1,160 @@
+import type { Action } from "../kit/action.ts";
+import { VM_NAME, VM_UNIT_PREFIX } from "../kit/argv.ts";
+import type { Asks } from "../kit/ask.ts";
+import { TeeUpError } from "../kit/errors.ts";
+import type { ActOptions } from "../kit/machine.ts";
+import { change, failure, nodeOf, poll, type Site, stopped } from "./actions.ts";
+import { NO_MACHINE } from "./batch.ts";
+import { redact } from "./redact.ts";
+import { isUnreachable } from "./ssh.ts";
+
+const BOOT_SECONDS = 900;
+
+const BOOT = {
+  id: { kind: "file", path: "/proc/sys/kernel/random/boot_id" },
+  kernel: { kind: "argv", argv: ["uname", "-r"], timeoutSeconds: 5 },
+} as const satisfies Asks;
+
+interface Boot {
+  readonly id: string;
+  readonly kernel: string;
+}
+
+/** While a machine starts, sshd may refuse logins (pam_nologin) and a guest may not have printed its host keys. */
+const passing = (error: unknown): error is TeeUpError =>
+  isUnreachable(error) ||
+  (error instanceof TeeUpError && ["ssh.auth-failed", NO_MACHINE, "sudo.failed"].includes(error.code));
+
+/** Restarts a host, once, with a trial kernel where one is given, and sees to it that it comes back. */
+export async function reboot(
+  site: Site,
+  action: Extract<Action, { do: "reboot" }>,
+  options: ActOptions,
+): Promise<void> {
+  const { trial } = action;
+  const seconds = action.timeoutSeconds ?? BOOT_SECONDS;
+  const before = await bootOf(site);
+  if (before === undefined)
+    throw failure(site, "boot.unknown", "the machine does not say which boot this is", `teeup check ${nodeOf(site)}`);
+  if (trial !== undefined) await setTrial(site, trial.entry);
+
+  options.onProgress(trial === undefined ? "restarting" : `restarting with ${trial.kernel}, this once`);
+  const { frames, why, lost } = await site.change([{ verb: "run", argv: ["systemctl", "reboot"], seconds: 30 }]);
+  const frame = frames[0];
+  // The connection may go down before systemctl has answered: that is what a restart does.
+  if (frame === undefined ? !lost : frame.kind !== "ran" || frame.status !== 0)
+    throw failure(
+      site,
+      "boot.refused",
+      `systemctl reboot: ${frame === undefined ? why : frame.stderr.trim() || frame.kind}`,
+      "see on the machine what keeps it from restarting (systemd-inhibit --list), then pulumi up again",
+    );
+  site.disconnect();
+  site.guest?.disconnect();
+
+  let after = await newBoot(site, before.id, seconds, options);
+  let forced = false;
+  if (after.boot === undefined && site.bmc !== undefined) {
+    options.onProgress(`not back within ${seconds} s: the BMC cuts the power`);
+    await (await site.bmc()).powerCycle();
+    forced = true;
+    after = await newBoot(site, before.id, seconds, options);
+  }
+  if (after.boot === undefined)
+    throw failure(
+      site,
+      "boot.never-returned",
+      `not back within ${seconds} s after ${forced ? "the BMC cut the power" : "systemctl reboot"}; last seen: ${after.last}`,
+      `look at its console${site.bmc === undefined ? "; no BMC is configured: cut its power by hand" : ""}${trial === undefined ? "" : `; the next start is with the old kernel again (${before.kernel})`}, then pulumi up again`,
+    );
+  if (trial !== undefined && (forced || after.boot.kernel !== trial.kernel))
+    throw failure(
+      site,
+      "boot.trial-failed",
+      `kernel ${trial.kernel} did not come up${forced ? ` within ${seconds} s and the BMC cut the power` : ""}; the node runs ${after.boot.kernel} now`,
+      `look at what that kernel said (journalctl -k -b -1, or the console), mend it, then pulumi up again`,
+    );
+  options.onProgress(`back with ${after.boot.kernel}`);
+}
+
+/** GRUB boots `entry` at the next start only; read back, since grub-reboot exits 0 where the setting has no effect. */
+async function setTrial(site: Site, entry: string): Promise<void> {
+  await change(site, `grub-reboot ${entry}`, { verb: "run", argv: ["grub-reboot", entry], seconds: 60 });
+  const { list } = await site.fresh({ list: { kind: "argv", argv: ["grub-editenv", "list"] } });
+  const said = list.kind === "ran" ? list.stdout : "why" in list ? list.why : list.kind;
+  if (!said.split("\n").includes(`next_entry=${entry}`))
+    throw failure(
+      site,
+      "boot.trial-not-set",
+      `grub-reboot left no next_entry=${entry}: ${said.trim() || "grubenv is empty"}`,
+      "see that /boot/grub/grubenv can be written and that the entry exists (grep menuentry /boot/grub/grub.cfg)",
+    );
+}
+
+/** From its host: ends the guest and starts it again, then waits for the new boot. */
+export async function restartGuest(guest: Site, seconds: number, options: ActOptions): Promise<void> {
+  const before = await bootOf(guest).catch((error: unknown) => {
+    if (passing(error)) return undefined;
+    throw error;
+  });
+  const unit = `${VM_UNIT_PREFIX}${VM_NAME}.service`;
+  for (const verb of ["stop", "start"]) {
+    if (options.signal.aborted) throw stopped(guest);
+    await change(guest.host, `systemctl ${verb} ${unit}`, {
+      verb: "run",
+      argv: ["systemctl", verb, unit],
+      seconds: 180,
+    });
+    if (verb === "stop") guest.disconnect();
+  }
+  await guestBoot(guest, before?.id, seconds, options);
+}
+
+/** Waits until the guest takes an SSH session. */
+export async function waitGuest(guest: Site, seconds: number, options: ActOptions): Promise<void> {
+  await guestBoot(guest, undefined, seconds, options);
+}
+
+async function guestBoot(guest: Site, oldId: string | undefined, seconds: number, options: ActOptions): Promise<void> {
+  const { boot, last } = await newBoot(guest, oldId, seconds, options);
+  if (boot !== undefined) return;
+  throw failure(
+    guest,
+    "guest.never-returned",
+    `the guest takes no SSH session within ${seconds} s; last seen: ${last}`,
+    `ssh ${nodeOf(guest)} sudo journalctl -u ${VM_UNIT_PREFIX}${VM_NAME} -n 40, and its console.log`,
+  );
+}
+
+async function newBoot(
+  site: Site,
+  oldId: string | undefined,
+  seconds: number,
+  options: ActOptions,
+): Promise<{ boot: Boot | undefined; last: string }> {
+  let last = "no answer";
+  const boot = await poll(
+    site,
+    seconds,
+    options,
+    async () => {
+      const seen = await bootOf(site);
+      if (seen !== undefined && seen.id !== oldId) return seen;
+      last = seen === undefined ? "it answers, but not which boot this is" : "it still runs the old boot";
+      // A connection to a machine that goes down may stay open without an answer: try each time anew.
+      site.disconnect();
+      return undefined;
+    },
+    (error) => {
+      last = redact(error.parts.saw);
+    },
+    passing,
+  );
+  return { boot, last };
+}
+
+async function bootOf(site: Site): Promise<Boot | undefined> {
+  const { id, kernel } = await site.fresh(BOOT);
+  if (id.kind !== "ran" || kernel.kind !== "ran" || kernel.status !== 0) return undefined;
+  return { id: id.stdout.trim(), kernel: kernel.stdout.trim() };
+}

@@ -1,0 +1,108 @@
+import type { Action } from "../kit/action.ts";
+import { GUEST_HOST_KEYS } from "../kit/argv.ts";
+import type { Answers, Asks } from "../kit/ask.ts";
+import type { ActOptions, Lock, Machine } from "../kit/machine.ts";
+import type { Entry, Frame } from "../kit/protocol.ts";
+import { interpret, type Site } from "./actions.ts";
+import { Asker, runBatch } from "./batch.ts";
+import { HostLock } from "./lock.ts";
+import type { BmcClient, FleetOptions } from "./options.ts";
+import { redact, redactError } from "./redact.ts";
+import type { Link } from "./ssh.ts";
+
+/** Host: the public host keys of its guest, as the VM's console shows them. */
+export const GUEST_KEYS = { keys: { kind: "argv", argv: GUEST_HOST_KEYS } } as const satisfies Asks;
+
+export interface MachineParts {
+  readonly id: string;
+  readonly link: Link;
+  readonly options: FleetOptions;
+  readonly bmc?: (() => Promise<BmcClient>) | undefined;
+  /** For a guest: the machine it runs on. */
+  readonly host?: SshMachine;
+}
+
+/** A machine behind a {@link Link}: a host, or the guest of one. */
+export class SshMachine implements Machine, Site {
+  readonly id: string;
+  readonly options: FleetOptions;
+  readonly bmc: (() => Promise<BmcClient>) | undefined;
+  guest: SshMachine | undefined;
+  readonly #link: Link;
+  readonly #asker: Asker;
+  readonly #host: SshMachine | undefined;
+  #held: HostLock | undefined;
+
+  constructor({ id, link, options, bmc, host }: MachineParts) {
+    this.id = id;
+    this.options = options;
+    this.bmc = bmc;
+    this.#link = link;
+    this.#asker = new Asker(link, options, bmc);
+    this.#host = host;
+  }
+
+  get host(): SshMachine {
+    return this.#host ?? this;
+  }
+
+  get lockHeld(): HostLock | undefined {
+    const held = this.host.#held;
+    return held?.active === true ? held : undefined;
+  }
+
+  async observe<A extends Asks>(asks: A): Promise<Answers<A>> {
+    // Asked in the same tick, so that it travels in the host's own batch.
+    if (this.#host !== undefined && !this.#link.connected) void this.#host.observe(GUEST_KEYS).catch(() => undefined);
+    try {
+      return await this.#asker.observe(asks);
+    } catch (error) {
+      throw redactError(error);
+    }
+  }
+
+  forget(): void {
+    this.#asker.forget();
+    this.#link.reset();
+    this.guest?.forget();
+  }
+
+  async act(action: Action, options: ActOptions): Promise<void> {
+    try {
+      await interpret(this, action, { signal: options.signal, onProgress: (line) => options.onProgress(redact(line)) });
+    } catch (error) {
+      throw redactError(error);
+    } finally {
+      // What is done to a guest may show on its host: a GPU that it holds, a unit that was restarted.
+      this.host.forget();
+    }
+  }
+
+  async lock(purpose: string): Promise<Lock> {
+    if (this.#host !== undefined) return this.#host.lock(purpose);
+    try {
+      this.#held = await HostLock.take(this.#link, this.#asker, this.options, purpose);
+      return this.#held;
+    } catch (error) {
+      throw redactError(error);
+    }
+  }
+
+  async change(entries: readonly Entry[]): Promise<{ frames: (Frame | undefined)[]; why: string; lost: boolean }> {
+    const { frames, why, lost } = await runBatch(this.#link, entries, this.options);
+    return { frames: entries.map((_, n) => frames.get(n)), why, lost };
+  }
+
+  fresh<A extends Asks>(asks: A): Promise<Answers<A>> {
+    return this.#asker.fresh(asks);
+  }
+
+  disconnect(): void {
+    this.#link.close();
+    this.#host?.forgetGuestKeys();
+  }
+
+  forgetGuestKeys(): void {
+    this.#asker.forget(GUEST_KEYS.keys);
+  }
+}

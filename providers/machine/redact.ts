@@ -1,0 +1,75 @@
+import { TeeUpError } from "../kit/errors.ts";
+
+/**
+ * The one boundary between what this process knows and what it says. Every text that leaves providers/machine/ passes
+ * {@link redact}: answers, errors, progress. Secrets are registered where they are loaded.
+ */
+const secrets = new Set<string>();
+let pattern: RegExp | undefined;
+
+const HIDDEN = "[redacted]";
+/** A shorter "secret" would tear holes into every text and still not be hidden by that. */
+const SHORTEST = 3;
+
+// Whatever its origin. Written to stop at a quote or backslash that is not `\n`, so that JSON stays JSON.
+const PATTERNS: readonly (readonly [RegExp, string])[] = [
+  [
+    /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:(?:[\w+/=:,\s.-]|\\[nr])*?-----END [A-Z0-9 ]*PRIVATE KEY-----|(?:[\w+/=:,\s.-]|\\[nr])*)/g,
+    HIDDEN,
+  ],
+  [/\b((?:Proxy-)?Authorization["']?\s*[:=]\s*["']?(?:[A-Za-z]+\s+)?)[^\s"'\\,;]+/gi, `$1${HIDDEN}`],
+  [/\b(X-Auth-Token["']?\s*[:=]\s*["']?)[^\s"'\\,;]+/gi, `$1${HIDDEN}`],
+  [/\b([a-z][a-z0-9+.-]*:\/\/[^\s/:@"']*:)[^\s/@"']+(?=@)/gi, `$1${HIDDEN}`],
+];
+
+/** Registers a secret of this process: it is hidden from now on, also in the forms in which it may be repeated. */
+export function keepSecret(secret: string | Buffer): void {
+  const text = secret.toString();
+  // Key files are also hidden line by line: an error may quote a part.
+  const parts = text.includes("\n")
+    ? text.split("\n").filter((line) => line.length >= 16 && !line.startsWith("-----"))
+    : [];
+  for (const part of [text, text.trim(), ...parts]) {
+    if (part.length < SHORTEST) continue;
+    for (const form of [
+      part,
+      JSON.stringify(part).slice(1, -1),
+      encodeURIComponent(part.toWellFormed()),
+      Buffer.from(part).toString("base64"),
+    ])
+      secrets.add(form);
+  }
+  pattern = undefined;
+}
+
+/** The text without any secret that this process has loaded, and without what looks like one. */
+export function redact(text: string): string {
+  pattern ??= compile();
+  let out = pattern === undefined ? text : text.replace(pattern, HIDDEN);
+  for (const [regex, put] of PATTERNS) out = out.replace(regex, put);
+  return out;
+}
+
+function compile(): RegExp | undefined {
+  if (secrets.size === 0) return undefined;
+  const longestFirst = [...secrets].sort((a, b) => b.length - a.length);
+  return new RegExp(longestFirst.map((s) => s.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|"), "g");
+}
+
+/** A copy of an error that is fit to be shown; its cause keeps only a redacted message. */
+export function redactError(error: unknown): Error {
+  const cause = error instanceof Error && error.cause !== undefined ? { cause: redactError(error.cause) } : undefined;
+  if (!(error instanceof TeeUpError))
+    return new Error(redact(error instanceof Error ? error.message : String(error)), cause);
+  const { code, node, subject, saw, next } = error.parts;
+  return new TeeUpError(
+    {
+      code,
+      ...(node === undefined ? {} : { node }),
+      ...(subject === undefined ? {} : { subject: redact(subject) }),
+      saw: redact(saw),
+      next: redact(next),
+    },
+    cause,
+  );
+}
