@@ -1,36 +1,8 @@
 import type * as pulumi from "@pulumi/pulumi";
 import type { z } from "zod";
 import type * as facets from "../providers/facets/index.ts";
+import { type FacetName, PARTS } from "../providers/kit/names.ts";
 import { FacetResource } from "../providers/resource.ts";
-
-/** Pulumi type of each facet, `<persona>:<Type>`; a test compares it with the facets themselves. */
-export const PARTS: Readonly<Record<string, string>> = {
-  cpu: "hardware:Cpu",
-  bios: "hardware:Bios",
-  packages: "host:Packages",
-  "kernel-build": "host:KernelBuild",
-  kernel: "host:Kernel",
-  "kernel-cmdline": "host:KernelCmdline",
-  "module-options": "host:ModuleOptions",
-  "sev-firmware": "host:SevFirmware",
-  "vm-stack": "host:VmStack",
-  "host-boot": "host:HostBoot",
-  "snp-ready": "host:SnpReady",
-  "gpu-inventory": "host:GpuInventory",
-  "gpu-tools": "host:GpuTools",
-  "gpu-cc-mode": "host:GpuCcMode",
-  "vfio-binding": "host:VfioBinding",
-  "guest-image": "host:GuestImage",
-  "confidential-vm": "host:ConfidentialVm",
-  "guest-kernel": "vm-admin:GuestKernel",
-  lkca: "vm-admin:Lkca",
-  "nvidia-driver": "vm-admin:NvidiaDriver",
-  "nvidia-persistenced": "vm-admin:NvidiaPersistenced",
-  "guest-evidence": "vm-admin:GuestEvidence",
-  "attestation-tool": "vm-user:AttestationTool",
-  attestation: "vm-user:Attestation",
-  "gpu-ready-state": "vm-user:GpuReadyState",
-};
 
 /** The node by its name in `teeup:nodes`, and the fields of the facet's want; docs/facets.md lists them all. */
 export type PartArgs<W> = { readonly node: pulumi.Input<string> } & {
@@ -39,9 +11,8 @@ export type PartArgs<W> = { readonly node: pulumi.Input<string> } & {
 
 type Want<F extends { readonly want: z.ZodType }> = z.output<F["want"]>;
 
-function part<W>(facet: string) {
+function part<W>(facet: FacetName) {
   const type = PARTS[facet];
-  if (type === undefined) throw new Error(`no part is called ${facet}`);
   return class Part extends FacetResource {
     constructor(name: string, { node, ...want }: PartArgs<W>, opts?: pulumi.CustomResourceOptions) {
       super(type, facet, name, { node, want: want as Record<string, unknown> }, opts);

@@ -1,8 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
+import { PARTS } from "../providers/kit/names.ts";
 import { FacetResource, NodePlan } from "../providers/resource.ts";
-import { profileByName, resolveProfile, type Pins } from "../stacks/profiles/resolve.ts";
+import { type Pins, profileByName, resolveProfile } from "../stacks/profiles/resolve.ts";
 import { type NodeGoal, type Persona, type SnpSettings, snpGoals } from "../stacks/profiles/snp-goals.ts";
-import { PARTS } from "./parts.ts";
 
 export interface SnpNodeArgs {
   /** Name of a node in `teeup:nodes`. */
@@ -49,15 +49,21 @@ export class SnpNode extends pulumi.ComponentResource {
     for (const [persona, group] of Object.entries(groups) as [Persona, readonly NodeGoal[]][]) {
       const parent = new NodeGroup(persona, name, this);
       for (const { facet, want } of group) {
-        const part = new FacetResource(PARTS[facet] ?? raise(facet), facet, `${name}-${facet}`, { node: args.node, want }, {
-          parent,
-          dependsOn: before,
-        });
+        const part = new FacetResource(
+          PARTS[facet],
+          facet,
+          `${name}-${facet}`,
+          { node: args.node, want },
+          {
+            parent,
+            dependsOn: before,
+          },
+        );
         if (facet === "attestation") attestation = part;
         before = part;
       }
     }
-    this.attestation = attestation?.observed ?? raise("attestation");
+    this.attestation = attestation?.observed ?? pulumi.output<Readonly<Record<string, unknown>>>({});
     this.plan = plan.plan;
     this.registerOutputs({ attestation: this.attestation, plan: this.plan });
   }
@@ -69,8 +75,4 @@ class NodeGroup extends pulumi.ComponentResource {
     super(`teeup:node:${persona.replace(/^./, (c) => c.toUpperCase())}`, `${node}-${persona}`, {}, { parent });
     this.registerOutputs({});
   }
-}
-
-function raise(facet: string): never {
-  throw new Error(`no part is called ${facet}`);
 }

@@ -19,7 +19,8 @@ const WATCH_MS = 500;
  */
 export function connectEngine(address: string | undefined): Engine {
   const gone = new AbortController();
-  if (address === undefined || !/^[\w.[\]:-]+:\d+$/.test(address)) return { progress: () => undefined, gone: gone.signal };
+  if (address === undefined || !/^[\w.[\]:-]+:\d+$/.test(address))
+    return { progress: () => undefined, gone: gone.signal };
   const client = new engineGrpc.EngineClient(address, grpc.credentials.createInsecure());
   let wasReady = false;
   const watch = setInterval(() => {

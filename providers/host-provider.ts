@@ -1,10 +1,10 @@
-import { env, argv } from "node:process";
+import { argv, env } from "node:process";
 import { z } from "zod";
 import { connectEngine } from "./engine.ts";
 import { FACETS, facetNamed } from "./facets/index.ts";
+import { StackConfigSchema } from "./kit/config.ts";
 import type { Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
-import { StackConfigSchema } from "./kit/config.ts";
 import { TeeUpError } from "./kit/errors.ts";
 import type { Step } from "./kit/facet.ts";
 import { openFleet } from "./machine/fleet.ts";
@@ -228,7 +228,11 @@ async function gate(inputs: Inputs): Promise<Props> {
 
 async function outputs(inputs: Inputs): Promise<Props> {
   const looks = await lookAll(inputs);
-  if (inputs.facet !== NODE_PLAN) return outputsOf(inputs, looks.map(({ look }) => look));
+  if (inputs.facet !== NODE_PLAN)
+    return outputsOf(
+      inputs,
+      looks.map(({ look }) => look),
+    );
   const open = looks.flatMap(({ look }) => planLines(look)).map(redact);
   return { ...inputs, ...(open.length > 0 ? { plan: open } : {}) };
 }

@@ -116,11 +116,7 @@ export class Reconciler {
     if (facet.undo === undefined) return [];
     this.#stagers.get(this.#machine(goal).id)?.delete(facet.name);
     return this.#inTurn(goal.node, async () => {
-      const done = await this.#converge(
-        goal,
-        run,
-        (look, context) => facet.undo?.(want, look.facts, context) ?? [],
-      );
+      const done = await this.#converge(goal, run, (look, context) => facet.undo?.(want, look.facts, context) ?? []);
       return done.ran;
     });
   }
@@ -132,11 +128,7 @@ export class Reconciler {
     await this.#fleet.close();
   }
 
-  async #converge(
-    goal: Goal,
-    run: Run,
-    stepsOf: (look: Look, context: PlanContext) => readonly Step[],
-  ): Promise<Done> {
+  async #converge(goal: Goal, run: Run, stepsOf: (look: Look, context: PlanContext) => readonly Step[]): Promise<Done> {
     const ran: string[] = [];
     const rounds = goal.facet.boots === true ? MAX_BOOT_ROUNDS : MAX_ROUNDS;
     for (let round = 0; round < rounds; round++) {
@@ -279,7 +271,9 @@ function stopped(goal: Goal, step: Step, lockLost: boolean): TeeUpError {
     code: lockLost ? "lock.lost" : "reconcile.stopped",
     node: goal.node,
     subject: step.code,
-    saw: lockLost ? "the connection that held the node's lock is gone" : "the engine is gone; stopped before the next change",
+    saw: lockLost
+      ? "the connection that held the node's lock is gone"
+      : "the engine is gone; stopped before the next change",
     next: "pulumi up again: it goes on where the node stands",
   });
 }

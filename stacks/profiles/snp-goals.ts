@@ -1,8 +1,13 @@
+import { ARTIFACTS_DIR } from "../../providers/kit/host.ts";
+import { KernelBuildSchema, packageFile } from "../../providers/kit/kernel-build.ts";
+import type { FacetName } from "../../providers/kit/names.ts";
+import { compareVersions } from "../../providers/kit/parse-packages.ts";
+import { VmStackWantSchema, vmStackPaths } from "../../providers/kit/vm-stack.ts";
 import type { Profile } from "./schema.ts";
 
 /** A facet by name with its wanted state. */
 export interface NodeGoal {
-  readonly facet: string;
+  readonly facet: FacetName;
   readonly want: Readonly<Record<string, unknown>>;
 }
 
@@ -25,7 +30,7 @@ export type Persona = "hardware" | "host" | "gpu" | "cvm" | "guest" | "attestati
 export function snpGoals(profile: Profile, settings: SnpSettings): Readonly<Record<Persona, readonly NodeGoal[]>> {
   const { host, gpu, guest } = profile;
   const { gpus, gpuMode, vm } = settings;
-  const goal = (facet: string, want: Readonly<Record<string, unknown>>): NodeGoal => ({ facet, want });
+  const goal = (facet: FacetName, want: Readonly<Record<string, unknown>>): NodeGoal => ({ facet, want });
   const kernel = host.kernel.value;
   const stack = host.vmStack.value;
   const publicKey = settings.guest.publicKey === undefined ? {} : { publicKey: settings.guest.publicKey };
@@ -33,7 +38,7 @@ export function snpGoals(profile: Profile, settings: SnpSettings): Readonly<Reco
     hardware: [goal("cpu", {}), goal("bios", {})],
     host: [
       goal("packages", { names: host.packages.value, ...(host.pip === undefined ? {} : { pip: host.pip.value }) }),
-      ...(kernel.kind === "build" ? [goal("kernel-build", kernelBuild(kernel))] : []),
+      ...(kernel.kind === "build" ? [goal("kernel-build", recipeOf(kernel))] : []),
       goal("kernel", kernelWant(kernel, host.kernelConfig.value)),
       goal("kernel-cmdline", host.commandLine.value),
       goal("module-options", { options: host.moduleOptions.value, load: host.modulesLoad.value }),
@@ -59,7 +64,7 @@ export function snpGoals(profile: Profile, settings: SnpSettings): Readonly<Reco
       goal("confidential-vm", {
         gpus,
         gpuMode,
-        ...vmStackPaths(stack),
+        ...launch(stack),
         cpus: vm.cpus,
         memoryGiB: vm.memoryGiB,
         sshPort: settings.guest.port,
@@ -82,17 +87,19 @@ export function snpGoals(profile: Profile, settings: SnpSettings): Readonly<Reco
 
 type KernelValue = Profile["host"]["kernel"]["value"];
 
-function kernelBuild(kernel: Extract<KernelValue, { kind: "build" }>): NodeGoal["want"] {
-  const { kind: _, ...recipe } = kernel;
+function recipeOf({ kind: _, ...recipe }: Extract<KernelValue, { kind: "build" }>) {
   return recipe;
 }
 
 function kernelWant(kernel: KernelValue, config: readonly string[]): NodeGoal["want"] {
   const { release } = kernel;
   if (kernel.kind === "package") return { release, packages: kernel.packages, config };
-  return { release, packages: [`linux-image-${release}`], config };
+  const file = `${ARTIFACTS_DIR}/${packageFile(KernelBuildSchema.parse(recipeOf(kernel)))}`;
+  return { release, packages: [`linux-image-${release}`], file, config };
 }
 
-function vmStackPaths(stack: Profile["host"]["vmStack"]["value"]): NodeGoal["want"] {
-  return stack.kind === "packages" ? { qemu: stack.qemu, ovmf: stack.ovmf } : {};
+function launch(stack: Profile["host"]["vmStack"]["value"]): NodeGoal["want"] {
+  const { qemu, ovmf } = vmStackPaths(VmStackWantSchema.parse(stack));
+  // The 5.19 tree's QEMU knows no shared memfd memory for SNP; upstream's needs it.
+  return { qemu, ovmf, memfd: compareVersions(stack.minQemu, "9.1") >= 0 };
 }

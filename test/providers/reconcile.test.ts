@@ -87,7 +87,9 @@ describe("reconcile", () => {
     const host = fleet.machines["gpu-01"]?.host;
     if (host === undefined) throw new Error("no host");
     host.onAct = () => host.files.set(FILE, "something else");
-    await expect(codeOf(new Reconciler(fleet).reconcile(goal(file()), run()))).resolves.toBe("reconcile.not-converging");
+    await expect(codeOf(new Reconciler(fleet).reconcile(goal(file()), run()))).resolves.toBe(
+      "reconcile.not-converging",
+    );
     expect(host.acted).toHaveLength(MAX_ROUNDS);
   });
 

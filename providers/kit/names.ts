@@ -1,0 +1,33 @@
+/**
+ * Every facet's name and the module of its Pulumi type, `<persona>:<Type>`. Here, apart from the facets, because
+ * programs name facets without loading them; a test compares the two.
+ */
+export const PARTS = {
+  cpu: "hardware:Cpu",
+  bios: "hardware:Bios",
+  packages: "host:Packages",
+  "kernel-build": "host:KernelBuild",
+  kernel: "host:Kernel",
+  "kernel-cmdline": "host:KernelCmdline",
+  "module-options": "host:ModuleOptions",
+  "sev-firmware": "host:SevFirmware",
+  "vm-stack": "host:VmStack",
+  "host-boot": "host:HostBoot",
+  "snp-ready": "host:SnpReady",
+  "gpu-inventory": "host:GpuInventory",
+  "gpu-tools": "host:GpuTools",
+  "gpu-cc-mode": "host:GpuCcMode",
+  "vfio-binding": "host:VfioBinding",
+  "guest-image": "host:GuestImage",
+  "confidential-vm": "host:ConfidentialVm",
+  "guest-kernel": "vm-admin:GuestKernel",
+  lkca: "vm-admin:Lkca",
+  "nvidia-driver": "vm-admin:NvidiaDriver",
+  "nvidia-persistenced": "vm-admin:NvidiaPersistenced",
+  "guest-evidence": "vm-admin:GuestEvidence",
+  "attestation-tool": "vm-user:AttestationTool",
+  attestation: "vm-user:Attestation",
+  "gpu-ready-state": "vm-user:GpuReadyState",
+} as const;
+
+export type FacetName = keyof typeof PARTS;
