@@ -36,8 +36,8 @@ withStack(program.command("check <node>"))
 withStack(program.command("trust <node>"))
   .description("Shows the host keys of a node (and of its bastion), asks, and adds them to known_hosts.")
   .option("-y, --yes", "do not ask; only with --fingerprint")
-  .option("--fingerprint <SHA256:…>", "the fingerprint the host must have")
-  .action(async (node: string, options: { stack?: string; file?: string; yes?: boolean; fingerprint?: string }) => {
+  .option("--fingerprint <SHA256:…...>", "what whoever runs the machine says its host key is; another one is refused")
+  .action(async (node: string, options: { stack?: string; file?: string; yes?: boolean; fingerprint?: string[] }) => {
     const { trustNode } = await import("./trust.ts");
     await trustNode(node, options);
   });

@@ -99,15 +99,3 @@ function withoutSecrets(value: unknown): unknown {
       .map(([k, v]) => [k, withoutSecrets(v)]),
   );
 }
-
-/** The node of that name; throws `config.unknown-node` that lists the known names. */
-export function nodeOf(config: StackConfig, name: string): StackConfig["nodes"][number] {
-  const node = config.nodes.find((n) => n.name === name);
-  if (node !== undefined) return node;
-  throw new TeeUpError({
-    code: "config.unknown-node",
-    node: name,
-    saw: `no node of this name in teeup:nodes, which has ${config.nodes.map((n) => n.name).join(", ")}`,
-    next: "use one of these names or add the node to Pulumi.<stack>.yaml",
-  });
-}

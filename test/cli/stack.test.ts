@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
-import { loadStack, nodeOf } from "../../cli/stack.ts";
+import { loadStack } from "../../cli/stack.ts";
 
 let dir: string;
 beforeEach(() => {
@@ -28,7 +28,7 @@ config:
 `);
   const config = await loadStack({ file });
   expect(config.permit).toBe("reboot");
-  expect(nodeOf(config, "gpu-01").guest.port).toBe(2222);
+  expect(config.nodes[0]?.guest.port).toBe(2222);
 });
 
 test("an encrypted password is left to the environment, not taken for the password", async () => {
@@ -63,11 +63,4 @@ test("a file that is not there says so", async () => {
       saw: expect.stringContaining("ENOENT"),
     },
   });
-});
-
-test("an unknown node lists the known ones", async () => {
-  const config = await loadStack({
-    file: write("config: { teeup:nodes: [{ name: a, ssh: { host: a } }, { name: b, ssh: { host: b } }] }"),
-  });
-  expect(() => nodeOf(config, "c")).toThrow(/has a, b/);
 });
