@@ -58,6 +58,16 @@ function roomOf(path: string): string {
 /** A file of facets/ that makes a facet; the others there are tables and helpers of facets. */
 const makesFacet = (source: string): boolean => /^export const \w+ = facet[(<]/m.test(source);
 
+/** The list of facets may; so may a facet's own part, named after it, for the facet's types. */
+function mayImportFacet(path: string, target: string, source: string): boolean {
+  if (path.endsWith("/index.ts")) return true;
+  const name = target.replace(/^.*\/|\.ts$/g, "");
+  return (
+    path.startsWith(target.replace(/\.ts$/, "-")) &&
+    new RegExp(`^import type .* from "\\./${name}\\.ts";$`, "m").test(source)
+  );
+}
+
 /** What a file breaks, one line per break; `sourceOf` reads the files that it imports. */
 function violations(path: string, source: string, sourceOf: (path: string) => string): string[] {
   const room = roomOf(path);
@@ -69,7 +79,8 @@ function violations(path: string, source: string, sourceOf: (path: string) => st
     if (!specifier.startsWith(".") || room === "test" || room === "root") continue;
     const target = normalize(join(dirname(path), specifier));
     const to = roomOf(target);
-    const itself = to === room && (room !== "facets" || path.endsWith("/index.ts") || !makesFacet(sourceOf(target)));
+    const itself =
+      to === room && (room !== "facets" || mayImportFacet(path, target, source) || !makesFacet(sourceOf(target)));
     if (!itself && !(ARROWS[room] ?? []).includes(to)) out.push(`${path}: no arrow ${room} → ${to} (${specifier})`);
   }
   const file = ts.createSourceFile(path, source, ts.ScriptTarget.Latest, true);
@@ -97,6 +108,13 @@ describe("the rule itself", () => {
   test.each([
     ["a facet that imports a facet", "providers/facets/x.ts", `import { y } from "./y.ts";`, 1],
     ["a facet that imports its own table", "providers/facets/x.ts", `import { t } from "./table.ts";`, 0],
+    [
+      "a facet's part that imports the facet's types",
+      "providers/facets/y-part.ts",
+      `import type { Y } from "./y.ts";`,
+      0,
+    ],
+    ["a facet's part that imports the facet", "providers/facets/y-part.ts", `import { y } from "./y.ts";`, 1],
     ["a facet that imports the kit", "providers/facets/x.ts", `import { facet } from "../kit/facet.ts";`, 0],
     ["the list of facets", "providers/facets/index.ts", `import { y } from "./y.ts";`, 0],
     ["a facet that reads files", "providers/facets/x.ts", `import { readFileSync } from "node:fs";`, 1],
