@@ -1,5 +1,5 @@
-import { z } from "zod";
 import { failed, missing, ok, ran, text } from "../kit/ask.ts";
+import { AttestationWant } from "../kit/attestation-want.ts";
 import { example } from "../kit/example.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
@@ -15,28 +15,7 @@ const SOURCE = "seed 001, Installing the Attestation SDK; NVIDIA/attestation-sdk
 /** Says which commit the Python environment was made from; written after it was made. */
 const STAMP = `${VENV}/teeup-commit`;
 
-const Name = z.string().regex(/^[a-z0-9][a-z0-9+.=:~-]*$/);
-const Url = z.url({ protocol: /^https?$/ });
-const Folder = z.string().regex(/^[\w][\w./-]*$/);
-const Want = z.discriminatedUnion("tool", [
-  z.strictObject({
-    tool: z.literal("nvattest"),
-    packages: z.array(Name).min(1).describe("Packages that bring nvattest."),
-    keyring: z
-      .strictObject({ url: Url, sha256: z.string().regex(/^[0-9a-f]{64}$/) })
-      .optional()
-      .describe("A .deb that sets up NVIDIA's repository."),
-  }),
-  z.strictObject({
-    tool: z.literal("python-sdk"),
-    url: Url.describe("Git repository of nvtrust."),
-    commit: z.string().regex(/^[0-9a-f]{40}$/),
-    verifierPath: Folder.describe("Folder of the local GPU verifier: installed first."),
-    sdkPath: Folder.describe("Folder of the attestation SDK: same Python environment."),
-    packages: z.array(Name).default([]).describe("Packages for Python environments."),
-  }),
-]);
-type Want = z.output<typeof Want>;
+type Want = AttestationWant;
 type Facts = {
   /** Version that nvattest prints. */
   readonly nvattest: Fact<string>;
@@ -44,10 +23,10 @@ type Facts = {
   readonly wrapper: Fact<string>;
 };
 
-const ready = (want: Want, facts: Facts): boolean =>
+const ready = (want: AttestationWant, facts: Facts): boolean =>
   want.tool === "nvattest"
     ? facts.nvattest.state === "known"
-    : valueOf(facts.commit) === want.commit && valueOf(facts.wrapper) === ATTEST_PY_TEXT;
+    : valueOf(facts.commit) === want.source.commit && valueOf(facts.wrapper) === ATTEST_PY_TEXT;
 
 export const attestationTool = facet({
   name: "attestation-tool",
@@ -56,7 +35,7 @@ export const attestationTool = facet({
   persona: "vm-user",
   summary: "The recipe's attestation tool: nvattest, or the Python SDK with its local verifier in one environment.",
   sources: [SOURCE, "NVIDIA/nvtrust#144 (end of the Python SDK)"],
-  want: Want,
+  want: AttestationWant,
   asks: {
     nvattest: { kind: "argv", argv: ["nvattest", "version"] },
     commit: { kind: "file", path: STAMP },
@@ -78,17 +57,39 @@ export const attestationTool = facet({
   },
   judge: (want, facts) =>
     want.tool === "nvattest"
-      ? [judgeFact(facts.nvattest, { code: "attestation-tool.nvattest", want: "nvattest", hint: "teeup up installs it", source: SOURCE, good: () => true })]
+      ? [
+          judgeFact(facts.nvattest, {
+            code: "attestation-tool.nvattest",
+            want: "nvattest",
+            hint: "teeup up installs it",
+            source: SOURCE,
+            good: () => true,
+          }),
+        ]
       : [
-          judgeFact(facts.commit, { code: "attestation-tool.sdk", want: `verifier and SDK of nvtrust ${want.commit.slice(0, 12)} in ${VENV}`, hint: "teeup up installs them, the verifier first", source: SOURCE, good: (c) => c === want.commit, show: (c) => c.slice(0, 12) }),
-          judgeFact(facts.wrapper, { code: "attestation-tool.wrapper", want: ATTEST_PY, hint: "teeup up writes it", source: SOURCE, good: (t) => t === ATTEST_PY_TEXT, show: (t) => (t === ATTEST_PY_TEXT ? "as wanted" : "another text") }),
+          judgeFact(facts.commit, {
+            code: "attestation-tool.sdk",
+            want: `verifier and SDK of nvtrust ${want.source.commit.slice(0, 12)} in ${VENV}`,
+            hint: "teeup up installs them, the verifier first",
+            source: SOURCE,
+            good: (c) => c === want.source.commit,
+            show: (c) => c.slice(0, 12),
+          }),
+          judgeFact(facts.wrapper, {
+            code: "attestation-tool.wrapper",
+            want: ATTEST_PY,
+            hint: "teeup up writes it",
+            source: SOURCE,
+            good: (t) => t === ATTEST_PY_TEXT,
+            show: (t) => (t === ATTEST_PY_TEXT ? "as wanted" : "another text"),
+          }),
         ],
   plan(want, facts): Step[] {
     const asked = want.tool === "nvattest" ? [facts.nvattest] : [facts.commit, facts.wrapper];
     if (firstUnknown(...asked) || ready(want, facts)) return [];
     const apt = (...args: string[]) => ({ argv: [...host.APT, ...args] as const });
     if (want.tool === "nvattest") {
-      const keyring = want.keyring && host.download(want.keyring.url, want.keyring.sha256);
+      const keyring = want.repository && host.download(want.repository.keyring.url, want.repository.keyring.sha256);
       return [
         {
           code: "attestation-tool.install",
@@ -110,39 +111,53 @@ export const attestationTool = facet({
         },
       ];
     }
-    const pip = (folder: string) => ({ argv: [`${VENV}/bin/pip`, "install", "--quiet", `${SDK_DIR}/${folder}`] as const });
+    const pip = (folder: string) => ({
+      argv: [`${VENV}/bin/pip`, "install", "--quiet", `${SDK_DIR}/${folder}`] as const,
+    });
     return [
       {
         code: "attestation-tool.install",
-        title: `install the verifier and SDK of nvtrust ${want.commit.slice(0, 12)} into ${VENV}`,
+        title: `install the verifier and SDK of nvtrust ${want.source.commit.slice(0, 12)} into ${VENV}`,
         why: "the guest's user attests the GPU with them; the SDK fails when the verifier comes after it",
         disruption: "none",
         actions: [
           { do: "write", path: ATTEST_PY, content: ATTEST_PY_TEXT },
-          ...(valueOf(facts.commit) === want.commit
+          ...(valueOf(facts.commit) === want.source.commit
             ? []
             : [
                 ...host.job(
                   "attestation-sdk",
                   [
                     ...(want.packages.length > 0 ? [apt("update"), apt("install", ...want.packages)] : []),
-                    ...host.checkout(want.url, want.commit, SDK_DIR),
+                    ...host.checkout(want.source.url, want.source.commit, SDK_DIR),
                     { argv: ["python3", "-m", "venv", "--clear", VENV] },
                     pip(want.verifierPath),
                     pip(want.sdkPath),
                   ],
                   1800,
                 ),
-                { do: "write", path: STAMP, content: `${want.commit}\n` } as const,
+                { do: "write", path: STAMP, content: `${want.source.commit}\n` } as const,
               ]),
         ],
       },
     ];
   },
-  show: ({ nvattest, commit }) => ({ nvattest: valueOf(nvattest) ?? nvattest.state, sdk: valueOf(commit)?.slice(0, 12) ?? commit.state }),
+  show: ({ nvattest, commit }) => ({
+    nvattest: valueOf(nvattest) ?? nvattest.state,
+    sdk: valueOf(commit)?.slice(0, 12) ?? commit.state,
+  }),
   examples: [],
   covers: [
-    ...["001-USER-02", "001-USER-07", "001-USER-08", "001-USER-12", "001-USER-13", "001-USER-14", "001-USER-15", "001-USER-16"],
+    ...[
+      "001-USER-02",
+      "001-USER-07",
+      "001-USER-08",
+      "001-USER-12",
+      "001-USER-13",
+      "001-USER-14",
+      "001-USER-15",
+      "001-USER-16",
+    ],
     ...["001-USER-17", "001-USER-18", "001-USER-19", "001-USER-20", "001-USER-21", "001-USER-22"],
   ],
 });

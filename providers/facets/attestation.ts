@@ -1,4 +1,4 @@
-import { z } from "zod";
+import { AttestationWant } from "../kit/attestation-want.ts";
 import { text } from "../kit/ask.ts";
 import type { Method } from "../kit/attest.ts";
 import { ATTEST_ASKS, POLICY_FILES, verdictOf } from "../kit/attest.ts";
@@ -13,19 +13,7 @@ import type { AttestationFailure, DeviceClaims, Verdict } from "../kit/parse-nva
 const SOURCE = "seed 001, Executing an Attestation of the GPU; NVIDIA/attestation-sdk nvat.h";
 const METHODS = Object.keys(POLICY_FILES) as Method[];
 
-export const AttestationWant = z.discriminatedUnion("tool", [
-  z.strictObject({
-    tool: z.literal("nvattest"),
-    verifier: z.enum(["local", "remote"]).default("local").describe("Verify in the guest, or at NVIDIA's attestation service."),
-    policy: z.string().min(1).endsWith("\n").describe("Relying-party policy (Rego)."),
-  }),
-  z.strictObject({
-    tool: z.literal("python-sdk"),
-    version: z.string().default("1.0").describe("Version of the policy's form."),
-    claims: z.array(z.string().regex(/^x-nv-gpu-[a-z-]+$/)).min(1).describe("Claims that must all be true. Two of them alone pass for any GPU that answers (seed 001)."),
-  }),
-]);
-type Want = z.output<typeof AttestationWant>;
+type Want = AttestationWant;
 type Facts = {
   readonly policies: Readonly<Record<Method, Fact<string>>>;
   readonly verdicts: Readonly<Record<Method, Fact<Verdict>>>;
@@ -34,8 +22,8 @@ type Facts = {
 const methodOf = (want: Want): Method => (want.tool === "python-sdk" ? "sdk" : want.verifier);
 const policyOf = (want: Want): string =>
   want.tool === "nvattest"
-    ? want.policy
-    : `${JSON.stringify({ version: want.version, "authorization-rules": Object.fromEntries(want.claims.map((c) => [c, true])) }, null, 2)}\n`;
+    ? want.policy.text
+    : `${JSON.stringify({ version: want.policy.version, "authorization-rules": Object.fromEntries(want.policy.claims.map((c) => [c, true])) }, null, 2)}\n`;
 
 const HINTS: Readonly<Record<AttestationFailure, string>> = {
   nonce: "do not trust this guest: the evidence may be replayed; restart it and attest again",
@@ -53,7 +41,11 @@ const HINTS: Readonly<Record<AttestationFailure, string>> = {
 };
 
 const group = (devices: readonly DeviceClaims[]): string =>
-  [...new Set(devices.map((d) => `${d.model || "GPU"}, driver ${d.driver}, VBIOS ${d.vbios}, measurements ${d.measurements}`))].join("; ");
+  [
+    ...new Set(
+      devices.map((d) => `${d.model || "GPU"}, driver ${d.driver}, VBIOS ${d.vbios}, measurements ${d.measurements}`),
+    ),
+  ].join("; ");
 
 /** Asked anew with a fresh nonce at every observation, so every refresh attests again. */
 export const attestation = facet({
@@ -62,7 +54,11 @@ export const attestation = facet({
   on: "guest",
   persona: "vm-user",
   summary: "The GPUs attest themselves with a fresh nonce, against a pinned policy; anything but a clear yes is a no.",
-  sources: [SOURCE, "seed 001, Successful Attestation Result", "NVIDIA/attestation-sdk nv-attestation-cli/src/attest.cpp"],
+  sources: [
+    SOURCE,
+    "seed 001, Successful Attestation Result",
+    "NVIDIA/attestation-sdk nv-attestation-cli/src/attest.cpp",
+  ],
   want: AttestationWant,
   asks: {
     ...ATTEST_ASKS,
@@ -88,13 +84,32 @@ export const attestation = facet({
         good: (t) => t === policyOf(want),
         show: (t) => (t === policyOf(want) ? "as pinned" : "another text"),
       }),
-      ...stray.map((m) => fail("attestation.other-policy", `only ${POLICY_FILES[method]}`, POLICY_FILES[m], "teeup up removes it", SOURCE)),
+      ...stray.map((m) =>
+        fail(
+          "attestation.other-policy",
+          `only ${POLICY_FILES[method]}`,
+          POLICY_FILES[m],
+          "teeup up removes it",
+          SOURCE,
+        ),
+      ),
       verdict.state === "unknown"
-        ? unsure("attestation.no-answer", wanted, verdict.why, "attest again once the cause is removed: no answer is no attestation", SOURCE)
+        ? unsure(
+            "attestation.no-answer",
+            wanted,
+            verdict.why,
+            "attest again once the cause is removed: no answer is no attestation",
+            SOURCE,
+          )
         : verdict.state === "absent"
           ? fail("attestation.absent", wanted, "never attested", "see attestation-tool; teeup up", SOURCE)
           : verdict.value.verdict === "pass"
-            ? pass("attestation.verdict", wanted, `${verdict.value.devices.length} × ${group(verdict.value.devices)}`, SOURCE)
+            ? pass(
+                "attestation.verdict",
+                wanted,
+                `${verdict.value.devices.length} × ${group(verdict.value.devices)}`,
+                SOURCE,
+              )
             : fail(
                 `attestation.${verdict.value.failure}`,
                 wanted,
@@ -124,7 +139,8 @@ export const attestation = facet({
   },
   show({ verdicts }) {
     const fact = METHODS.map((m) => verdicts[m]).find((v) => v.state !== "absent");
-    if (fact === undefined || fact.state !== "known") return { verdict: fact?.state === "unknown" ? "unknown" : "absent", claims: {} };
+    if (fact === undefined || fact.state !== "known")
+      return { verdict: fact?.state === "unknown" ? "unknown" : "absent", claims: {} };
     const { devices } = fact.value;
     const all = <T>(of: (d: DeviceClaims) => T) => [...new Set(devices.map(of))].join(", ");
     return {

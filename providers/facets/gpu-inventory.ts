@@ -1,31 +1,39 @@
 import { z } from "zod";
 import { failed, missing, ok, text } from "../kit/ask.ts";
-import { facet, pass } from "../kit/facet.ts";
+import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { fail, parsed, unsure } from "../kit/findings.ts";
+import { findingsOf, parsed } from "../kit/findings.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
-import { GpusSchema, isGpu, isNvSwitch, LSPCI, modelOf, parseLspci, selectGpus, showDevice } from "../kit/parse-lspci.ts";
+import {
+  GpusSchema,
+  isGpu,
+  isNvSwitch,
+  LSPCI,
+  modelOf,
+  parseLspci,
+  selectGpus,
+  showDevice,
+} from "../kit/parse-lspci.ts";
 
 const SOURCE = "seed 001, Identifying the GPUs; seed 000, Host Side (device id)";
+const { pass, fail, unsure } = findingsOf("gpu-inventory", SOURCE);
 
 const Want = z.strictObject({
   gpus: GpusSchema,
   count: z.int().min(1).max(16).optional().describe("How many GPUs there must be; default: at least one."),
 });
-type Want = z.infer<typeof Want>;
 /** GPUs and NVSwitches of the host, by address. */
 type Facts = { readonly devices: Fact<readonly PciDevice[]> };
 
 const judgeDevice = (d: PciDevice) =>
   d.revision === "ff"
     ? fail(
-        "gpu-inventory.fell-off",
+        "fell-off",
         "a GPU that answers on the bus",
         `${showDevice(d)} reads as all ones`,
         "power-cycle the node; if it stays, reseat the board",
-        SOURCE,
       )
-    : pass("gpu-inventory.gpu", "an NVIDIA GPU", `${showDevice(d)} (${modelOf(d.device) ?? "id not in TeeUp's table"})`, SOURCE);
+    : pass("gpu", "an NVIDIA GPU", `${showDevice(d)} (${modelOf(d.device) ?? "id not in TeeUp's table"})`);
 
 export const gpuInventory = facet({
   name: "gpu-inventory",
@@ -50,7 +58,7 @@ export const gpuInventory = facet({
   judge(want, { devices }) {
     if (devices.state !== "known") {
       const saw = devices.state === "absent" ? "lspci is not installed" : devices.why;
-      return [unsure("gpu-inventory.unknown", "a list of PCI devices", saw, "apt-get install pciutils", SOURCE)];
+      return [unsure("unknown", "a list of PCI devices", saw, "apt-get install pciutils")];
     }
     const there = devices.value.filter(isGpu);
     const list = there.length === 0 ? "no NVIDIA GPU" : there.map(showDevice).join(", ");
@@ -58,19 +66,18 @@ export const gpuInventory = facet({
     if (absent.length > 0 || gpus.length === 0) {
       return [
         fail(
-          "gpu-inventory.absent",
+          "absent",
           absent.length > 0 ? `NVIDIA GPU at ${absent.join(", ")}` : "an NVIDIA GPU",
           `there is ${list}`,
           there.length === 0
             ? "check that the board is seated and powered, and that the BIOS enumerates it (lspci -d 10de:)"
             : 'set `gpus` to addresses of this list, or to "all"',
-          SOURCE,
         ),
       ];
     }
     if (want.count !== undefined && gpus.length !== want.count) {
       const hint = "a GPU is missing on the bus, or `count` is wrong";
-      return [fail("gpu-inventory.count", `${want.count} GPUs`, `${gpus.length}: ${list}`, hint, SOURCE)];
+      return [fail("count", `${want.count} GPUs`, `${gpus.length}: ${list}`, hint)];
     }
     return gpus.map(judgeDevice);
   },
@@ -85,7 +92,9 @@ export const gpuInventory = facet({
     {
       name: "one H100 of an id the guide does not name",
       want: { gpus: "all" },
-      answers: { lspci: ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\nRev:\ta1\nIOMMUGroup:\t14\n") },
+      answers: {
+        lspci: ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\nRev:\ta1\nIOMMUGroup:\t14\n"),
+      },
       findings: [],
       steps: [],
     },
@@ -117,7 +126,13 @@ export const gpuInventory = facet({
       findings: ["gpu-inventory.fell-off"],
       steps: [],
     },
-    { name: "lspci missing", want: { gpus: "all" }, answers: { lspci: missing }, findings: ["gpu-inventory.unknown"], steps: [] },
+    {
+      name: "lspci missing",
+      want: { gpus: "all" },
+      answers: { lspci: missing },
+      findings: ["gpu-inventory.unknown"],
+      steps: [],
+    },
     {
       name: "no answer",
       want: { gpus: "all" },

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { text } from "../kit/ask.ts";
+import type { Method } from "../kit/attest.ts";
 import { ATTEST_ASKS, verdictOf } from "../kit/attest.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet, pass } from "../kit/facet.ts";
@@ -10,19 +11,21 @@ import { GPU_GATES, IN_SERVICE, IN_SERVICE_ASK } from "../kit/guest.ts";
 import { parseReadyState } from "../kit/parse-nvidia-smi.ts";
 import type { Verdict } from "../kit/parse-nvattest.ts";
 
-const SOURCE = "seed 001, Virtual Machine User, note on ReadyState; command of seed 002 (nvidia-smi conf-compute -srs 1)";
+const SOURCE =
+  "seed 001, Virtual Machine User, note on ReadyState; command of seed 002 (nvidia-smi conf-compute -srs 1)";
 
-const Want = z.strictObject({
-  method: z.enum(["local", "remote", "sdk"]).default("local").describe("Which attestation must have passed: nvattest's verifier, or `sdk`."),
-});
-type Want = z.output<typeof Want>;
+const Want = z.strictObject({});
 type Facts = {
   readonly state: Fact<"ready" | "not-ready">;
-  readonly verdicts: Readonly<Record<Want["method"], Fact<Verdict>>>;
+  readonly verdicts: Readonly<Record<Method, Fact<Verdict>>>;
   readonly inService: Fact<string>;
 };
 
-const passed = (verdict: Fact<Verdict>): boolean => verdict.state === "known" && verdict.value.verdict === "pass";
+/** Methods that were tried (their policy is installed): all of them must have passed, and there must be one. */
+function passed(verdicts: Facts["verdicts"]): boolean {
+  const tried = Object.values(verdicts).filter((v) => v.state !== "absent");
+  return tried.length > 0 && tried.every((v) => v.state === "known" && v.value.verdict === "pass");
+}
 
 /** The GPU takes no work before this is set, and it is set only for a GPU that attested itself just now. */
 export const gpuReadyState = facet({
@@ -43,28 +46,63 @@ export const gpuReadyState = facet({
     verdicts: { local: verdictOf("local", a), remote: verdictOf("remote", a), sdk: verdictOf("sdk", a) },
     inService: text(a.inService),
   }),
-  judge(want, { state, verdicts, inService }) {
-    const attested = passed(verdicts[want.method]);
+  judge(_want, { state, verdicts, inService }) {
+    const attested = passed(verdicts);
     const wanted = "ready, after an attestation that passed";
-    if (state.state === "unknown") return [unsure("gpu-ready-state.unknown", wanted, state.why, "nvidia-smi conf-compute -grs, once nvidia-persistenced is active", SOURCE)];
-    if (state.state === "absent") return [fail("gpu-ready-state.absent", wanted, "no driver, or no guest", "see nvidia-driver", SOURCE)];
+    if (state.state === "unknown")
+      return [
+        unsure(
+          "gpu-ready-state.unknown",
+          wanted,
+          state.why,
+          "nvidia-smi conf-compute -grs, once nvidia-persistenced is active",
+          SOURCE,
+        ),
+      ];
+    if (state.state === "absent")
+      return [fail("gpu-ready-state.absent", wanted, "no driver, or no guest", "see nvidia-driver", SOURCE)];
     if (state.value === "ready") {
       return attested
         ? [
             pass("gpu-ready-state.ready", wanted, "ready", SOURCE),
-            ...(inService.state === "known" ? [] : [fail("gpu-ready-state.mark", IN_SERVICE, showFact(inService), "teeup up writes it: restarts of this guest need a permit from then on", SOURCE)]),
+            ...(inService.state === "known"
+              ? []
+              : [
+                  fail(
+                    "gpu-ready-state.mark",
+                    IN_SERVICE,
+                    showFact(inService),
+                    "teeup up writes it: restarts of this guest need a permit from then on",
+                    SOURCE,
+                  ),
+                ]),
           ]
-        : [fail("gpu-ready-state.unattested", wanted, "ready, but the attestation does not pass", "see attestation; nvidia-smi conf-compute -srs 0 takes the GPUs out of service", SOURCE)];
+        : [
+            fail(
+              "gpu-ready-state.unattested",
+              wanted,
+              "ready, but the attestation does not pass",
+              "see attestation; nvidia-smi conf-compute -srs 0 takes the GPUs out of service",
+              SOURCE,
+            ),
+          ];
     }
     return attested
       ? [fail("gpu-ready-state.not-ready", wanted, "not ready", "teeup up sets it", SOURCE)]
-      : [fail("gpu-ready-state.not-attested", wanted, "not ready, and the attestation does not pass", "see attestation", SOURCE)];
+      : [
+          fail(
+            "gpu-ready-state.not-attested",
+            wanted,
+            "not ready, and the attestation does not pass",
+            "see attestation",
+            SOURCE,
+          ),
+        ];
   },
-  plan(want, { state, verdicts, inService }): Step[] {
-    const verdict = verdicts[want.method];
+  plan(_want, { state, verdicts, inService }): Step[] {
     // Without a guest nothing can have attested; the plan then shows what will be done.
-    const future = state.state === "absent" && verdict.state === "absent";
-    if (!future && !passed(verdict)) return [];
+    const future = state.state === "absent" && Object.values(verdicts).every((v) => v.state === "absent");
+    if (!future && !passed(verdicts)) return [];
     if (state.state === "unknown" || inService.state === "unknown") return [];
     if (state.state === "known" && state.value === "ready" && inService.state === "known") return [];
     const set = valueOf(state) !== "ready";

@@ -2,12 +2,13 @@ import { z } from "zod";
 import { GPU_TOOL, TOOLS_DIR } from "../kit/argv.ts";
 import type { Answer } from "../kit/ask.ts";
 import { failed, missing, ok } from "../kit/ask.ts";
-import { facet, pass } from "../kit/facet.ts";
+import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { absent, known, showFact, unknown } from "../kit/facts.ts";
-import { fail, unsure } from "../kit/findings.ts";
+import { findingsOf } from "../kit/findings.ts";
 
 const SOURCE = "seed 001, Configuring the GPU; NVIDIA/gpu-admin-tools README";
+const { pass, fail, unsure } = findingsOf("gpu-tools", SOURCE);
 const DIR = `${TOOLS_DIR}/gpu-admin-tools`;
 const HASH = /^[0-9a-f]{40}$/;
 
@@ -15,7 +16,6 @@ const Want = z.strictObject({
   url: z.url({ protocol: /^https$/ }).describe("Git repository of gpu-admin-tools."),
   commit: z.string().regex(HASH).describe("Commit to check out: 40 hex digits."),
 });
-type Want = z.infer<typeof Want>;
 type Facts = {
   readonly commit: Fact<string>;
   /** Files that differ from the commit. */
@@ -41,7 +41,10 @@ export const gpuTools = facet({
   want: Want,
   asks: {
     head: { kind: "argv", argv: ["git", "-C", DIR, "rev-parse", "HEAD"] },
-    status: { kind: "argv", argv: ["git", "--no-optional-locks", "-C", DIR, "status", "--porcelain", "--untracked-files=no"] },
+    status: {
+      kind: "argv",
+      argv: ["git", "--no-optional-locks", "-C", DIR, "status", "--porcelain", "--untracked-files=no"],
+    },
   },
   parse({ head, status }): Facts {
     const commit = gitText(head);
@@ -59,15 +62,15 @@ export const gpuTools = facet({
   judge(want, { commit, changed }) {
     const wanted = `gpu-admin-tools at ${want.commit.slice(0, 12)}`;
     const next = "teeup up installs it";
-    if (commit.state === "unknown") return [unsure("gpu-tools.unknown", wanted, commit.why, "check git on the host", SOURCE)];
-    if (commit.state === "absent") return [fail("gpu-tools.absent", wanted, "not installed", next, SOURCE)];
-    if (commit.value !== want.commit) return [fail("gpu-tools.commit", wanted, commit.value.slice(0, 12), next, SOURCE)];
-    if (changed.state !== "known") return [unsure("gpu-tools.unknown", "unchanged files", showFact(changed), next, SOURCE)];
+    if (commit.state === "unknown") return [unsure("unknown", wanted, commit.why, "check git on the host")];
+    if (commit.state === "absent") return [fail("absent", wanted, "not installed", next)];
+    if (commit.value !== want.commit) return [fail("commit", wanted, commit.value.slice(0, 12), next)];
+    if (changed.state !== "known") return [unsure("unknown", "unchanged files", showFact(changed), next)];
     if (changed.value.length > 0) {
       // The tool runs as root and writes to GPU registers: a changed file is never run.
-      return [fail("gpu-tools.changed", "files as in the commit", changed.value.slice(0, 3).join("; "), next, SOURCE)];
+      return [fail("changed", "files as in the commit", changed.value.slice(0, 3).join("; "), next)];
     }
-    return [pass("gpu-tools.commit", wanted, commit.value.slice(0, 12), SOURCE)];
+    return [pass("commit", wanted, commit.value.slice(0, 12))];
   },
   plan(want, { commit, changed }) {
     if (commit.state === "unknown" || (commit.state === "known" && changed.state !== "known")) return [];
@@ -81,7 +84,11 @@ export const gpuTools = facet({
         disruption: "none",
         actions: [
           { do: "run", argv: ["git", "init", "--quiet", DIR] },
-          { do: "run", argv: ["git", "-C", DIR, "fetch", "--quiet", "--depth=1", want.url, want.commit], timeoutSeconds: 300 },
+          {
+            do: "run",
+            argv: ["git", "-C", DIR, "fetch", "--quiet", "--depth=1", want.url, want.commit],
+            timeoutSeconds: 300,
+          },
           { do: "run", argv: ["git", "-C", DIR, "checkout", "--quiet", "--force", "--detach", want.commit] },
           { do: "run", argv: ["test", "-f", GPU_TOOL] },
         ],

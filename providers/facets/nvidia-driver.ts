@@ -11,26 +11,32 @@ import { IN_SERVICE_ASK, NO_MACHINE, restartDisruption } from "../kit/guest.ts";
 import * as host from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { parseLines } from "../kit/parse-packages.ts";
+import { RepositorySchema, Sha256Schema } from "../kit/downloads.ts";
 import { parseDriverVersion, parseModinfo } from "../kit/parse-nvidia-smi.ts";
 
 const SOURCE = "seed 001, Installing the NVIDIA Driver and CUDA Toolkit";
 
 const Name = z.string().regex(/^[a-z0-9][a-z0-9+.=:~-]*$/);
-const Sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const Url = z.url({ protocol: /^https?$/ });
-const version = z.string().regex(/^\d[\d.]*$/).describe("Driver version, or its leading part: `580.` takes every 580.");
+const version = z
+  .string()
+  .regex(/^\d[\d.]*$/)
+  .describe("Driver version, or its leading part: `580.` takes every 580.");
 const Want = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("packages"),
     version,
     packages: z.array(Name).min(1).describe("Packages of the open kernel modules and of nvidia-smi; held."),
-    keyring: z.strictObject({ url: Url, sha256: Sha256 }).optional().describe("A .deb that sets up NVIDIA's repository; default: the distribution's archive."),
+    repository: RepositorySchema.optional().describe(
+      "Where the packages come from; default: the distribution's archive.",
+    ),
   }),
   z.strictObject({
     kind: z.literal("runfile"),
     version,
     url: Url.describe("NVIDIA's or CUDA's .run file."),
-    sha256: Sha256,
+    sha256: Sha256Schema,
+    cuda: z.string().optional().describe("CUDA version that the file brings; not checked."),
     args: z.array(z.string().regex(/^-/)).describe("Arguments besides --silent, e.g. -m=kernel-open."),
     prerequisites: z.array(Name).default([]).describe("Packages the run file needs."),
   }),
@@ -48,9 +54,11 @@ type Facts = {
   readonly inService: Fact<string>;
 };
 
-const good = (want: Want) => (m: Module) => m.open && (m.version === want.version || m.version.startsWith(want.version.replace(/\.?$/, ".")));
+const good = (want: Want) => (m: Module) =>
+  m.open && (m.version === want.version || m.version.startsWith(want.version.replace(/\.?$/, ".")));
 const show = (m: Module): string => `${m.version}, ${m.open ? "open" : "proprietary"} kernel modules`;
-const unheld = (want: Want, held: readonly string[]) => (want.kind === "packages" ? want.packages.filter((p) => !held.includes(p.replace(/=.*/, ""))) : []);
+const unheld = (want: Want, held: readonly string[]) =>
+  want.kind === "packages" ? want.packages.filter((p) => !held.includes(p.replace(/=.*/, ""))) : [];
 
 function installLines(want: Want): { checks: Step["actions"]; lines: JobLine[] } {
   const apt = (...args: string[]): JobLine => ({ argv: [...host.APT, ...args] });
@@ -65,7 +73,7 @@ function installLines(want: Want): { checks: Step["actions"]; lines: JobLine[] }
       ],
     };
   }
-  const keyring = want.keyring && host.download(want.keyring.url, want.keyring.sha256);
+  const keyring = want.repository && host.download(want.repository.keyring.url, want.repository.keyring.sha256);
   return {
     checks: keyring ? [keyring.checks] : [],
     lines: [
@@ -98,7 +106,9 @@ export const nvidiaDriver = facet({
           ? module
           : module.value.status !== 0
             ? absent
-            : ((m) => (m === undefined ? unknown("could not understand modinfo") : known(m)))(parseModinfo(module.value.stdout)),
+            : ((m) => (m === undefined ? unknown("could not understand modinfo") : known(m)))(
+                parseModinfo(module.value.stdout),
+              ),
       loaded: parsed(text(a.loaded), parseDriverVersion, "/proc/driver/nvidia/version"),
       held: mapFact(text(a.held), parseLines),
       inService: text(a.inService),
@@ -129,7 +139,10 @@ export const nvidiaDriver = facet({
             hint: "teeup up holds them: an upgrade may bring a version without a published RIM",
             source: "NVIDIA/nvtrust#151",
             good: (held) => unheld(want, held).length === 0,
-            show: (held) => unheld(want, held).map((p) => `${p} is not held`).join(", ") || "held",
+            show: (held) =>
+              unheld(want, held)
+                .map((p) => `${p} is not held`)
+                .join(", ") || "held",
           }),
         ]
       : []),
@@ -150,10 +163,22 @@ export const nvidiaDriver = facet({
     }
     const hold = unheld(want, valueOf(facts.held) ?? []).map((p) => p.replace(/=.*/, ""));
     if (hold.length > 0) {
-      steps.push({ code: "nvidia-driver.hold", title: `hold ${hold.join(", ")}`, why: "an upgrade may bring a version without a published RIM", disruption: "none", actions: [host.holdPackages("debian", hold)] });
+      steps.push({
+        code: "nvidia-driver.hold",
+        title: `hold ${hold.join(", ")}`,
+        why: "an upgrade may bring a version without a published RIM",
+        disruption: "none",
+        actions: [host.holdPackages("debian", hold)],
+      });
     }
     if (facts.loaded.state === "absent") {
-      steps.push({ code: "nvidia-driver.load", title: "load the driver", why: "nothing loads it before the next boot", disruption: "none", actions: [{ do: "run", argv: ["modprobe", "nvidia"] }] });
+      steps.push({
+        code: "nvidia-driver.load",
+        title: "load the driver",
+        why: "nothing loads it before the next boot",
+        disruption: "none",
+        actions: [{ do: "run", argv: ["modprobe", "nvidia"] }],
+      });
     } else if (facts.loaded.state === "known" && !good(want)(facts.loaded.value)) {
       steps.push({
         code: "nvidia-driver.restart",
@@ -165,7 +190,10 @@ export const nvidiaDriver = facet({
     }
     return steps;
   },
-  show: ({ installed, loaded }) => ({ installed: showFact(installed, show), loaded: showFact(loaded, (m) => m.version) }),
+  show: ({ installed, loaded }) => ({
+    installed: showFact(installed, show),
+    loaded: showFact(loaded, (m) => m.version),
+  }),
   examples: [],
   covers: ["001-VM-11", "001-VM-12", "001-VM-13", "001-VM-14", "001-VM-15", "001-VM-16"],
 });

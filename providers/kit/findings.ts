@@ -1,17 +1,31 @@
+import type { Finding, Level } from "./facet.ts";
 import type { Fact } from "./facts.ts";
 import { absent, unknown } from "./facts.ts";
-import type { Finding, Level } from "./facet.ts";
 
 const of =
   (level: Level) =>
-  (code: string, want: string, saw: string, hint: string, source: string): Finding => ({ code, level, want, saw, hint, source });
+  (code: string, want: string, saw: string, hint: string, source: string): Finding => {
+    return { code, level, want, saw, hint, source };
+  };
 
 /** What was wanted is not there. */
 export const fail = of("fail");
 /** Could not be looked at; fails the judge like a `fail` does. */
 export const unsure = of("unknown");
-/** Worth a person's eye, but nothing is broken. */
-export const warn = of("warn");
+
+/** Findings of one facet: the code's first half and the usual source are said once. */
+export function findingsOf(facet: string, usual: string) {
+  const bad =
+    (level: Level) =>
+    (what: string, want: string, saw: string, hint: string, source = usual): Finding =>
+      of(level)(`${facet}.${what}`, want, saw, hint, source);
+  return {
+    pass: (what: string, want: string, saw: string, source = usual): Finding =>
+      of("pass")(`${facet}.${what}`, want, saw, "", source),
+    fail: bad("fail"),
+    unsure: bad("unknown"),
+  };
+}
 
 /** A fact of a parser's result: `undefined` means that the text was not understood, which is unknown. */
 export function parsed<T>(fact: Fact<string>, parse: (text: string) => T | undefined, what: string): Fact<T> {
@@ -26,3 +40,6 @@ export function firstUnknown(...facts: readonly Fact<unknown>[]): string | undef
   for (const fact of facts) if (fact.state === "unknown") return fact.why;
   return undefined;
 }
+
+/** True only when it is known to be true. */
+export const isTrue = (fact: Fact<boolean>): boolean => fact.state === "known" && fact.value;

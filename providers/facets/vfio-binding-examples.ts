@@ -1,0 +1,61 @@
+import type { Answer } from "../kit/ask.ts";
+import { failed, missing, ok } from "../kit/ask.ts";
+import type { Example } from "../kit/facet.ts";
+import type { VfioBindingWant } from "./vfio-binding.ts";
+import { MODULES_TEXT } from "./vfio-binding-plan.ts";
+
+const ALL: VfioBindingWant = { gpus: "all" };
+const BRIDGE = "Slot:\t0000:80:01.1\nClass:\t0604\nVendor:\t1022\nDevice:\t14ab\nDriver:\tpcieport\nIOMMUGroup:\t14\n";
+const gpu = (driver: string, group = "IOMMUGroup:\t14\n") =>
+  `Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\nRev:\ta1\n${driver === "" ? "" : `Driver:\t${driver}\n`}Module:\tnouveau\n${group}`;
+const other = (driver: string) =>
+  `Slot:\t0000:81:00.1\nClass:\t0403\nVendor:\t10de\nDevice:\t22be\n${driver === "" ? "" : `Driver:\t${driver}\n`}IOMMUGroup:\t14\n`;
+const bound: Readonly<Record<string, Answer>> = {
+  lspci: ok(`${BRIDGE}\n${gpu("vfio-pci")}`),
+  saved: ok("/etc/driverctl.d/pci-0000:81:00.0:vfio-pci\n"),
+  module: ok(""),
+  modulesFile: ok(MODULES_TEXT),
+};
+const example = (
+  name: string,
+  answers: Readonly<Record<string, Answer>>,
+  findings: readonly string[],
+  steps: readonly string[],
+  want = ALL,
+): Example<VfioBindingWant> => ({ name, want, answers: { ...bound, ...answers }, findings, steps });
+
+export const vfioBindingExamples: readonly Example<VfioBindingWant>[] = [
+  example("bound for good; the bridge of the group stays with the kernel", {}, [], []),
+  example(
+    "untouched: nouveau has it, vfio-pci is not loaded",
+    { lspci: ok(gpu("nouveau")), saved: ok("", 2), module: ok("", 1), modulesFile: missing },
+    ["vfio-binding.driver", "vfio-binding.module", "vfio-binding.modules-load"],
+    ["vfio-binding.modules-load", "vfio-binding.module", "vfio-binding.bind"],
+  ),
+  example(
+    "bound by hand: lost at the next boot",
+    { saved: ok("", 1) },
+    ["vfio-binding.not-saved"],
+    ["vfio-binding.save"],
+  ),
+  example(
+    "another function of the group is the host's",
+    { lspci: ok(`${gpu("vfio-pci")}\n${other("snd_hda_intel")}`) },
+    ["vfio-binding.driver"],
+    ["vfio-binding.bind"],
+  ),
+  example(
+    "IOMMU off: no group",
+    { lspci: ok(gpu("", "")), saved: ok("", 2) },
+    ["vfio-binding.iommu-off"],
+    ["vfio-binding.bind"],
+  ),
+  example("wrong address", {}, ["vfio-binding.no-gpu"], [], { gpus: ["0000:c1:00.0"] }),
+  example(
+    "lspci says something else",
+    { lspci: ok("pcilib: Cannot open /proc/bus/pci\n") },
+    ["vfio-binding.unknown"],
+    [],
+  ),
+  example("no answer", { saved: failed("connection lost") }, ["vfio-binding.unknown"], []),
+];

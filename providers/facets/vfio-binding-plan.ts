@@ -1,0 +1,94 @@
+import type { Action } from "../kit/action.ts";
+import type { PlanContext, Step } from "../kit/facet.ts";
+import { firstUnknown } from "../kit/findings.ts";
+import type { PciDevice } from "../kit/parse-lspci.ts";
+import { isBridge, selectGpus } from "../kit/parse-lspci.ts";
+import type { VfioBindingFacts, VfioBindingWant } from "./vfio-binding.ts";
+
+/** Read by systemd-modules-load: a custom kernel need not load vfio-pci by itself. */
+export const MODULES_FILE = "/etc/modules-load.d/teeup-vfio.conf";
+export const MODULES_TEXT = "# Written by TeeUp.\nvfio-pci\n";
+/** Where driverctl keeps what its udev rule applies at boot. */
+export const OVERRIDES = "/etc/driverctl.d";
+
+/** The wanted GPUs and all that shares their IOMMU groups, bridges excepted. */
+export function members(devices: readonly PciDevice[], want: VfioBindingWant): readonly PciDevice[] {
+  const { gpus } = selectGpus(devices, want.gpus);
+  const groups = new Set(gpus.flatMap((g) => g.group ?? []));
+  return devices.filter((d) => gpus.includes(d) || (d.group !== undefined && groups.has(d.group) && !isBridge(d)));
+}
+
+export function planVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, context: PlanContext): readonly Step[] {
+  const { devices, saved, module, modulesFile } = facts;
+  if (devices.state !== "known" || firstUnknown(saved, module, modulesFile) !== undefined) return [];
+  const { gpus, absent } = selectGpus(devices.value, want.gpus);
+  if (gpus.length === 0 || absent.length > 0) return [];
+  const overrides = saved.state === "known" ? saved.value : {};
+  const list = members(devices.value, want);
+  const unbound = list.filter((d) => d.driver !== "vfio-pci");
+  const unsaved = list.filter((d) => d.driver === "vfio-pci" && overrides[d.bdf] !== "vfio-pci");
+  const steps: Step[] = [];
+  if (modulesFile.state !== "known" || modulesFile.value !== MODULES_TEXT) {
+    steps.push({
+      code: "vfio-binding.modules-load",
+      title: `write ${MODULES_FILE}`,
+      why: "vfio-pci must be there at every boot; a custom kernel may not load it by itself",
+      disruption: "none",
+      actions: [{ do: "write", path: MODULES_FILE, content: MODULES_TEXT }],
+    });
+  }
+  if (module.state === "known" && !module.value) {
+    steps.push({
+      code: "vfio-binding.module",
+      title: "load vfio-pci",
+      why: "nothing can be bound to it before",
+      disruption: "none",
+      actions: [{ do: "run", argv: ["modprobe", "vfio-pci"] }],
+    });
+  }
+  if (unsaved.length > 0) {
+    steps.push({
+      code: "vfio-binding.save",
+      title: `keep vfio-pci at ${unsaved.map((d) => d.bdf).join(", ")} across reboots`,
+      why: "a binding is lost at reboot",
+      disruption: "none",
+      // As driverctl writes it: its set-override would take the device away from a running guest.
+      actions: unsaved.map((d) => ({ do: "write", path: `${OVERRIDES}/pci-${d.bdf}`, content: "vfio-pci\n" })),
+    });
+  }
+  if (unbound.length > 0) {
+    const used = unbound.some((d) => d.driver !== undefined);
+    steps.push({
+      code: "vfio-binding.bind",
+      title: `bind ${unbound.map((d) => `${d.bdf} (${d.driver ?? "no driver"})`).join(", ")} to vfio-pci`,
+      why: "a guest gets whole IOMMU groups, from vfio-pci",
+      disruption: context.guestRunning ? "guest-stop" : used ? "service" : "none",
+      actions: [
+        // Without an IOMMU nothing would bind, and some ways of binding would not even say so.
+        { do: "run", argv: ["test", "-d", "/sys/kernel/iommu_groups/0"] },
+        ...unbound.map((d): Action => ({ do: "run", argv: ["driverctl", "set-override", d.bdf, "vfio-pci"] })),
+      ],
+    });
+  }
+  return steps;
+}
+
+export function undoVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, context: PlanContext): readonly Step[] {
+  const { devices, saved, modulesFile } = facts;
+  if (devices.state !== "known" || firstUnknown(saved, modulesFile) !== undefined) return [];
+  const overrides = saved.state === "known" ? saved.value : {};
+  const ours = members(devices.value, want).filter((d) => overrides[d.bdf] === "vfio-pci");
+  if (ours.length === 0 && modulesFile.state === "absent") return [];
+  return [
+    {
+      code: "vfio-binding.restore",
+      title: `give ${ours.map((d) => d.bdf).join(", ") || "no device"} back to the host's drivers`,
+      why: "TeeUp bound them",
+      disruption: context.guestRunning ? "guest-stop" : "service",
+      actions: [
+        ...ours.map((d): Action => ({ do: "run", argv: ["driverctl", "unset-override", d.bdf] })),
+        { do: "remove", path: MODULES_FILE },
+      ],
+    },
+  ];
+}
