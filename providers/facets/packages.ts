@@ -10,7 +10,6 @@ import { judgeFact } from "../kit/judge.ts";
 import { parseDpkgNames, parseLines, pipName } from "../kit/parse-packages.ts";
 
 const SOURCE = "seed 001, Preparing the Host";
-const HINT = "teeup installs them with the next up";
 
 const Want = z.strictObject({
   names: z
@@ -31,11 +30,20 @@ interface Facts {
 }
 
 const lacking = (want: readonly string[], have: readonly string[]) => want.filter((name) => !have.includes(name));
-const list = (names: readonly string[]) => names.join(", ") || "all installed";
 
 /** Wanted, missing, and on hold: apt would refuse them. */
 const blocked = (want: z.output<typeof Want>, facts: Facts) =>
   lacking(want.names, valueOf(facts.installed) ?? want.names).filter((name) => valueOf(facts.held)?.includes(name));
+
+const pipFinding = (want: readonly string[], pip: Facts["pip"]) =>
+  judgeFact(pip, {
+    code: "packages.pip-missing",
+    want: `Python packages ${want.join(", ")}`,
+    hint: "teeup installs them with the next up",
+    source: SOURCE,
+    good: (have) => lacking(want, have).length === 0,
+    show: (have) => lacking(want, have).join(", ") || "all installed",
+  });
 
 /** Packages of the host's distribution. */
 export const packages = facet({
@@ -46,13 +54,7 @@ export const packages = facet({
   summary: "Packages that the kernel build, the virtual machine and TeeUp's own commands need.",
   sources: [SOURCE],
   want: Want,
-  asks: {
-    os: host.OS_RELEASE,
-    dpkg: host.DPKG_NAMES,
-    rpm: host.RPM_NAMES,
-    held: host.HELD_PACKAGES,
-    pip: host.PIP_FOLDERS,
-  },
+  asks: host.PACKAGE_ASKS,
   parse: (a): Facts => {
     const family = mapFact(text(a.os), (t) => host.packageFamily(t) ?? ("other" as const));
     const rpm = valueOf(family) === "rpm";
@@ -75,10 +77,10 @@ export const packages = facet({
     judgeFact(facts.installed, {
       code: "packages.missing",
       want: `${want.names.length} packages installed`,
-      hint: HINT,
+      hint: "teeup installs them with the next up",
       source: SOURCE,
       good: (have) => lacking(want.names, have).length === 0,
-      show: (have) => list(lacking(want.names, have)),
+      show: (have) => lacking(want.names, have).join(", ") || "all installed",
     }),
     judgeFact(facts.held, {
       code: "packages.held",
@@ -88,14 +90,7 @@ export const packages = facet({
       good: () => blocked(want, facts).length === 0,
       show: () => blocked(want, facts).join(", ") || "none",
     }),
-    judgeFact(want.pip.length === 0 ? known([]) : facts.pip, {
-      code: "packages.pip-missing",
-      want: `Python packages: ${want.pip.join(", ") || "none"}`,
-      hint: HINT,
-      source: SOURCE,
-      good: (have) => lacking(want.pip.map(pipName), have).length === 0,
-      show: (have) => list(lacking(want.pip.map(pipName), have)),
-    }),
+    ...(want.pip.length === 0 ? [] : [pipFinding(want.pip.map(pipName), facts.pip)]),
   ],
   plan: (want, facts): Step[] => {
     const family = valueOf(facts.family);

@@ -1,6 +1,6 @@
 import type { Action, JobLine } from "./action.ts";
 import { TOOLS_DIR } from "./argv.ts";
-import type { Ask } from "./ask.ts";
+import type { Ask, Asks } from "./ask.ts";
 import { jobPlace } from "./job.ts";
 import { parseOsRelease } from "./parse-packages.ts";
 
@@ -10,8 +10,10 @@ import { parseOsRelease } from "./parse-packages.ts";
 export const ARTIFACTS_DIR = "/var/lib/teeup/artifacts";
 /** Sources under build; nothing outside a build looks there. */
 export const BUILD_DIR = "/var/lib/teeup/build";
-/** A file here means "staged since the last boot": /run is empty after every boot. */
-export const STAGED_DIR = "/run/teeup/staged";
+/** Why TeeUp restarted the host last; gone once nothing waits for a restart. */
+export const RESTART_RECORD = "/var/lib/teeup/restart.json";
+/** Stands beside the record until the restart really happens: /run is empty after every boot. */
+export const RESTART_ASKED = "/run/teeup/restart-asked";
 export const GRUB_DROP_IN = "/etc/default/grub.d/50-teeup.cfg";
 export const MODPROBE_FILE = "/etc/modprobe.d/teeup.conf";
 export const MODULES_LOAD_FILE = "/etc/modules-load.d/teeup.conf";
@@ -73,6 +75,14 @@ export const PIP_FOLDERS = {
   kind: "argv",
   argv: ["find", "/usr/local/lib", "-maxdepth", "3", "-name", "*.dist-info", "-printf", "%f\\n"],
 } as const satisfies Ask;
+
+export const PACKAGE_ASKS = {
+  os: OS_RELEASE,
+  dpkg: DPKG_NAMES,
+  rpm: RPM_NAMES,
+  held: HELD_PACKAGES,
+  pip: PIP_FOLDERS,
+} as const satisfies Asks;
 
 /** apt that waits up to five minutes for another apt (unattended-upgrades) and then names it. */
 export const APT = ["apt-get", "-y", "-o", "DPkg::Lock::Timeout=300"] as const;

@@ -1,0 +1,143 @@
+import { z } from "zod";
+import { text } from "../kit/ask.ts";
+import type { Finding, PlanContext, Step } from "../kit/facet.ts";
+import { facet } from "../kit/facet.ts";
+import type { Fact } from "../kit/facts.ts";
+import { known, mapFact, unknown, valueOf } from "../kit/facts.ts";
+import * as host from "../kit/host.ts";
+import { judgeFact } from "../kit/judge.ts";
+import { parseGrubCfg, parseSavedEntry } from "../kit/parse-grub.ts";
+import { HOST_BOOT_EXAMPLES } from "./host-boot-examples.ts";
+
+const SOURCE = "seed 001, Installing the Host OS";
+const Want = z.strictObject({
+  timeoutSeconds: z
+    .int()
+    .min(60)
+    .max(7200)
+    .default(1200)
+    .describe("How long the host may take to come back, in seconds."),
+});
+const Record = z.object({ reasons: z.array(z.string()) });
+
+interface Facts {
+  readonly running: Fact<string>;
+  /** Entry that boots by default, "" when none was saved. */
+  readonly saved: Fact<string>;
+  /** Kernel release → its entry. */
+  readonly entries: Fact<Readonly<Record<string, string>>>;
+  /** What the last restart was for, while that is still open. */
+  readonly record: Fact<readonly string[]>;
+  /** That restart is still to come. */
+  readonly asked: Fact<boolean>;
+}
+type Pendings = PlanContext["pending"];
+
+const entryOf = (facts: Facts) => valueOf(facts.entries)?.[valueOf(facts.running) ?? ""];
+const reasonsOf = (pending: Pendings) =>
+  pending.flatMap((p) => p.reasons.map((reason) => `${p.facet}: ${reason}`)).sort();
+/** The entry that boots by default; unknown when it cannot be compared with the kernel that runs. */
+function defaultOf(facts: Facts): Fact<string> {
+  for (const fact of [facts.running, facts.entries]) if (fact.state === "unknown") return fact;
+  return facts.saved.state === "absent" ? known("") : facts.saved;
+}
+const setDefault = (entry: string) => ({ do: "run", argv: ["grub-set-default", entry] }) as const;
+const clear = [host.RESTART_RECORD, host.RESTART_ASKED].map((path) => ({ do: "remove", path }) as const);
+
+/** The one restart for everything that waits for one. */
+export const hostBoot = facet({
+  name: "host-boot",
+  type: "HostBoot",
+  on: "host",
+  persona: "host",
+  summary: "Restarts the host once for all that is staged; a new kernel is tried once before it becomes the default.",
+  sources: [SOURCE, "seed 001, Upgrade out-of-date SEV Firmware, step 1"],
+  want: Want,
+  boots: true,
+  asks: {
+    running: host.KERNEL_RELEASE,
+    saved: host.GRUB_ENVIRONMENT,
+    menu: host.GRUB_CFG,
+    record: { kind: "file", path: host.RESTART_RECORD },
+    asked: { kind: "file", path: host.RESTART_ASKED },
+  },
+  parse: (a): Facts => ({
+    running: mapFact(text(a.running), (t) => t.trim()),
+    saved: mapFact(text(a.saved), parseSavedEntry),
+    entries: mapFact(text(a.menu), (t) => parseGrubCfg(t).entries),
+    record: (() => {
+      const record = text(a.record);
+      if (record.state !== "known") return record;
+      try {
+        return known(Record.parse(JSON.parse(record.value)).reasons);
+      } catch {
+        return unknown(`${host.RESTART_RECORD} is not what TeeUp wrote; remove it`);
+      }
+    })(),
+    asked: a.asked.kind === "missing" ? known(false) : mapFact(text(a.asked), () => true),
+  }),
+  judge: (_want, facts): Finding[] => [
+    judgeFact(defaultOf(facts), {
+      code: "host-boot.default",
+      want: `the running kernel ${valueOf(facts.running) ?? ""} boots by default`,
+      hint: "teeup makes it the default with the next up, when nothing else waits for a restart",
+      source: SOURCE,
+      good: (saved) => entryOf(facts) === undefined || saved === entryOf(facts),
+      show: (saved) => (saved === "" ? "no entry is saved" : saved),
+    }),
+    judgeFact(facts.record.state === "absent" ? known([]) : facts.record, {
+      code: "host-boot.ineffective",
+      want: "a restart brings about what it was for",
+      hint: `look at the failing findings above; to try again: rm ${host.RESTART_RECORD}`,
+      source: "docs/decisions, one restart",
+      good: (reasons) => reasons.length === 0 || valueOf(facts.asked) === true,
+      show: (reasons) => (reasons.length === 0 ? "nothing waits" : `restarted for: ${reasons.join("; ")}`),
+    }),
+  ],
+  plan: (want, facts, context): Step[] => {
+    const unsure = [facts.running, facts.saved, facts.entries, facts.record, facts.asked].some(
+      (f) => f.state === "unknown",
+    );
+    if (unsure) return [];
+    const waiting = context.pending.filter((p) => p.reasons.length > 0);
+    const trial = waiting.find((p) => p.trial !== undefined)?.trial;
+    const reasons = reasonsOf(waiting);
+    const entry = entryOf(facts);
+    const record = valueOf(facts.record);
+    const unsaved = entry !== undefined && valueOf(facts.saved) !== entry;
+    const step = (code: string, title: string, why: string, actions: Step["actions"]): Step => ({
+      code: `host-boot.${code}`,
+      title,
+      why,
+      disruption: code === "restart" ? "reboot" : "none",
+      actions,
+    });
+    const keep =
+      unsaved && trial === undefined
+        ? [step("keep", `make kernel ${valueOf(facts.running)} the default`, "it runs as wanted", [setDefault(entry)])]
+        : [];
+    if (reasons.length === 0) {
+      return record === undefined
+        ? keep
+        : [...keep, step("clear", "note that the restart did its work", "done", clear)];
+    }
+    // The same reasons after a restart that did happen: another one would not help either.
+    if (record !== undefined && valueOf(facts.asked) === false && reasons.every((r) => record.includes(r))) return keep;
+    const boots = Math.max(...waiting.map((p) => p.boots));
+    const into = trial === undefined ? "" : ` into kernel ${trial.kernel} (tried once, then the default)`;
+    const more = boots > 1 ? `, first of ${boots} times` : "";
+    return [
+      ...keep,
+      step("restart", `restart the host${into}${more}: ${reasons.join("; ")}`, "staged settings act at a restart", [
+        // The fall-back of a trial is the kernel that runs now.
+        ...(unsaved && trial !== undefined ? [setDefault(entry)] : []),
+        { do: "write", path: host.RESTART_RECORD, content: `${JSON.stringify({ reasons })}\n` },
+        { do: "write", path: host.RESTART_ASKED, content: "" },
+        { do: "reboot", ...(trial === undefined ? {} : { trial }), timeoutSeconds: want.timeoutSeconds },
+      ]),
+    ];
+  },
+  show: (facts) => ({ running: valueOf(facts.running), default: valueOf(facts.saved) }),
+  examples: HOST_BOOT_EXAMPLES,
+  covers: ["001-HOST-30", "001-HOST-31", "001-HOST-49"],
+});

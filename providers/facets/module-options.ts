@@ -1,0 +1,144 @@
+import { failed, missing, ok } from "../kit/ask.ts";
+import { example } from "../kit/example.ts";
+import type { Finding, Step } from "../kit/facet.ts";
+import { facet } from "../kit/facet.ts";
+import { known, valueOf } from "../kit/facts.ts";
+import { MODPROBE_FILE, MODULES_LOAD_FILE } from "../kit/host.ts";
+import { judgeFact } from "../kit/judge.ts";
+import type { ModuleOptionsFacts, ModuleOptionsWant } from "../kit/module-options.ts";
+import * as modules from "../kit/module-options.ts";
+
+const SOURCE = "seed 001, Installing the Host OS (kvm.conf)";
+const LOADING = "seed 000, Host Side: vfio-pci is not loaded by itself";
+const NEXT_UP = "teeup does it with the next up";
+
+/** Options of kernel modules, and modules loaded at boot. */
+export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof modules.MODULE_OPTIONS_ASKS>({
+  name: "module-options",
+  type: "ModuleOptions",
+  on: "host",
+  persona: "host",
+  summary: "Options of KVM's and VFIO's kernel modules, and modules loaded at every boot.",
+  sources: [SOURCE, LOADING],
+  want: modules.ModuleOptionsSchema,
+  asks: modules.MODULE_OPTIONS_ASKS,
+  parse: modules.parseModuleOptions,
+  judge: (want, facts): Finding[] => {
+    const file = (name: "modprobe" | "modulesLoad", path: string, content: string, source: string) =>
+      judgeFact(facts[name], {
+        code: `module-options.${name === "modprobe" ? "file" : "load-file"}`,
+        want: `${path}: ${content.split("\n").slice(1, -1).join("; ") || "nothing"}`,
+        hint: NEXT_UP,
+        source,
+        good: (text) => text === content,
+        show: (text) => (text === content ? "as wanted" : text === "" ? "missing" : "other content"),
+      });
+    return [
+      file("modprobe", MODPROBE_FILE, modules.modprobeText(want), SOURCE),
+      file("modulesLoad", MODULES_LOAD_FILE, modules.modulesLoadText(want), LOADING),
+      judgeFact(facts.others.state === "absent" ? known([]) : facts.others, {
+        code: "module-options.conflict",
+        want: "no other file contradicts",
+        hint: "take the option out of that file",
+        source: SOURCE,
+        good: (others) => modules.conflicting(want, others).length === 0,
+        show: (others) =>
+          modules
+            .conflicting(want, others)
+            .map(({ file, option }) => `${option} in ${file}`)
+            .join(", ") || "none",
+      }),
+      judgeFact(facts.parameters, {
+        code: "module-options.running",
+        want: want.options.map((o) => `${o.module}.${o.option}=${o.value}`).join(", "),
+        hint: "restart the host: permit reboot and up; when it stays, the BIOS or the kernel refuses it (snp-ready)",
+        source: "seed 001, Upgrade out-of-date SEV Firmware, step 3",
+        good: (parameters) => modules.differing(want, parameters).length === 0,
+        show: (parameters) => modules.differing(want, parameters).join(", ") || "as wanted",
+        level: "warn",
+      }),
+      judgeFact(facts.loaded, {
+        code: "module-options.loaded",
+        want: `loaded: ${want.load.join(", ") || "nothing special"}`,
+        hint: NEXT_UP,
+        source: LOADING,
+        good: (loaded) => modules.notLoaded(want, loaded).length === 0,
+        show: (loaded) => loaded.join(", ") || "none of them",
+      }),
+    ];
+  },
+  plan: (want, facts): Step[] => {
+    const [modprobe, load, loaded] = [valueOf(facts.modprobe), valueOf(facts.modulesLoad), valueOf(facts.loaded)];
+    if (modprobe === undefined || load === undefined || loaded === undefined) return [];
+    const step = (code: string, title: string, why: string, actions: Step["actions"]): Step[] => [
+      { code: `module-options.${code}`, title, why, disruption: "none", actions },
+    ];
+    const [optionsText, loadText] = [modules.modprobeText(want), modules.modulesLoadText(want)];
+    const missingModules = modules.notLoaded(want, loaded);
+    return [
+      ...(modprobe === optionsText
+        ? []
+        : step(
+            "stage",
+            `write ${MODPROBE_FILE}: ${optionsText.split("\n").slice(1, -1).join("; ")}`,
+            "acts at the next restart",
+            [{ do: "write", path: MODPROBE_FILE, content: optionsText }],
+          )),
+      ...(load === loadText
+        ? []
+        : step("stage-load", `write ${MODULES_LOAD_FILE}: ${want.load.join(" ")}`, "loaded at every boot", [
+            { do: "write", path: MODULES_LOAD_FILE, content: loadText },
+          ])),
+      ...(missingModules.length === 0
+        ? []
+        : step(
+            "load",
+            `load ${missingModules.join(" ")}`,
+            "not loaded",
+            missingModules.map((m) => ({ do: "run", argv: ["modprobe", m] })),
+          )),
+    ];
+  },
+  undo: (_want, facts): Step[] => {
+    const there = [
+      ...(valueOf(facts.modprobe) ? [MODPROBE_FILE] : []),
+      ...(valueOf(facts.modulesLoad) ? [MODULES_LOAD_FILE] : []),
+    ];
+    if (there.length === 0) return [];
+    const title = `remove ${there.join(" and ")}; acts at the next restart`;
+    const actions = there.map((path) => ({ do: "remove", path }) as const);
+    return [{ code: "module-options.remove", title, why: "deleted", disruption: "none", actions }];
+  },
+  pending: (want, facts) => {
+    const reasons = facts.parameters.state === "known" ? modules.differing(want, facts.parameters.value) : [];
+    return { reasons, boots: reasons.length > 0 ? 1 : 0 };
+  },
+  show: (facts) => ({ parameters: valueOf(facts.parameters) }),
+  examples: (() => {
+    const want: ModuleOptionsWant = {
+      options: [{ module: "kvm_amd", option: "sev_snp", value: "1" }],
+      load: ["vfio-pci"],
+    };
+    const good = {
+      modprobe: ok(modules.modprobeText(want)),
+      modulesLoad: ok(modules.modulesLoadText(want)),
+      others: ok("", 1),
+      parameters: ok("/sys/module/kvm_amd/parameters/sev_snp:Y\n", 2),
+      loaded: ok("vfio_pci \n"),
+    };
+    const off = ok("/sys/module/kvm_amd/parameters/sev_snp:N\n", 2);
+    const other = ok("/etc/modprobe.d/kvm.conf:options kvm_amd sev-snp=0\n");
+    const [file, loadFile, running, loaded] = ["file", "load-file", "running", "loaded"].map(
+      (c) => `module-options.${c}`,
+    );
+    const bare = { ...good, modprobe: missing, modulesLoad: missing, parameters: off, loaded: ok("", 1) };
+    const steps = ["module-options.stage", "module-options.stage-load", "module-options.load"];
+    return [
+      example("in force", want, good),
+      example("untouched", want, bare, [file, loadFile, running, loaded] as string[], steps),
+      example("another file contradicts", want, { ...good, others: other }, ["module-options.conflict"]),
+      example("no answer", want, { ...good, modprobe: failed("connection lost") }, [file] as string[]),
+    ];
+  })(),
+  covers: ["000-07", "000-08", "001-HOST-27", "001-HOST-51", "001-HOST-52", "001-HOST-53"],
+});

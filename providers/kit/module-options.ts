@@ -1,0 +1,81 @@
+import { z } from "zod";
+import type { Answers, Asks } from "./ask.ts";
+import { ran, text } from "./ask.ts";
+import type { Fact } from "./facts.ts";
+import { known, mapFact } from "./facts.ts";
+import { MODPROBE_FILE, MODULE_PARAMETERS, MODULES_LOAD_FILE } from "./host.ts";
+import type { ModuleOption } from "./parse-modules.ts";
+import { moduleName, parseModprobeOptions, parseModuleParameters, sameParameter } from "./parse-modules.ts";
+import { parseGrepLines, parseLines } from "./parse-packages.ts";
+
+export const ModuleOptionsSchema = z.strictObject({
+  options: z
+    .array(
+      z.strictObject({
+        module: z.enum(["kvm_amd", "kvm_intel", "vfio_pci"]).describe("Only these modules' parameters are looked at."),
+        option: z.string().regex(/^[a-z0-9_]+$/),
+        value: z.string().regex(/^[A-Za-z0-9_.,:-]+$/),
+      }),
+    )
+    .describe("Options of kernel modules; they act when the module is loaded."),
+  load: z
+    .array(z.enum(["vfio-pci", "kvm_amd"]))
+    .default([])
+    .describe("Modules loaded at every boot."),
+});
+export type ModuleOptionsWant = z.output<typeof ModuleOptionsSchema>;
+
+export interface ModuleOptionsFacts {
+  /** TeeUp's own files, "" when missing. */
+  readonly modprobe: Fact<string>;
+  readonly modulesLoad: Fact<string>;
+  /** Options that other files of /etc/modprobe.d set. */
+  readonly others: Fact<readonly ModuleOption[]>;
+  /** `module.parameter` → value, of loaded modules. */
+  readonly parameters: Fact<Readonly<Record<string, string>>>;
+  /** Those of the modules that may be wanted which are loaded, with underscores. */
+  readonly loaded: Fact<readonly string[]>;
+}
+
+export const MODULE_OPTIONS_ASKS = {
+  modprobe: { kind: "file", path: MODPROBE_FILE },
+  modulesLoad: { kind: "file", path: MODULES_LOAD_FILE },
+  others: { kind: "argv", argv: ["grep", "-rsHE", "^[[:space:]]*options[[:space:]]", "/etc/modprobe.d"] },
+  parameters: MODULE_PARAMETERS,
+  loaded: { kind: "argv", argv: ["grep", "-oE", "^(vfio_pci|kvm_amd) ", "/proc/modules"] },
+} as const satisfies Asks;
+
+const own = (fact: Fact<string>): Fact<string> => (fact.state === "absent" ? known("") : fact);
+
+export function parseModuleOptions(answers: Answers<typeof MODULE_OPTIONS_ASKS>): ModuleOptionsFacts {
+  return {
+    modprobe: own(text(answers.modprobe)),
+    modulesLoad: own(text(answers.modulesLoad)),
+    // grep exits 1 when no line matched, 2 when some folder is missing; what it printed still stands.
+    others: mapFact(ran(answers.others), ({ stdout }) =>
+      parseModprobeOptions(parseGrepLines(stdout)).filter((o) => o.file !== MODPROBE_FILE),
+    ),
+    parameters: mapFact(ran(answers.parameters), ({ stdout }) => parseModuleParameters(stdout)),
+    loaded: mapFact(ran(answers.loaded), ({ stdout }) => parseLines(stdout)),
+  };
+}
+
+const HEADER = "# Written by TeeUp; a change here is undone by the next up.\n";
+export const modprobeText = (want: ModuleOptionsWant): string =>
+  HEADER + want.options.map((o) => `options ${o.module} ${o.option}=${o.value}\n`).join("");
+export const modulesLoadText = (want: ModuleOptionsWant): string => HEADER + want.load.map((m) => `${m}\n`).join("");
+
+/** Options of other files that contradict the wanted ones. */
+export const conflicting = (want: ModuleOptionsWant, others: readonly ModuleOption[]): ModuleOption[] =>
+  others.filter((o) =>
+    want.options.some((w) => w.module === o.module && w.option === o.option && !sameParameter(w.value, o.value)),
+  );
+
+/** Wanted options that the loaded modules do not have; a module that is not loaded lacks all of its. */
+export const differing = (want: ModuleOptionsWant, parameters: Readonly<Record<string, string>>): string[] =>
+  want.options
+    .filter((o) => !sameParameter(parameters[`${o.module}.${o.option}`] ?? "", o.value))
+    .map((o) => `${o.module}.${o.option} is ${parameters[`${o.module}.${o.option}`] ?? "not there"}, not ${o.value}`);
+
+export const notLoaded = (want: ModuleOptionsWant, loaded: readonly string[]): string[] =>
+  want.load.filter((name) => !loaded.includes(moduleName(name)));

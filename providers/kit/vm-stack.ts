@@ -1,0 +1,195 @@
+import { z } from "zod";
+import type { JobLine } from "./action.ts";
+import { TOOLS_DIR } from "./argv.ts";
+import type { Answer, Answers, Asks } from "./ask.ts";
+import { ran, text } from "./ask.ts";
+import type { Fact } from "./facts.ts";
+import { mapFact } from "./facts.ts";
+import * as host from "./host.ts";
+import { parseDpkgVersions, parseGrepLines, parseLines, parseSha256sum } from "./parse-packages.ts";
+
+const Package = z.string().regex(/^[a-z0-9][a-z0-9+.-]*$/);
+const Path = z.string().regex(/^\/[\w./+-]+$/);
+const Version = z.string().regex(/^\d+\.\d+(\.\d+)?$/);
+const Git = z.strictObject({
+  kind: z.literal("git"),
+  url: z.url({ protocol: /^https$/ }),
+  commit: z.string().regex(/^[0-9a-f]{40}$/, "a commit's 40 hex digits"),
+  branch: z.string().optional().describe("For people only; a branch is never followed."),
+});
+const Tarball = z.strictObject({
+  kind: z.literal("tarball"),
+  url: z.url({ protocol: /^https?$/ }),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, "64 hex digits"),
+});
+
+/** QEMU and OVMF, from packages or from pinned sources. */
+export const VmStackWantSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("packages"),
+    packages: z.array(Package).min(1).describe("Packages with QEMU and OVMF; held against upgrades."),
+    qemu: z.literal("/usr/bin/qemu-system-x86_64").describe("QEMU binary of these packages."),
+    ovmf: Path.describe("OVMF image of these packages."),
+    minQemu: Version.describe("Lowest version of QEMU."),
+  }),
+  z.strictObject({
+    kind: z.literal("build"),
+    qemu: z.discriminatedUnion("kind", [Git, Tarball]).describe("Sources of QEMU."),
+    qemuVersion: Version.optional().describe("Version the built QEMU reports, where it is known."),
+    ovmf: z
+      .discriminatedUnion("kind", [Git, z.strictObject({ kind: z.literal("package"), package: Package, path: Path })])
+      .describe("Sources of OVMF, or the package that has it."),
+    minQemu: Version.describe("Lowest version of QEMU."),
+  }),
+]);
+export type VmStackWant = z.output<typeof VmStackWantSchema>;
+
+/** QEMU binary and OVMF image that a confidential VM of this stack runs with. */
+export function vmStackPaths(want: VmStackWant): { qemu: string; ovmf: string } {
+  if (want.kind === "packages") return { qemu: want.qemu, ovmf: want.ovmf };
+  return { qemu: host.QEMU_BUILT, ovmf: want.ovmf.kind === "git" ? host.OVMF_BUILT : want.ovmf.path };
+}
+
+/** Packages that the stack takes from the distribution. */
+export const stackPackages = (want: VmStackWant): readonly string[] =>
+  want.kind === "packages" ? want.packages : want.ovmf.kind === "package" ? [want.ovmf.package] : [];
+
+export interface Qemu {
+  readonly version: string;
+  /** It knows the object `sev-snp-guest`. */
+  readonly snp: boolean;
+}
+
+export interface VmStackFacts {
+  readonly distribution: Fact<Qemu>;
+  readonly built: Fact<Qemu>;
+  /** OVMF images → sha256. */
+  readonly images: Fact<Readonly<Record<string, string>>>;
+  /** Package → version. */
+  readonly packages: Fact<Readonly<Record<string, string>>>;
+  readonly held: Fact<readonly string[]>;
+  /** Recipes that `qemu` and `ovmf` were built from. */
+  readonly recipes: Fact<Readonly<Record<string, string>>>;
+  readonly cores: Fact<number>;
+}
+
+const RECIPES = { qemu: `${TOOLS_DIR}/qemu/recipe.json`, ovmf: `${TOOLS_DIR}/ovmf/recipe.json` } as const;
+
+export const VM_STACK_ASKS = {
+  distribution: { kind: "argv", argv: ["/usr/bin/qemu-system-x86_64", "--version"] },
+  distributionObjects: { kind: "argv", argv: ["/usr/bin/qemu-system-x86_64", "-object", "help"] },
+  built: { kind: "argv", argv: [host.QEMU_BUILT, "--version"] },
+  builtObjects: { kind: "argv", argv: [host.QEMU_BUILT, "-object", "help"] },
+  images: {
+    kind: "argv",
+    argv: [
+      "find",
+      "/usr/share/ovmf",
+      "/usr/share/OVMF",
+      `${TOOLS_DIR}/ovmf`,
+      "-name",
+      "*.fd",
+      "-exec",
+      "sha256sum",
+      "{}",
+      "+",
+    ],
+    timeoutSeconds: 60,
+  },
+  packages: host.STACK_PACKAGES,
+  held: host.HELD_PACKAGES,
+  recipes: { kind: "argv", argv: ["grep", "-sH", "", RECIPES.qemu, RECIPES.ovmf] },
+  cores: host.CPU_COUNT,
+} as const satisfies Asks;
+
+export function parseVmStack(a: Answers<typeof VM_STACK_ASKS>): VmStackFacts {
+  return {
+    distribution: qemu(a.distribution, a.distributionObjects),
+    built: qemu(a.built, a.builtObjects),
+    // find exits 1 when one of the folders is missing; what it printed still stands.
+    images: mapFact(ran(a.images), ({ stdout }) => parseSha256sum(stdout)),
+    packages: mapFact(ran(a.packages), ({ stdout }) =>
+      Object.fromEntries(Object.entries(parseDpkgVersions(stdout)).filter(([name]) => /^(qemu|ovmf)/.test(name))),
+    ),
+    held: mapFact(text(a.held), parseLines),
+    recipes: mapFact(ran(a.recipes), ({ stdout }) =>
+      Object.fromEntries(Object.entries(parseGrepLines(stdout)).map(([path, lines]) => [path, lines.join("\n")])),
+    ),
+    cores: mapFact(text(a.cores), (t) => Math.max(1, Number.parseInt(t, 10) || 1)),
+  };
+}
+
+function qemu(version: Answer, objects: Answer): Fact<Qemu> {
+  const seen = mapFact(text(version), (t) => /version (\d+(?:\.\d+)+)/.exec(t)?.[1] ?? "");
+  if (seen.state !== "known") return seen;
+  if (seen.value === "") return { state: "unknown", why: "qemu-system-x86_64 --version named no version" };
+  return mapFact(text(objects), (t) => ({ version: seen.value, snp: /^\s*sev-snp-guest\b/m.test(t) }));
+}
+
+type Build = Extract<VmStackWant, { kind: "build" }>;
+
+/** What `part` is built from, as text beside the result. */
+const recipeText = (want: Build, part: "qemu" | "ovmf"): string => JSON.stringify(want[part]);
+export const builtFrom = (want: Build, part: "qemu" | "ovmf", recipes: Readonly<Record<string, string>>): boolean =>
+  recipes[RECIPES[part]] === recipeText(want, part);
+
+/** Folder of the sources, and the recipe's place while the build runs. */
+const folders = (part: "qemu" | "ovmf") => ({
+  tree: `${host.BUILD_DIR}/${part}`,
+  draft: `${host.BUILD_DIR}/${part}.recipe.json`,
+});
+export function recipeDraft(want: Build, part: "qemu" | "ovmf") {
+  return { do: "write", path: folders(part).draft, content: `${recipeText(want, part)}\n` } as const;
+}
+const keepRecipe = (part: "qemu" | "ovmf"): JobLine => ({
+  argv: ["install", "-D", "-m", "0644", folders(part).draft, RECIPES[part]],
+});
+
+/** Fetch, configure, build and install QEMU; the recipe last, so that it stands for a finished build. */
+export function qemuLines(want: Build, cores: number): JobLine[] {
+  const { tree } = folders("qemu");
+  const tarball = want.qemu.kind === "tarball" ? host.download(want.qemu.url, want.qemu.sha256) : undefined;
+  const prefix = `${TOOLS_DIR}/qemu`;
+  return [
+    ...(want.qemu.kind === "git"
+      ? host.checkout(want.qemu.url, want.qemu.commit, tree)
+      : [
+          ...(tarball?.lines ?? []),
+          { argv: ["rm", "-rf", tree] } as const,
+          { argv: ["mkdir", "-p", tree] } as const,
+          { argv: ["tar", "-xf", tarball?.file ?? "", "--strip-components=1", "-C", tree] } as const,
+        ]),
+    {
+      argv: [
+        "./configure",
+        "--target-list=x86_64-softmmu",
+        `--prefix=${prefix}`,
+        "--enable-kvm",
+        "--enable-slirp",
+        "--disable-docs",
+      ],
+      cwd: tree,
+    },
+    { argv: ["make", `-j${cores}`], cwd: tree },
+    { argv: ["make", "install"], cwd: tree },
+    keepRecipe("qemu"),
+  ];
+}
+
+/** Fetch and build OVMF with edk2's own script. */
+export function ovmfLines(want: Build, cores: number): JobLine[] {
+  if (want.ovmf.kind !== "git") return [];
+  const { tree } = folders("ovmf");
+  const dsc = "OvmfPkg/OvmfPkgX64.dsc";
+  return [
+    ...host.checkout(want.ovmf.url, want.ovmf.commit, tree),
+    { argv: ["git", "-C", tree, "submodule", "update", "--quiet", "--init", "--recursive", "--depth=1"] },
+    { argv: ["make", "-C", "BaseTools", `-j${cores}`], cwd: tree },
+    {
+      argv: ["bash", "OvmfPkg/build.sh", "-a", "X64", "-b", "RELEASE", "-t", "GCC5", "-n", String(cores), "-p", dsc],
+      cwd: tree,
+    },
+    { argv: ["install", "-D", "-m", "0644", `${tree}/Build/OvmfX64/RELEASE_GCC5/FV/OVMF.fd`, host.OVMF_BUILT] },
+    keepRecipe("ovmf"),
+  ];
+}
