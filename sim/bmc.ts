@@ -25,6 +25,8 @@ export interface BmcFaults {
   biosIs: "well" | "html" | "wrong-schema";
   /** Take a PATCH with 2xx and stage nothing, as iDRAC does with attributes that are closed. */
   stageNothing: boolean;
+  /** Link or redirect from the system to a BIOS on another server. */
+  elsewhere: { readonly how: "link" | "redirect"; readonly url: string } | undefined;
   /** Somebody else changes the settings between a GET and the next PATCH. */
   otherWriter: boolean;
 }
@@ -149,6 +151,7 @@ class Service {
     biosIs: "well",
     stageNothing: false,
     otherWriter: false,
+    elsewhere: undefined,
   };
   readonly requests: { method: string; path: string; status: number; authorized: boolean }[] = [];
   /** Token → path of the session. */
@@ -259,6 +262,8 @@ class Service {
   #get(path: string): Answer {
     const shape = this.#shape;
     const found = this.#resources()[path];
+    if (path === shape.bios && this.faults.elsewhere !== undefined)
+      return { status: 302, headers: { location: this.faults.elsewhere.url } };
     if (found !== undefined) {
       const body = found();
       if (path === shape.bios && this.faults.biosIs === "html")
@@ -290,7 +295,7 @@ class Service {
         Model: bios.model,
         BiosVersion: bios.biosVersion,
         PowerState: power().state,
-        Bios: link(shape.bios),
+        Bios: link(this.faults.elsewhere?.how === "link" ? this.faults.elsewhere.url : shape.bios),
         Actions: {
           "#ComputerSystem.Reset": {
             target: this.#resetTarget(),

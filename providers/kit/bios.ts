@@ -71,7 +71,7 @@ export const BiosSnapshotJson = z
   .pipe(BiosSnapshotSchema);
 
 /** Reason of the `failed` answer to an ask of kind `bios` for a node without a BMC: not an error of its own. */
-export const NO_BMC = "no BMC configured";
+export const NO_BMC = "no BMC is configured for this node";
 
 /** Over bare names; what follows in brackets keeps out EventLog, SysMemSize, FRMPercent, PlatformPower, BootMenu, Seamless. */
 const RELEVANT =

@@ -266,6 +266,7 @@ describe("without a BMC", () => {
 
   test.each([
     ["bios.rmp", "unknown", { log: failed("no answer within 20 s") }],
+    ["bios.rmp", "unknown", { log: ok("", 2, "journalctl: unrecognized option '--grep'") }],
     [
       "bios.rmp-partial",
       "fail",

@@ -59,3 +59,9 @@ test("a stack may ask for one generation", () => {
     { code: "cpu.generation", level: "fail" },
   ]);
 });
+
+test("Threadripper shares family and model with Milan: the name tells", () => {
+  expect(bad(lscpu("AuthenticAMD", 25, 8, "AMD Ryzen Threadripper PRO 5995WX"))).toMatchObject([
+    { code: "cpu.generation" },
+  ]);
+});

@@ -282,6 +282,18 @@ describe("TLS", () => {
   });
 });
 
+describe("the login never leaves this BMC", () => {
+  test.each(["link", "redirect"] as const)("a %s to another server is not followed", async (how) => {
+    const { bmc, sim } = await rig("supermicro");
+    const other = await rig("supermicro", { user: sim.user, password: sim.password });
+    sim.faults.elsewhere = { how, url: `${other.sim.url}/redfish/v1/Systems/1/Bios` };
+    const error = await errorOf(bmc.bios(), sim.password);
+    expect(error.code).toBe("bmc.schema");
+    expect(error.parts.saw).toContain("a link that leaves this BMC");
+    expect(other.sim.requests).toEqual([]);
+  });
+});
+
 describe("each failure has its own code", () => {
   test("refused", async () => {
     const { sim, client } = await rig();
