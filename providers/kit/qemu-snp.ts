@@ -54,7 +54,12 @@ export function mmioWindow(perGpuMiB: number, gpus: number): number {
  * - `-no-reboot`: an SNP guest cannot be reset, so its reboot ends QEMU and systemd starts a fresh one.
  */
 export function qemuArgv(vm: QemuVm): readonly [string, ...string[]] {
-  const machine = ["q35", "confidential-guest-support=sev0", "vmport=off", ...(vm.memfd ? ["memory-backend=ram0"] : [])];
+  const machine = [
+    "q35",
+    "confidential-guest-support=sev0",
+    "vmport=off",
+    ...(vm.memfd ? ["memory-backend=ram0"] : []),
+  ];
   const snp = [
     "sev-snp-guest",
     "id=sev0",
@@ -81,7 +86,12 @@ export function qemuArgv(vm: QemuVm): readonly [string, ...string[]] {
       : ["-drive", `if=pflash,format=raw,unit=0,file=${vm.ovmf},readonly=on`]),
     ...["-device", "virtio-scsi-pci,id=scsi0,disable-legacy=on,iommu_platform=true"],
     ...["-drive", `file=${VM_FILES.disk},if=none,id=disk0,format=qcow2`, "-device", "scsi-hd,bus=scsi0.0,drive=disk0"],
-    ...["-drive", `file=${VM_FILES.seed},if=none,id=seed0,format=raw,readonly=on`, "-device", "scsi-cd,bus=scsi0.0,drive=seed0"],
+    ...[
+      "-drive",
+      `file=${VM_FILES.seed},if=none,id=seed0,format=raw,readonly=on`,
+      "-device",
+      "scsi-cd,bus=scsi0.0,drive=seed0",
+    ],
     ...["-netdev", `user,id=net0,hostfwd=tcp:127.0.0.1:${vm.sshPort}-:22`],
     ...["-device", "virtio-net-pci,disable-legacy=on,iommu_platform=true,netdev=net0,romfile="],
     ...["-fw_cfg", `name=opt/ovmf/X-PciMmio64Mb,string=${mmioWindow(vm.mmio64MiBPerGpu, vm.gpus.length)}`],
@@ -135,9 +145,9 @@ export function gpuModeOfUnit(unit: string): string | undefined {
 }
 
 /** QEMU's arguments in a unit that {@link vmUnit} wrote, joined by blanks as process listings show them. */
-export function argvOfUnit(unit: string): string | undefined {
+export function argvOfUnit(unit: string): string {
   const line = /^ExecStart=(.*)$/m.exec(unit)?.[1];
-  return line?.replaceAll('"', "").replaceAll("%%", "%").replaceAll("$$", "$");
+  return (line ?? "").replaceAll('"', "").replaceAll("%%", "%").replaceAll("$$", "$");
 }
 
 /** One ExecStart line: specifiers and variables of systemd escaped, words with blanks or quotes quoted. */
