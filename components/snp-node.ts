@@ -49,21 +49,14 @@ export class SnpNode extends pulumi.ComponentResource {
     for (const [persona, group] of Object.entries(groups) as [Persona, readonly NodeGoal[]][]) {
       const parent = new NodeGroup(persona, name, this);
       for (const { facet, want } of group) {
-        const part = new FacetResource(
-          PARTS[facet],
-          facet,
-          `${name}-${facet}`,
-          { node: args.node, want },
-          {
-            parent,
-            dependsOn: before,
-          },
-        );
+        const options = { parent, dependsOn: before };
+        const part = new FacetResource(PARTS[facet], facet, `${name}-${facet}`, { node: args.node, want }, options);
         if (facet === "attestation") attestation = part;
         before = part;
       }
     }
-    this.attestation = attestation?.observed ?? pulumi.output<Readonly<Record<string, unknown>>>({});
+    if (attestation === undefined) throw new Error("the goals of an SNP node hold no attestation");
+    this.attestation = attestation.observed;
     this.plan = plan.plan;
     this.registerOutputs({ attestation: this.attestation, plan: this.plan });
   }

@@ -82,11 +82,12 @@ export class Reconciler {
   async reach(node: string): Promise<void> {
     const { reach } = await this.#fleet.node(node).host.observe(HOST_PROBE);
     if (reach.kind === "ran") return;
+    const [saw = "", next] = ("why" in reach ? reach.why : `the host answered: ${reach.kind}`).split("\n  next: ");
     throw new TeeUpError({
       code: "node.unreachable",
       node,
-      saw: "why" in reach ? reach.why : `the host answered: ${reach.kind}`,
-      next: `teeup check ${node}, once it can be reached`,
+      saw,
+      next: next ?? `teeup check ${node}, once it can be reached`,
     });
   }
 
