@@ -2,12 +2,13 @@ import { randomBytes } from "node:crypto";
 import DataLoader from "dataloader";
 import type { Answer, Answers, Ask, Asks } from "../kit/ask.ts";
 import { failed } from "../kit/ask.ts";
+import { NO_BMC } from "../kit/bios.ts";
 import { TeeUpError } from "../kit/errors.ts";
 import type { Entry, Frame } from "../kit/protocol.ts";
 import { answerOf, compileBatch, decodeFrames, READ_SECONDS } from "../kit/protocol.ts";
 import { BATCH_ARGV } from "../kit/session.ts";
 import type { BmcClient, FleetOptions } from "./options.ts";
-import { redact } from "./redact.ts";
+import { redact, redactError } from "./redact.ts";
 import { isUnreachable, type Link, sudoError } from "./ssh.ts";
 
 const ASK_SECONDS = 20;
@@ -141,14 +142,11 @@ export class Asker {
     else this.#loader.clear(ask);
   }
 
-  async #answer(asks: readonly Ask[]): Promise<Answer[]> {
-    const answers = new Map<Ask, Answer>();
-    const shell = asks.filter((ask) => ask.kind !== "bios");
-    await Promise.all([
-      this.#shell(shell).then((list) => list.forEach((answer, n) => answers.set(shell[n] as Ask, answer))),
-      ...asks.filter((ask) => ask.kind === "bios").map(async (ask) => answers.set(ask, await this.#bios())),
-    ]);
-    return asks.map((ask) => answers.get(ask) ?? failed("not asked"));
+  async #answer(asks: readonly Ask[]): Promise<(Answer | Error)[]> {
+    const ofBmc = asks.some((ask) => ask.kind === "bios") ? this.#bios() : undefined;
+    const [shell, bios] = await Promise.all([this.#shell(asks.filter((ask) => ask.kind !== "bios")), ofBmc]);
+    const inOrder = shell.values();
+    return asks.map((ask) => (ask.kind === "bios" ? bios : inOrder.next().value) ?? failed("not asked"));
   }
 
   async #shell(asks: readonly Ask[]): Promise<Answer[]> {
@@ -187,18 +185,30 @@ export class Asker {
     return compiled.map((_, n) => answers.get(n) ?? failed(why));
   }
 
-  async #bios(): Promise<Answer> {
-    if (this.#bmc === undefined) return failed("no BMC is configured for this node");
+  /** An error comes back as a value: it is of this question alone, not of those that were asked beside it. */
+  async #bios(): Promise<Answer | Error> {
+    if (this.#bmc === undefined) return failed(NO_BMC);
     try {
       const bmc = await this.#bmc();
       return { kind: "ran", status: 0, stdout: redact(JSON.stringify(await bmc.bios())), stderr: "" };
     } catch (error) {
-      // What the BMC refuses (a wrong password, an unknown certificate) a person must mend; the rest may pass.
-      if (error instanceof TeeUpError && /auth|cert|tls|unauthor|forbidden|config/.test(error.code)) throw error;
-      return failed(redact(error instanceof Error ? error.message : String(error)));
+      const shown = redactError(error);
+      return shown instanceof TeeUpError && NEEDS_A_PERSON.has(shown.code) ? shown : failed(shown.message);
     }
   }
 }
+
+/** What the BMC is configured wrong for; anything else may pass. */
+const NEEDS_A_PERSON = new Set([
+  "config.bmc-password",
+  "bmc.unauthorized",
+  "bmc.forbidden",
+  "bmc.certificate",
+  "bmc.certificate-changed",
+  "bmc.certificate-untrusted",
+  "bmc.ca-file",
+  "bmc.url",
+]);
 
 interface Compiled {
   readonly entry: Entry;

@@ -85,10 +85,9 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   const crypted = execFileSync("perl", ["-e", "print crypt($ARGV[0], q($6$teeup$))", OPS_PASSWORD], {
     encoding: "utf8",
   });
-  writeFileSync(
-    join(dir, "etc/passwd"),
-    `${readFileSync("/etc/passwd", "utf8")}ops:x:64001:64001::${dir}/home:/bin/sh\n`,
-  );
+  // A login shell and home of its own: what this machine's root has in its .bashrc is none of the test's business.
+  const passwd = readFileSync("/etc/passwd", "utf8").replace(/^root:.*$/m, `root:x:0:0::${dir}/home:/bin/sh`);
+  writeFileSync(join(dir, "etc/passwd"), `${passwd}ops:x:64001:64001::${dir}/home:/bin/sh\n`);
   writeFileSync(join(dir, "etc/shadow"), `${readFileSync("/etc/shadow", "utf8")}ops:${crypted}:19000:0:99999:7:::\n`, {
     mode: 0o640,
   });
