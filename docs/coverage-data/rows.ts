@@ -1,4 +1,4 @@
-/** A test by its file and its own title; an example of a facet by the facet's file and the example's name. */
+/** A test by its file and its own title; an example of a facet is a test of the facet's test file. */
 export interface Proof {
   readonly file: string;
   readonly test: string;
@@ -25,7 +25,16 @@ const SEED = "nvidia-du-11462-001-v1.0";
 
 export const proven = (file: string, test: string): Row => ({ by: "facet", proof: { file, test } });
 /** Proven by an example that stands with the facet; the suite runs all of them. */
-export const example = (facet: string, name: string): Row => proven(`providers/facets/${facet}.ts`, name);
+export const example = (facet: string, name: string): Row =>
+  proven("test/facets/examples.test.ts", `${facet}: examples ${name}`);
+/** Rows of facets that the test of that id proves, for a text of ids. */
+export const steps = (ids: string): Rows =>
+  Object.fromEntries(
+    ids
+      .trim()
+      .split(/\s+/)
+      .map((id) => [id, proven("test/docs/seed-steps.test.ts", id)]),
+  );
 /** A value of the seed's profile, proven by the row of that id in the table of values. */
 export const value = (id: string, path: string): Row => ({
   by: "profile",

@@ -18,13 +18,15 @@ const ids = Object.keys(kinds);
 function fault({ file, test: title }: Proof): string | undefined {
   const path = join(ROOT, file);
   if (!existsSync(path)) return `${file} does not exist`;
-  if (file.startsWith("providers/facets/")) {
-    const facet = FACETS.find((f) => file === `providers/facets/${f.name}.ts`);
-    if (facet === undefined) return `${file} makes no facet of FACETS`;
-    return facet.examples.some((e) => e.name === title) ? undefined : `${file} has no example "${title}"`;
-  }
-  return testTitles(readFileSync(path, "utf8")).has(title) ? undefined : `${file} has no test "${title}"`;
+  const source = readFileSync(path, "utf8");
+  if (testTitles(source).has(title)) return undefined;
+  const facet = FACETS.find((f) => file === EXAMPLES && title.startsWith(`${f.name}: examples `));
+  const name = title.slice(`${facet?.name}: examples `.length);
+  return facet?.examples.some((e) => e.name === name) ? undefined : `${file} has no test "${title}"`;
 }
+
+/** Runs the examples of every facet, each as a test of its name in the suite "<facet>: examples". */
+const EXAMPLES = "test/facets/examples.test.ts";
 
 test("every id has a row that agrees with what the facets say they cover", () => {
   expect(coverageGaps(ids, ROWS, FACETS)).toEqual([]);

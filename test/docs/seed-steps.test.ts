@@ -1,0 +1,223 @@
+import { expect, test } from "@jest/globals";
+import { runExample } from "../../cli/pages/facets.ts";
+import { facetNamed } from "../../providers/facets/index.ts";
+import type { Action } from "../../providers/kit/action.ts";
+import { ok } from "../../providers/kit/ask.ts";
+import type { Facet } from "../../providers/kit/facet.ts";
+import { nvidiaDu11462 } from "../../stacks/profiles/nvidia-du-11462-001-v1.0.ts";
+import { resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
+import { snpGoals } from "../../stacks/profiles/snp-goals.ts";
+
+/*
+ * Step by step: what TeeUp does or asks on a node of the guide's own profile, beside what the guide prescribes there.
+ * Each row is one id of docs/coverage.md, which points here by it.
+ */
+const pins = Object.fromEntries(
+  unknowns(nvidiaDu11462).map((name) => [
+    name,
+    (name.endsWith("commit") ? "a" : "b").repeat(name.endsWith("commit") ? 40 : 64),
+  ]),
+);
+const goals = Object.values(
+  snpGoals(resolveProfile(nvidiaDu11462, pins), {
+    gpus: "all",
+    gpuMode: "on",
+    vm: { cpus: 32, memoryGiB: 256, diskGiB: 500 },
+    guest: { user: "guest", port: 9899, publicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample ops@example" },
+  }),
+).flat();
+
+const exampleOf = (facet: Facet, name: string) => {
+  const found = facet.examples.find((e) => e.name === name);
+  if (found === undefined) throw new Error(`${facet.name} has no example "${name}"`);
+  return found;
+};
+
+/** What would be done on a machine that answers as that example, for the wants of the guide's profile. */
+function plan(name: string, example: string): string {
+  const facet = facetNamed(name);
+  const want = facet.want.parse(goals.find((goal) => goal.facet === name)?.want);
+  const { steps } = runExample(facet, { ...exampleOf(facet, example), want });
+  return steps
+    .map((s) => [`[${s.disruption}] ${s.code}: ${s.title}`, ...s.actions.flatMap(lines)].join("\n"))
+    .join("\n");
+}
+
+/** One line per command, as a person would type it. */
+function lines(action: Action): string[] {
+  switch (action.do) {
+    case "run":
+    case "wait":
+      return [action.argv.join(" ")];
+    case "job":
+      return action.lines.map(({ argv, cwd }) => `${cwd === undefined ? "" : `cd ${cwd} && `}${argv.join(" ")}`);
+    case "write":
+      return [`write ${action.path}`, action.content];
+    case "stage-bios":
+      return Object.entries(action.settings).map(([key, value]) => `${key} = ${value}`);
+    default:
+      return [JSON.stringify(action)];
+  }
+}
+
+/** What is found on a machine that answers as that example. */
+const found = (name: string, example: string): string => {
+  const facet = facetNamed(name);
+  const { findings } = runExample(facet, exampleOf(facet, example));
+  return findings.map((f) => `${f.level} ${f.code}: want ${f.want}; saw ${f.saw}; ${f.hint}`).join("\n");
+};
+
+const asks = (name: string): string =>
+  Object.values(facetNamed(name).asks)
+    .map((ask) => (ask.kind === "argv" ? ask.argv.join(" ") : ask.kind === "file" ? ask.path : "bios"))
+    .join("\n");
+
+const untouched = (name: string) => plan(name, "untouched");
+/** What a person is told to set in the BIOS menu of that vendor, on a node without a BMC. */
+function byHand(vendor: string): string {
+  const bios = facetNamed("bios");
+  const example = exampleOf(bios, NO_BMC);
+  const answers = { ...example.answers, vendor: ok(`${vendor}\n`), boardVendor: ok(`${vendor}\n`) };
+  return runExample(bios, { ...example, answers })
+    .steps.map((s) => s.title)
+    .join("\n");
+}
+
+const NO_BMC = "no BMC, no RMP table: a person must go to the menu";
+const SUPERMICRO = "untouched Supermicro: all settings go with one restart";
+
+test.each<[string, () => string, RegExp]>([
+  // 000
+  ["000-04", () => plan("bios", SUPERMICRO), /SEV-SNPSupport#01A7 = Enabled/],
+  ["000-05", () => plan("bios", SUPERMICRO), /IOMMU#0196 = Enabled/],
+  ["000-06", () => untouched("kernel-build"), /build kernel 5\.19\.0-rc6-snp-host-/],
+  [
+    "000-07",
+    () => found("vfio-binding", "untouched: nouveau has it, vfio-pci is not loaded"),
+    /fail vfio-binding\.module:/,
+  ],
+  ["000-08", () => untouched("module-options"), /^modprobe vfio-pci$/m],
+  ["000-09", () => plan("kernel-cmdline", "the web's recipe in /etc/default/grub"), /kernel-cmdline\.strip/],
+  ["000-10", () => found("snp-ready", "IOMMU in passthrough mode"), /fail snp-ready\.iommu-passthrough:/],
+  ["000-11", () => asks("snp-ready"), /^journalctl -k -b .*--grep/m],
+  [
+    "000-12",
+    () => found("gpu-inventory", "one H100 of an id the guide does not name"),
+    /pass gpu-inventory\.gpu: .*2331/,
+  ],
+  [
+    "000-13",
+    () => plan("vfio-binding", "untouched: nouveau has it, vfio-pci is not loaded"),
+    /driverctl set-override 0000:81:00\.0 vfio-pci/,
+  ],
+
+  // 001, hardware
+  ["001-HW-06", () => found("cpu", "Rome has SEV-ES but no SNP"), /fail cpu\.generation:/],
+  ["001-HW-09", () => goals.map((goal) => goal.facet).join(" "), /^cpu bios packages /],
+  ["001-HW-18", () => plan("bios", SUPERMICRO), /SMEE#003E = Enabled/],
+  ["001-HW-21", () => plan("bios", SUPERMICRO), /SEV-ESASIDSpaceLimit#700C = 100/],
+  ["001-HW-22", () => plan("bios", SUPERMICRO), /SNPMemory\(RMPTable\)Coverage#003C = Enabled/],
+  ["001-HW-23", () => plan("bios", SUPERMICRO), /IOMMU#0196 = Enabled/],
+  ["001-HW-24", () => plan("bios", SUPERMICRO), /SEV-SNPSupport#01A7 = Enabled/],
+  ["001-HW-11", () => byHand("ASRockRack"), /Advanced > AMD CBS > CPU Common > SEV ASID Count = 509 ASIDs/],
+  ["001-HW-12", () => byHand("ASRockRack"), /CPU Common > SEV-ES ASID space Limit Control = Manual/],
+  ["001-HW-13", () => byHand("ASRockRack"), /CPU Common > SEV-ES ASID space limit = 100/],
+  ["001-HW-14", () => byHand("ASRockRack"), /CPU Common > SNP Memory Coverage = Enabled/],
+  ["001-HW-15", () => byHand("ASRockRack"), /CPU Common > SMEE = Enabled/],
+  ["001-HW-16", () => byHand("ASRockRack"), /Advanced > AMD CBS > NBIO common > SEV-SNP Support = Enabled/],
+  ["001-HW-17", () => byHand("ASRockRack"), /IOMMU/],
+  ["001-HW-19", () => byHand("Supermicro"), /Advanced > CPU Configuration > SEV ASID Count = 509 ASIDs/],
+  ["001-HW-20", () => byHand("Supermicro"), /CPU Configuration > SEV-ES ASID Space Limit Control = Manual/],
+
+  // 001, host
+  [
+    "001-HOST-03",
+    () => plan("packages", "one of each missing"),
+    /apt-get .*update\n.*apt-get .*install ninja-build iasl/,
+  ],
+  ["001-HOST-14", () => untouched("kernel-build"), /fetch .*https:\/\/github\.com\/AMDESE\/linux\.git [0-9a-f]{40}/],
+  ["001-HOST-15", () => untouched("kernel-build"), /fetch .*https:\/\/github\.com\/NVIDIA\/nvtrust\.git [0-9a-f]{40}/],
+  ["001-HOST-16", () => untouched("kernel-build"), /checkout .*[0-9a-f]{40}/],
+  ["001-HOST-18", () => untouched("kernel-build"), /\.\/scripts\/config .*--enable CRYPTO_ECC/],
+  ["001-HOST-21", () => untouched("kernel-build"), /make .*bindeb-pkg/],
+  // One build: the patches go in between fetching and building.
+  ["001-HOST-22", () => untouched("kernel-build"), /checkout[\s\S]*patch -p1[\s\S]*bindeb-pkg/],
+  ["001-HOST-23", () => untouched("kernel-build"), /patches-0\/infrastructure\/linux\/patches\/iommu_pagefault\.patch/],
+  ["001-HOST-24", () => untouched("kernel-build"), /patch -p1 -l -i \S*iommu_pagefault\.patch/],
+  ["001-HOST-25", () => untouched("kernel-build"), /patch -p1 -l -i \S*iommu_pagesize\.patch/],
+  ["001-HOST-26", () => untouched("kernel-build"), /iommu_pagesize\.patch[\s\S]*make .*bindeb-pkg/],
+  [
+    "001-HOST-27",
+    () => untouched("module-options"),
+    /write \/etc\/modprobe\.d\/teeup\.conf\n[\s\S]*options kvm_amd sev_snp=1/,
+  ],
+  [
+    "001-HOST-28",
+    () => untouched("kernel"),
+    /install \/var\/lib\/teeup\/artifacts\/linux-image-5\.19\.0-rc6-snp-host-/,
+  ],
+  // No build date anywhere: the name is the release's, which the recipe fixes.
+  ["001-HOST-29", () => untouched("kernel-build"), /--set-str LOCALVERSION -snp-host-d9bd54fea4d2/],
+  ["001-HOST-30", () => plan("host-boot", "good trial, not kept yet"), /grub-set-default/],
+  [
+    "001-HOST-32",
+    () => `${asks("kernel")}\n${found("kernel", "staged, waits for a restart")}`,
+    /^uname -r$[\s\S]*(fail|warn) kernel\.running: want uname -r shows/m,
+  ],
+  ["001-HOST-33", () => found("kernel", "built without SEV"), /fail kernel\.config:/],
+  ["001-HOST-34", () => asks("snp-ready"), /^journalctl -k -b .*--grep/m],
+  ["001-HOST-35", () => found("snp-ready", "the guide's 5.19 kernel"), /pass snp-ready\.rmp:/],
+  ["001-HOST-36", () => found("snp-ready", "the guide's 5.19 kernel"), /pass snp-ready\.firmware:/],
+  ["001-HOST-37", () => found("snp-ready", "the guide's 5.19 kernel"), /pass snp-ready\.firmware: .*1\.51/],
+  ["001-HOST-38", () => found("snp-ready", "the guide's 5.19 kernel"), /pass snp-ready\.kvm: .*99/],
+  ["001-HOST-39", () => found("snp-ready", "SNP off in the BIOS"), /fail snp-ready\.rmp: .*BIOS/],
+  ["001-HOST-40", () => found("snp-ready", "firmware too old"), /fail snp-ready\.firmware-too-old:/],
+  ["001-HOST-41", () => found("snp-ready", "firmware too old"), /fail snp-ready\.init-failed:/],
+  ["001-HOST-43", () => found("sev-firmware", "too old"), /sev-firmware\.version: want SEV-SNP API 1\.51 or later/],
+  ["001-HOST-47", () => plan("sev-firmware", "too old"), /install -D .* \/lib\/firmware\/amd\//],
+  [
+    "001-HOST-48",
+    () => plan("sev-firmware", "too old"),
+    /_1\.33\.03\.sbin \/lib\/firmware\/amd\/amd_sev_fam19h_model0xh\.sbin$/m,
+  ],
+  ["001-HOST-51", () => found("snp-ready", "the guide's 5.19 kernel"), /pass snp-ready\.parameters: .*sev=[Y1]/],
+  ["001-HOST-52", () => found("snp-ready", "the guide's 5.19 kernel"), /pass snp-ready\.parameters: .*sev_es=[Y1]/],
+  ["001-HOST-53", () => found("snp-ready", "the guide's 5.19 kernel"), /pass snp-ready\.parameters: .*sev_snp=[Y1]/],
+  // The good lines about ASIDs stand in that log too, and prove nothing.
+  ["001-HOST-42", () => found("snp-ready", "firmware too old"), /fail snp-ready\./],
+  ["001-HOST-50", () => asks("sev-firmware"), /journalctl -k -b/],
+  [
+    "001-HOST-09",
+    () => `${untouched("kernel-build")}\n${plan("vm-stack", "nothing built")}`,
+    /build kernel[\s\S]*build QEMU[\s\S]*build OVMF/,
+  ],
+
+  // 001, GPU
+  ["001-GPU-02", () => plan("gpu-cc-mode", "off"), /^\[gpu-reset\] gpu-cc-mode\.set/m],
+  [
+    "001-GPU-03",
+    () => plan("gpu-tools", "not there yet"),
+    /fetch .*https:\/\/github\.com\/NVIDIA\/gpu-admin-tools\.git [0-9a-f]{40}/,
+  ],
+  ["001-GPU-04", () => asks("gpu-cc-mode"), /--query-cc-mode/],
+  ["001-GPU-05", () => plan("gpu-cc-mode", "off"), /--set-cc-mode=on --reset-after-cc-mode-switch/],
+  ["001-GPU-06", () => asks("gpu-cc-mode"), /^python3 \S*nvidia_gpu_tools\.py --devices gpus --query-cc-mode$/m],
+  [
+    "001-GPU-08",
+    () => plan("gpu-cc-mode", "off"),
+    /nvidia_gpu_tools\.py --devices 0000:81:00\.0 --set-cc-mode=on --reset-after-cc-mode-switch/,
+  ],
+  ["001-GPU-09", () => plan("gpu-cc-mode", "off"), /off → on/],
+  ["001-GPU-12", () => asks("gpu-inventory"), /^lspci /m],
+  ["001-GPU-13", () => found("gpu-inventory", "one H100 of an id the guide does not name"), /0000:81:00\.0.*2331/],
+  [
+    "001-GPU-15",
+    () => plan("vfio-binding", "untouched: nouveau has it, vfio-pci is not loaded"),
+    /driverctl set-override/,
+  ],
+  ["001-GPU-16", () => found("vfio-binding", "bound by hand: lost at the next boot"), /fail vfio-binding\.not-saved:/],
+  ["001-GPU-26", () => untouched("kernel-cmdline"), /vfio-pci\.disable_idle_d3=1/],
+  ["001-GPU-27", () => untouched("kernel-cmdline"), /^update-grub$/m],
+])("%s", (_id, text, pattern) => {
+  expect(text()).toMatch(pattern);
+});
