@@ -60,6 +60,8 @@ export class Reconciler {
   /** One change at a time per node, whatever the engine runs in parallel. */
   readonly #turns = new Map<string, Promise<unknown>>();
 
+  readonly #reached = new Set<string>();
+
   constructor(fleet: Fleet) {
     this.#fleet = fleet;
   }
@@ -78,10 +80,14 @@ export class Reconciler {
     }
   }
 
-  /** Throws `node.unreachable` with the reason when the node's host does not answer. */
+  /** Once per process. Throws `node.unreachable` with the reason when the node's host does not answer. */
   async reach(node: string): Promise<void> {
+    if (this.#reached.has(node)) return;
     const { reach } = await this.#fleet.node(node).host.observe(HOST_PROBE);
-    if (reach.kind === "ran") return;
+    if (reach.kind === "ran") {
+      this.#reached.add(node);
+      return;
+    }
     const [saw = "", next] = ("why" in reach ? reach.why : `the host answered: ${reach.kind}`).split("\n  next: ");
     throw new TeeUpError({
       code: "node.unreachable",
@@ -96,9 +102,11 @@ export class Reconciler {
     if (goal.facet.pending !== undefined) this.#stage(goal);
     const { facet, want } = goal;
     const machine = this.#machine(goal);
-    const facts = facet.parse(await machine.observe(facet.asks));
+    // In one tick, so that everything travels in one exec.
+    const [answers, context] = await Promise.all([machine.observe(facet.asks), this.#context(goal)]);
+    const facts = facet.parse(answers);
     const findings = facet.judge(want, facts);
-    const steps = facet.plan?.(want, facts, await this.#context(goal)) ?? [];
+    const steps = facet.plan?.(want, facts, context) ?? [];
     return { facts, findings, steps, pending: facet.pending?.(want, facts), observed: facet.show(facts) };
   }
 
@@ -181,16 +189,14 @@ export class Reconciler {
 
   async #context(goal: Goal): Promise<PlanContext> {
     const machine = this.#machine(goal);
-    const pending =
-      goal.facet.boots === true
-        ? await Promise.all(
-            this.#stagersOf(goal).map(async ({ facet, want }) => ({
-              facet: facet.name,
-              ...(facet.pending?.(want, facet.parse(await machine.observe(facet.asks))) ?? { reasons: [], boots: 0 }),
-            })),
-          )
-        : [];
-    const { holder } = await this.#fleet.node(goal.node).host.observe(GUEST_PROBE);
+    const stagers = goal.facet.boots === true ? this.#stagersOf(goal) : [];
+    const [{ holder }, ...pending] = await Promise.all([
+      this.#fleet.node(goal.node).host.observe(GUEST_PROBE),
+      ...stagers.map(async ({ facet, want }) => ({
+        facet: facet.name,
+        ...(facet.pending?.(want, facet.parse(await machine.observe(facet.asks))) ?? { reasons: [], boots: 0 }),
+      })),
+    ]);
     return {
       node: machine.id,
       pending: pending.filter((p) => p.reasons.length > 0),
