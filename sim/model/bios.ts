@@ -20,7 +20,7 @@ export interface BiosAttribute {
   readonly defaultValue: BiosValue;
   /**
    * Settings that must be in force (not merely staged) before this one may be staged. Until then the registry shows
-   * it as read-only and greyed out, and {@link BiosState.stage} refuses it. Dell: Sme, then CpuMinSevAsid, then Snp.
+   * it as read-only and greyed out, and {@link BiosState.stage} refuses it. Dell: Sme, then Snp and CpuMinSevAsid, then Rmp.
    */
   readonly requires: readonly BiosRequirement[];
 }
@@ -184,9 +184,8 @@ const dell: VendorBios = {
     choice("Sme", "Secure Memory Encryption", "./ProcSettingsRef", OFF_ON, "Disabled"),
     choice("TransparentSme", "Transparent Secure Memory Encryption", "./ProcSettingsRef", OFF_ON, "Disabled"),
     integer("CpuMinSevAsid", "Minimum SEV non-ES ASID", "./ProcSettingsRef", 1, { lowerBound: 1, upperBound: 510, requires: SME_ON }),
-    choice("Snp", "Secure Nested Paging", "./ProcSettingsRef", OFF_ON, "Disabled", {
-      requires: [...SME_ON, { attribute: "CpuMinSevAsid", value: 2 }],
-    }),
+    choice("Snp", "Secure Nested Paging", "./ProcSettingsRef", OFF_ON, "Disabled", { requires: SME_ON }),
+    choice("Rmp", "SNP Memory Coverage", "./ProcSettingsRef", OFF_ON, "Disabled", { requires: [{ attribute: "Snp", value: "Enabled" }] }),
     choice("SriovGlobalEnable", "SR-IOV Global Enable", "./IntegratedDevicesRef", OFF_ON, "Enabled"),
     choice("MmioAbove4Gb", "Memory Mapped I/O above 4GB", "./IntegratedDevicesRef", OFF_ON, "Enabled"),
     choice("BootMode", "Boot Mode", "./BootSettingsRef", ["Bios", "Uefi"], "Uefi"),
@@ -196,8 +195,7 @@ const dell: VendorBios = {
   effect: (get) => ({
     smee: get("Sme") === "Enabled",
     snp: get("Snp") === "Enabled",
-    // No setting of its own: the BIOS reserves the table together with Snp.
-    rmp: get("Snp") === "Enabled" ? "full" : "none",
+    rmp: coverage(get("Rmp")),
     iommu: get("IommuSupport") === "Enabled",
     svm: get("ProcVirtualization") === "Enabled",
     maxSevAsid: MAX_ASID,
@@ -213,7 +211,7 @@ const asrockrack: VendorBios = {
   hasRegistry: true,
   attributes: [
     choice("CbsCmnCpuSvm", "SVM Mode", CBS, ["CbsCmnCpuSvmDisable", "CbsCmnCpuSvmEnable"], "CbsCmnCpuSvmEnable"),
-    choice("CbsCmnCpuSmee", "SMEE", CBS, ["CbsCmnCpuSmeeDisable", "CbsCmnCpuSmeeEnable", "CbsCmnCpuSmeeAuto"], "CbsCmnCpuSmeeAuto"),
+    choice("CbsCmnCpuSmee", "SMEE", CBS, ["CbsCmnCpuSmeeDisabled", "CbsCmnCpuSmeeEnabled", "CbsCmnCpuSmeeAuto"], "CbsCmnCpuSmeeAuto"),
     choice("CbsCmnCpuSevAsidCount", "SEV ASID Count", CBS, ["CbsCmnCpuSevAsidCount253ASIDs", "CbsCmnCpuSevAsidCount509ASIDs", "CbsCmnCpuSevAsidCountAuto"], "CbsCmnCpuSevAsidCountAuto"),
     choice("CbsCmnCpuSevAsidSpaceCtrl", "SEV-ES ASID space Limit Control", CBS, ["CbsCmnCpuSevAsidSpaceCtrlAuto", "CbsCmnCpuSevAsidSpaceCtrlManual"], "CbsCmnCpuSevAsidSpaceCtrlAuto"),
     integer("CbsCmnCpuSevAsidSpaceLimit", "SEV-ES ASID space limit", CBS, 1, { lowerBound: 1, upperBound: 510 }),
@@ -223,7 +221,7 @@ const asrockrack: VendorBios = {
     choice("PCIS007", "Above 4G Decoding", "./Advanced/PCI Configuration", ["PCIS007Disabled", "PCIS007Enabled"], "PCIS007Enabled"),
   ],
   effect: (get) => ({
-    smee: get("CbsCmnCpuSmee") === "CbsCmnCpuSmeeEnable",
+    smee: get("CbsCmnCpuSmee") === "CbsCmnCpuSmeeEnabled",
     snp: get("CbsSevSnpSupport") === "CbsSevSnpSupportEnable",
     rmp: coverage(String(get("CbsDbgCpuSnpMemCover")).replace("CbsDbgCpuSnpMemCover", "")),
     iommu: get("CbsCmnGnbNbIOMMU") !== "CbsCmnGnbNbIOMMUDisabled",
@@ -270,7 +268,7 @@ const lenovo: VendorBios = {
     choice("Memory_SMEE", "SMEE", "./SystemSettings/Memory", OFF_ON, "Disabled"),
     choice("Processors_SEV_SNPSupport", "SEV-SNP Support", "./SystemSettings/Processors", OFF_ON, "Disabled"),
     choice("Processors_SNPMemoryRMPTableCoverage", "SNP Memory (RMP Table) Coverage", "./SystemSettings/Processors", OFF_ON, "Disabled"),
-    integer("Processors_SEV_ESASIDSpaceLimit", "SEV-ES ASID Space Limit", "./SystemSettings/Processors", 1, { lowerBound: 1, upperBound: 510 }),
+    integer("Processors_SEV_ESASIDSpaceLimit", "SEV-ES ASID Space Limit", "./SystemSettings/Processors", 100, { lowerBound: 1, upperBound: 510 }),
     choice("DevicesandIOPorts_IOMMU", "IOMMU", "./SystemSettings/DevicesandIOPorts", OFF_ON, "Enabled"),
     choice("BootModes_SystemBootMode", "System Boot Mode", "./BootManager", ["UEFIMode", "LegacyMode"], "UEFIMode"),
   ],
@@ -281,8 +279,7 @@ const lenovo: VendorBios = {
     iommu: get("DevicesandIOPorts_IOMMU") === "Enabled",
     svm: get("Processors_SVMMode") === "Enabled",
     maxSevAsid: MAX_ASID,
-    // Without the setting being touched this BIOS leaves the lower ASIDs to SNP.
-    minSevAsid: Math.max(100, limit(get("Processors_SEV_ESASIDSpaceLimit"), true)),
+    minSevAsid: limit(get("Processors_SEV_ESASIDSpaceLimit"), true),
   }),
 };
 

@@ -6,6 +6,8 @@ export interface Work {
   readonly name: string;
   /** One step; returns true when the work is finished. */
   step(): boolean;
+  /** Goes on for ever (a service that keeps failing to start): nobody waits for its end. */
+  readonly endless?: boolean;
 }
 
 export class Clock {
@@ -29,8 +31,12 @@ export class Clock {
     this.#works.delete(work);
   }
 
+  cancelAll(): void {
+    this.#works.clear();
+  }
+
   get busy(): boolean {
-    return this.#works.size > 0;
+    return [...this.#works].some((work) => work.endless !== true);
   }
 
   tick(): void {

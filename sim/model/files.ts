@@ -225,13 +225,22 @@ export class Files {
   }
 
   mkdir(path: string, mode = "0755", owner = "root:root"): void {
-    const target = this.real(path) ?? normalise(path);
+    const target = this.#target(path);
     const node = this.#at(target);
     if (node?.kind === "dir") return;
-    if (node !== undefined) throw new FsError("ENOTDIR", path);
-    const parent = parentOf(target);
-    if (this.stat(parent) === undefined) this.mkdir(parent);
+    if (node !== undefined) throw new FsError(node.kind === "link" ? "EEXIST" : "ENOTDIR", path);
     this.#set(target, { kind: "dir", mode, owner, mtime: this.#now() });
+  }
+
+  /** Real path to write at; missing folders on the way are made. The last part is followed when it is a link. */
+  #target(path: string, followLast = true): string {
+    const real = this.real(path, followLast);
+    const parent = real === undefined ? parentOf(normalise(path)) : parentOf(real);
+    if (real !== undefined && this.#at(parent)?.kind === "dir") return real;
+    const node = this.stat(parent);
+    if (node === undefined) this.mkdir(parent);
+    else if (node.kind !== "dir") throw new FsError("ENOTDIR", path);
+    return this.real(path, followLast) ?? normalise(path);
   }
 
   write(
@@ -239,17 +248,14 @@ export class Files {
     content: string,
     options: { mode?: string; owner?: string; size?: number; sha256?: string; program?: string } = {},
   ): void {
-    let target = this.real(path);
-    if (target !== undefined && this.#isGenerated(target) && this.#generated?.nodes().has(target)) {
-      this.#generated.write(target, content);
+    const there = this.real(path);
+    if (there !== undefined && this.#isGenerated(there) && this.#generated?.nodes().has(there)) {
+      this.#generated.write(there, content);
       this.changes++;
       return;
     }
-    if (target !== undefined && /^\/(proc|sys)\//.test(target)) throw new FsError("EROFS", path);
-    if (target === undefined || this.stat(parentOf(target)) === undefined) {
-      this.mkdir(parentOf(normalise(path)));
-      target = this.real(path) ?? normalise(path);
-    }
+    if (/^\/(proc|sys)\//.test(there ?? normalise(path))) throw new FsError("EROFS", path);
+    const target = this.#target(path);
     const before = this.#at(target);
     if (before?.kind === "dir") throw new FsError("EISDIR", path);
     const old = before?.kind === "file" ? before : undefined;
@@ -267,9 +273,7 @@ export class Files {
 
   /** Puts a node as it is, e.g. a copy. */
   place(path: string, node: FileNode): void {
-    const target = normalise(path);
-    if (this.stat(parentOf(target)) === undefined) this.mkdir(parentOf(target));
-    const real = this.real(target, false) ?? target;
+    const real = this.#target(path, false);
     this.#set(real, node.kind === "file" || node.kind === "dir" ? { ...node, mtime: this.#now() } : node);
   }
 

@@ -1,0 +1,84 @@
+import { GRUBENV, linuxArguments, readDefaults, readGrubenv, updateGrub, writeGrubenv } from "../model/grub.ts";
+import { installedKernels, updateInitramfs } from "../model/kernel.ts";
+import type { Command } from "./command.ts";
+import { always, fail, lines, never, ok, options, unmodelled } from "./command.ts";
+
+const sbin = { base: true, folder: "/usr/sbin" } as const;
+
+export const grub: readonly Command[] = [
+  {
+    names: ["update-grub", "update-grub2"],
+    ...sbin,
+    mutates: always,
+    run: (machine) => ({ status: 0, stdout: "", stderr: lines(updateGrub(machine)), seconds: 6 }),
+  },
+  {
+    names: ["grub-mkconfig"],
+    ...sbin,
+    mutates: (argv) => argv.includes("-o"),
+    run: (machine, argv) => {
+      const o = options(argv, { valued: ["-o|--output"] });
+      if (o.get("-o") === undefined) return ok(`linux arguments: ${linuxArguments(readDefaults(machine))}\n`);
+      return { status: 0, stdout: "", stderr: lines(updateGrub(machine)), seconds: 6 };
+    },
+  },
+  {
+    names: ["grub-reboot", "grub-set-default"],
+    ...sbin,
+    mutates: always,
+    run: (machine, argv) => {
+      const entry = argv.filter((w) => !w.startsWith("--")).at(1);
+      if (entry === undefined) return fail(1, "More than one menu entry?");
+      const table = readGrubenv(machine);
+      table.set(argv[0] === "grub-reboot" ? "next_entry" : "saved_entry", entry);
+      // A new default also calls off a trial that has not happened.
+      if (argv[0] === "grub-set-default") table.delete("next_entry");
+      writeGrubenv(machine, table);
+      return ok();
+    },
+  },
+  {
+    names: ["grub-editenv"],
+    base: true,
+    mutates: (argv) => argv.includes("set") || argv.includes("unset") || argv.includes("create"),
+    run: (machine, argv) => {
+      const words = argv.slice(1).filter((w) => w !== "-" && w !== GRUBENV);
+      const table = readGrubenv(machine);
+      const [verb, ...rest] = words;
+      if (verb === "list") return ok(lines([...table].map(([k, v]) => `${k}=${v}`)));
+      if (verb === "set") for (const word of rest) table.set(word.slice(0, word.indexOf("=")), word.slice(word.indexOf("=") + 1));
+      else if (verb === "unset") for (const word of rest) table.delete(word);
+      else if (verb !== "create") return unmodelled(argv);
+      writeGrubenv(machine, table);
+      return ok();
+    },
+  },
+  {
+    names: ["update-initramfs"],
+    ...sbin,
+    mutates: always,
+    run: (machine, argv) => {
+      const o = options(argv, { flags: ["-u", "-c", "-d", "-v"], valued: ["-k"] });
+      const which = o.get("-k") ?? machine.now.kernel.release;
+      const releases = which === "all" ? installedKernels(machine) : [which];
+      for (const release of releases) {
+        if (!machine.files.exists(`/lib/modules/${release}`)) return fail(1, `${release} is not a valid kernel version\nupdate-initramfs: failed for ${release}`);
+        updateInitramfs(machine, release);
+      }
+      return ok(lines(releases.map((r) => `update-initramfs: Generating /boot/initrd.img-${r}`)), 20);
+    },
+  },
+  {
+    names: ["lsinitramfs"],
+    base: true,
+    mutates: never,
+    run: (machine, argv) => {
+      const text = machine.files.readIf(argv.at(-1) ?? "");
+      if (text === undefined) return fail(1, `lsinitramfs: cannot read ${argv.at(-1)}`);
+      return ok(lines([...text.matchAll(/^etc\/modprobe\.d\/\S+$/gm)].map((m) => m[0])));
+    },
+  },
+  // Only on RPM systems and where dracut was chosen.
+  { names: ["grubby"], base: false, mutates: always, run: (_m, argv) => unmodelled(argv) },
+  { names: ["dracut"], base: false, mutates: always, run: (_m, argv) => unmodelled(argv) },
+];
