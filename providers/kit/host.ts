@@ -51,7 +51,8 @@ export const STACK_PACKAGES = {
   argv: [
     "dpkg-query",
     "--show",
-    "--showformat=${db:Status-Status} ${Package} ${Version}\n",
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own fields
+    "--showformat=${db:Status-Status} ${Package} ${Version}\\n",
     "linux-*",
     "qemu-*",
     "ovmf*",
@@ -62,12 +63,13 @@ export const STACK_PACKAGES = {
 /** Every Debian package: status, name and what it provides. */
 export const DPKG_NAMES = {
   kind: "argv",
-  argv: ["dpkg-query", "--show", "--showformat=${db:Status-Status}\t${Package}\t${Provides}\n"],
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own fields
+  argv: ["dpkg-query", "--show", "--showformat=${db:Status-Status}\\t${Package}\\t${Provides}\\n"],
   maxBytes: 2_097_152,
 } as const satisfies Ask;
 export const RPM_NAMES = {
   kind: "argv",
-  argv: ["rpm", "-qa", "--qf", "%{NAME}\n"],
+  argv: ["rpm", "-qa", "--qf", "%{NAME}\\n"],
   maxBytes: 1_048_576,
 } as const satisfies Ask;
 /** Python packages that pip installed leave a folder; starting pip to ask would take a second. */

@@ -57,7 +57,7 @@ export function parseSnpLog(text: string): SnpLog {
     firmwareTooOld: old?.[1]?.replace(":", "."),
     initFailed: failed?.[1]?.trim(),
     sevAsids: oldSev === undefined ? span(newSev, 1) : Number(oldSev[1]),
-    snpAsids: oldSnp === undefined ? span(newSnp, 2) : Number(oldSnp[1]),
+    snpAsids: oldSnp === undefined ? (newSnp?.[1] === "enabled" ? span(newSnp, 2) : undefined) : Number(oldSnp[1]),
     kvmEnabled: newSnp === undefined ? undefined : newSnp[1] === "enabled",
   });
 }
@@ -76,8 +76,8 @@ export interface SnphostLine {
 
 export function parseSnphostOk(text: string): SnphostLine[] {
   // The tool colours its output even when nobody reads it.
-  const escape = String.fromCharCode(27);
-  const plain = text.replaceAll(new RegExp(`${escape}\\[[0-9;]*m`, "g"), "");
+  const esc = String.fromCharCode(27);
+  const plain = text.replaceAll(new RegExp(`${esc}\\[[0-9;]*m`, "g"), "");
   return plain.split("\n").flatMap((line) => {
     const match = /^\s*\[\s*(PASS|FAIL|SKIP)\s*\]\s*[-–]?\s*(.+?)\s*$/i.exec(line);
     if (match?.[1] === undefined || match[2] === undefined) return [];
