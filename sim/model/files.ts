@@ -1,22 +1,31 @@
 import { createHash } from "node:crypto";
 
-/** One thing in the file system. `content` is text; what stands for a big binary declares its size and checksum. */
+/** A file. `content` is text; what stands for a big binary declares its size and checksum. */
+export interface PlainFile {
+  readonly kind: "file";
+  readonly content: string;
+  readonly mode: string;
+  readonly owner: string;
+  readonly mtime: number;
+  /** Bytes, when the content is only a stand-in. */
+  readonly size?: number;
+  readonly sha256?: string;
+  /** Program that runs when this file is executed; its data stands in `content`. */
+  readonly program?: string;
+}
+
+export interface DeviceNode {
+  readonly kind: "device";
+  readonly mode: string;
+  readonly owner: string;
+}
+
+/** One thing in the file system. */
 export type FileNode =
-  | {
-      readonly kind: "file";
-      readonly content: string;
-      readonly mode: string;
-      readonly owner: string;
-      readonly mtime: number;
-      /** Bytes, when the content is only a stand-in. */
-      readonly size?: number;
-      readonly sha256?: string;
-      /** Program that runs when this file is executed; its data stands in `content`. */
-      readonly program?: string;
-    }
+  | PlainFile
   | { readonly kind: "dir"; readonly mode: string; readonly owner: string; readonly mtime: number }
   | { readonly kind: "link"; readonly target: string }
-  | { readonly kind: "device"; readonly mode: string; readonly owner: string };
+  | DeviceNode;
 
 export class FsError extends Error {
   readonly code: "ENOENT" | "ENOTDIR" | "EISDIR" | "ENOSPC" | "EEXIST" | "ENOTEMPTY" | "ELOOP" | "EROFS" | "EACCES";
@@ -345,7 +354,7 @@ export function baseFiles(entries: Iterable<readonly [string, FileNode]>): BaseF
   return map;
 }
 
-export const file = (content: string, mode = "0644"): FileNode => ({ kind: "file", content, mode, owner: "root:root", mtime: 0 });
+export const file = (content: string, mode = "0644"): PlainFile => ({ kind: "file", content, mode, owner: "root:root", mtime: 0 });
 export const dir = (mode = "0755"): FileNode => ({ kind: "dir", mode, owner: "root:root", mtime: 0 });
 export const link = (target: string): FileNode => ({ kind: "link", target });
-export const program = (name: string, content = ""): FileNode => ({ kind: "file", content, mode: "0755", owner: "root:root", mtime: 0, program: name });
+export const program = (name: string, content = ""): PlainFile => ({ kind: "file", content, mode: "0755", owner: "root:root", mtime: 0, program: name });

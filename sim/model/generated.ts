@@ -1,10 +1,10 @@
-import type { FileNode, Generated } from "./files.ts";
+import type { DeviceNode, FileNode, Generated } from "./files.ts";
 import { dir, file, FsError, link } from "./files.ts";
 import type { Machine } from "./machine.ts";
 import { moduleSize } from "./modules.ts";
 import { isGpu, writePci } from "./pci.ts";
 
-const DEVICE: FileNode = { kind: "device", mode: "0660", owner: "root:root" };
+const DEVICE: DeviceNode = { kind: "device", mode: "0660", owner: "root:root" };
 const BUILTIN_NODES = ["null", "zero", "random", "urandom", "console", "tty", "ptmx", "full"];
 
 /** /proc, /sys and /dev of a machine, made from the model each time it is looked at. */

@@ -26,7 +26,7 @@ function assign(line: string, variables: Map<string, string>): void {
   // Single quotes keep a dollar sign; everywhere else it is expanded before the word is unquoted.
   const expanded = raw.replace(/'[^']*'|[^']+/g, (part) => (part.startsWith("'") ? part : expand(part)));
   try {
-    variables.set(match[1], shlex.split(expanded, true)[0] ?? "");
+    variables.set(match[1], shlex.split(expanded)[0] ?? "");
   } catch {
     // A broken line stops the real grub-mkconfig; here it just sets nothing.
   }

@@ -39,7 +39,7 @@ export const DOWNLOADS: readonly Download[] = [
       ...file(archive(Object.fromEntries(Object.entries(qemuTree("9.2.4", true, true)).map(([path, node]) => [`qemu-9.2.4/${path}`, node])))),
       size: 135_000_000,
       sha256: "f3cc1c4eabfdb288218ac3e33763dbe9e276d8bc890b867a2335d58de2ddd39a",
-    } as FileNode,
+    },
   },
   {
     url: "https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/cuda-keyring_1.1-1_all.deb",
@@ -73,7 +73,7 @@ export const REPOSITORIES: readonly GitRepository[] = [
     url: "https://github.com/NVIDIA/gpu-admin-tools",
     files: {
       "README.md": file("# gpu-admin-tools (synthetic)\n"),
-      "nvidia_gpu_tools.py": { ...file("#!/usr/bin/env python3\n# synthetic\n", "0755"), program: "gpu-admin-tools" } as FileNode,
+      "nvidia_gpu_tools.py": { ...file("#!/usr/bin/env python3\n# synthetic\n", "0755"), program: "gpu-admin-tools" },
       "cli/main.py": file("# synthetic\n"),
       "gpu/defines.py": file("# synthetic\n"),
     },

@@ -56,7 +56,10 @@ export class TwinNode {
   readonly disks = new Map<string, Machine>();
   /** Called whenever every connection to a machine breaks. */
   onDown: (machine: "host" | "guest") => void = () => {};
-  /** A guest machine came to be; the twin gives it its host keys. */
+  /** Locks that open channels hold, by machine and file. */
+  readonly locks = new Map<string, object>();
+  /** Forwards to other ports of the controller's loopback too, so that a twin can be a bastion. */
+  forwardsAnywhere = false;
   #power: "On" | "Off" = "On";
   #knocks = 0;
   readonly #bootKnocks: number;

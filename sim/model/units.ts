@@ -378,11 +378,10 @@ export class Units {
     Object.assign(state, { mainPid: pid, execMainPid: pid });
     const script = argv[0]?.endsWith("sh") ? machine.files.readIf(argv[1] ?? "") : undefined;
     let lines: readonly { argv: readonly string[]; cwd: string }[];
-    let marker: string | undefined;
     if (script === undefined) lines = [{ argv, cwd: "/" }];
     else {
       try {
-        ({ lines, marker } = parseJobScript(script));
+        lines = parseJobScript(script);
       } catch (error) {
         machine.node.journal.unmodelled.push(`script ${argv[1]}: ${String(error)}`);
         machine.logs.unit(name, "sh", "syntax error");
@@ -421,7 +420,6 @@ export class Units {
           }
         }
         if (at < lines.length) return false;
-        if (marker !== undefined) machine.files.write(marker, "done\n");
         delete state.work;
         this.#transientEnded(state, 0);
         return true;
