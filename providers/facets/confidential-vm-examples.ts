@@ -2,7 +2,7 @@ import type { Answer } from "../kit/ask.ts";
 import { failed, missing, ok } from "../kit/ask.ts";
 import type { Example } from "../kit/facet.ts";
 import { argvOfUnit, vmUnit } from "../kit/qemu-snp.ts";
-import type { ConfidentialVmWant } from "./confidential-vm.ts";
+import type { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
 const want: ConfidentialVmWant = {
   gpus: "all",

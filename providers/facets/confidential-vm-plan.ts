@@ -4,7 +4,8 @@ import { firstUnknown, isTrue } from "../kit/findings.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
 import { selectGpus } from "../kit/parse-lspci.ts";
 import { argvOfUnit, VM_UNIT, VM_UNIT_FILE, vmUnit } from "../kit/qemu-snp.ts";
-import type { ConfidentialVmFacts, ConfidentialVmWant } from "./confidential-vm.ts";
+import type { ConfidentialVmFacts } from "./confidential-vm.ts";
+import type { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
 export const whyUnknown = (f: ConfidentialVmFacts): string | undefined =>
   firstUnknown(f.gpus, f.unit, f.active, f.enabled, f.stale, f.process);

@@ -1,56 +1,20 @@
-import { z } from "zod";
+import type { Answer } from "../kit/ask.ts";
 import { ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { absent, known, mapFact, unknown } from "../kit/facts.ts";
 import { findingsOf, isTrue, parsed } from "../kit/findings.ts";
-import { OVMF_BUILT, QEMU_BUILT } from "../kit/host.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
-import { GpusSchema, isGpu, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
+import { isGpu, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
 import { parseSystemctlShow, SHOWN } from "../kit/parse-systemctl.ts";
 import { argvOfUnit, VM_FILES, VM_PROCESS, VM_UNIT, VM_UNIT_FILE } from "../kit/qemu-snp.ts";
 import { confidentialVmExamples } from "./confidential-vm-examples.ts";
 import { differenceOf, planConfidentialVm, undoConfidentialVm, unitFor, whyUnknown } from "./confidential-vm-plan.ts";
+import { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
 const SOURCE = "seed 001, Launching the Guest OS (launch_vm.sh); AMDESE/AMDSEV launch-qemu.sh";
 const NO_REBOOT = "seed 001, Modifying GRUB, note: a reboot command terminates the VM";
 const { pass, fail, unsure } = findingsOf("confidential-vm", SOURCE);
-
-const Absolute = z.string().regex(/^\/[\w./+-]+$/, "an absolute path without blanks");
-const Want = z.strictObject({
-  gpus: GpusSchema,
-  gpuMode: z.enum(["on", "off", "devtools"]).default("on").describe("CC mode the GPUs have when the VM starts."),
-  qemu: Absolute.default(QEMU_BUILT).describe("QEMU binary; default: the one that TeeUp built."),
-  ovmf: Absolute.default(OVMF_BUILT).describe("OVMF image; default: the one beside the built QEMU."),
-  ovmfAs: z.enum(["bios", "pflash"]).default("bios").describe("How QEMU gets the image: -bios, or a pflash drive."),
-  cpus: z.int().min(1).max(512).describe("vCPUs."),
-  memoryGiB: z.int().min(2).max(4096).describe("Memory in GiB (seed 001: MEM)."),
-  cpuModel: z
-    .string()
-    .regex(/^[\w.,+=-]+$/)
-    .default("EPYC-v4")
-    .describe("QEMU CPU model."),
-  cbitpos: z.int().min(32).max(63).default(51).describe("Position of the C-bit: 51 on Milan, Genoa and Turin."),
-  reducedPhysBits: z.int().min(0).max(16).default(1).describe("Physical address bits lost to encryption."),
-  policy: z
-    .string()
-    .regex(/^0x[0-9a-f]+$/)
-    .default("0x30000")
-    .describe("SNP guest policy: 0x30000 allows SMT, no debugging."),
-  memfd: z
-    .boolean()
-    .default(true)
-    .describe("Shared memfd memory, as upstream QEMU's SNP needs; the 5.19 tree has none."),
-  iommufd: z.boolean().default(false).describe("Hand GPUs over through /dev/iommu."),
-  mmio64MiBPerGpu: z.int().min(65536).default(262_144).describe("64-bit MMIO window per GPU in MiB (X-PciMmio64Mb)."),
-  sshPort: z
-    .int()
-    .min(1024)
-    .max(65535)
-    .default(2222)
-    .describe("Loopback port that leads to the guest's sshd (FWDPORT)."),
-});
-export type ConfidentialVmWant = z.output<typeof Want>;
 
 export interface ConfidentialVmFacts {
   readonly gpus: Fact<readonly PciDevice[]>;
@@ -63,6 +27,16 @@ export interface ConfidentialVmFacts {
   readonly process: Fact<string>;
 }
 
+/** QEMU's command line, without its process number. Editors and shells may name the unit too: only QEMU counts. */
+function processOf(answer: Answer): Fact<string> {
+  const listed = ran(answer);
+  if (listed.state !== "known") return listed.state === "absent" ? unknown("there is no pgrep(1)") : listed;
+  if (listed.value.status > 1) return unknown(`pgrep exit ${listed.value.status}`);
+  const lines = listed.value.stdout.split("\n").map((l) => l.replace(/^\d+ /, "").trim());
+  const qemu = lines.find((l) => /^\S*qemu\S* /.test(l));
+  return qemu === undefined ? absent : known(qemu);
+}
+
 export const confidentialVm = facet({
   name: "confidential-vm",
   type: "ConfidentialVm",
@@ -70,7 +44,7 @@ export const confidentialVm = facet({
   persona: "host",
   summary: "The confidential VM: QEMU with SEV-SNP and the GPUs, as a systemd unit that outlives reboots.",
   sources: [SOURCE, NO_REBOOT, "QEMU docs/system/i386/amd-memory-encryption.rst", "NVIDIA/nvtrust#56 (MMIO window)"],
-  want: Want,
+  want: ConfidentialVmWant,
   asks: {
     lspci: LSPCI,
     unit: { kind: "file", path: VM_UNIT_FILE },
@@ -78,24 +52,11 @@ export const confidentialVm = facet({
     process: { kind: "argv", argv: ["pgrep", "-a", "-f", `[${VM_PROCESS[0]}]${VM_PROCESS.slice(1)}`] },
   },
   parse({ lspci, unit, state, process }): ConfidentialVmFacts {
-    const listed = ran(process);
-    const lines = listed.state === "known" ? listed.value.stdout.split("\n") : [];
-    // Editors and shells may name the unit too: only QEMU counts, and its process number does not.
-    const qemu = lines.map((l) => l.replace(/^\d+ /, "").trim()).find((l) => /^\S*qemu\S* /.test(l));
     return {
       gpus: mapFact(parsed(text(lspci), parseLspci, "lspci"), (list) => list.filter(isGpu)),
       unit: text(unit),
       ...parseSystemctlShow(text(state)),
-      process:
-        listed.state !== "known"
-          ? listed.state === "absent"
-            ? unknown("there is no pgrep(1)")
-            : listed
-          : listed.value.status > 1
-            ? unknown(`pgrep exit ${listed.value.status}`)
-            : qemu === undefined
-              ? absent
-              : known(qemu),
+      process: processOf(process),
     };
   },
   judge(want, facts) {

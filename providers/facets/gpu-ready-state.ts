@@ -8,8 +8,9 @@ import type { Fact } from "../kit/facts.ts";
 import { showFact, valueOf } from "../kit/facts.ts";
 import { fail, parsed, unsure } from "../kit/findings.ts";
 import { GPU_GATES, IN_SERVICE, IN_SERVICE_ASK } from "../kit/guest.ts";
-import { parseReadyState } from "../kit/parse-nvidia-smi.ts";
 import type { Verdict } from "../kit/parse-nvattest.ts";
+import { parseReadyState } from "../kit/parse-nvidia-smi.ts";
+import { gpuReadyStateExamples } from "./gpu-ready-state-examples.ts";
 
 const SOURCE =
   "seed 001, Virtual Machine User, note on ReadyState; command of seed 002 (nvidia-smi conf-compute -srs 1)";
@@ -120,6 +121,6 @@ export const gpuReadyState = facet({
     ];
   },
   show: ({ state }) => ({ ready: showFact(state) }),
-  examples: [],
+  examples: gpuReadyStateExamples,
   covers: ["001-VM-27", "001-USER-04", "001-USER-05", "001-USER-06"],
 });

@@ -1,11 +1,11 @@
 import { z } from "zod";
 import { GPU_TOOL, TOOLS_DIR } from "../kit/argv.ts";
 import type { Answer } from "../kit/ask.ts";
-import { failed, missing, ok } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { absent, known, showFact, unknown } from "../kit/facts.ts";
 import { findingsOf } from "../kit/findings.ts";
+import { gpuToolsExamples } from "./gpu-tools-examples.ts";
 
 const SOURCE = "seed 001, Configuring the GPU; NVIDIA/gpu-admin-tools README";
 const { pass, fail, unsure } = findingsOf("gpu-tools", SOURCE);
@@ -16,6 +16,7 @@ const Want = z.strictObject({
   url: z.url({ protocol: /^https$/ }).describe("Git repository of gpu-admin-tools."),
   commit: z.string().regex(HASH).describe("Commit to check out: 40 hex digits."),
 });
+export type GpuToolsWant = z.output<typeof Want>;
 type Facts = {
   readonly commit: Fact<string>;
   /** Files that differ from the commit. */
@@ -108,49 +109,6 @@ export const gpuTools = facet({
           },
         ],
   show: ({ commit }) => ({ commit: showFact(commit) }),
-  examples: [
-    {
-      name: "installed",
-      want: { url: "https://example.org/t.git", commit: "a".repeat(40) },
-      answers: { head: ok(`${"a".repeat(40)}\n`), status: ok("") },
-      findings: [],
-      steps: [],
-    },
-    {
-      name: "not there yet",
-      want: { url: "https://example.org/t.git", commit: "a".repeat(40) },
-      answers: { head: ok("", 128, "fatal: cannot change to …"), status: ok("", 128) },
-      findings: ["gpu-tools.absent"],
-      steps: ["gpu-tools.install"],
-    },
-    {
-      name: "git itself not there yet",
-      want: { url: "https://example.org/t.git", commit: "a".repeat(40) },
-      answers: { head: missing, status: missing },
-      findings: ["gpu-tools.absent"],
-      steps: ["gpu-tools.install"],
-    },
-    {
-      name: "another commit",
-      want: { url: "https://example.org/t.git", commit: "a".repeat(40) },
-      answers: { head: ok(`${"b".repeat(40)}\n`), status: ok("") },
-      findings: ["gpu-tools.commit"],
-      steps: ["gpu-tools.install"],
-    },
-    {
-      name: "a changed file",
-      want: { url: "https://example.org/t.git", commit: "a".repeat(40) },
-      answers: { head: ok(`${"a".repeat(40)}\n`), status: ok(" M nvidia_gpu_tools.py\n") },
-      findings: ["gpu-tools.changed"],
-      steps: ["gpu-tools.install"],
-    },
-    {
-      name: "no answer",
-      want: { url: "https://example.org/t.git", commit: "a".repeat(40) },
-      answers: { head: failed("connection lost"), status: failed("connection lost") },
-      findings: ["gpu-tools.unknown"],
-      steps: [],
-    },
-  ],
+  examples: gpuToolsExamples,
   covers: ["001-GPU-03"],
 });

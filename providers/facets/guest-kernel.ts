@@ -1,46 +1,37 @@
 import { z } from "zod";
-import { failed, ok, text } from "../kit/ask.ts";
-import { example } from "../kit/example.ts";
-import type { Step } from "../kit/facet.ts";
+import { ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { mapFact, valueOf } from "../kit/facts.ts";
-import { firstUnknown } from "../kit/findings.ts";
-import { IN_SERVICE_ASK, NO_MACHINE, restartDisruption } from "../kit/guest.ts";
+import { IN_SERVICE_ASK } from "../kit/guest.ts";
 import * as host from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { GrubMenu } from "../kit/parse-grub.ts";
-import { entryOf, parseGrubCfg } from "../kit/parse-grub.ts";
+import { parseGrubCfg } from "../kit/parse-grub.ts";
 import { compareVersions, parseDpkgVersions, parseLines } from "../kit/parse-packages.ts";
-import { ran } from "../kit/ask.ts";
+import { guestKernelExamples } from "./guest-kernel-examples.ts";
+import { missingOf, planGuestKernel, unheld } from "./guest-kernel-plan.ts";
 
 const SOURCE = "seed 000, Guest Side; seed 001, Log into your CVM (banner)";
-const DROP_IN = "/etc/default/grub.d/60-teeup-kernel.cfg";
 
 const Name = z.string().regex(/^[a-z0-9][a-z0-9+.-]*$/);
 const Want = z.strictObject({
-  release: z.string().regex(/^\d+\.\d+[A-Za-z0-9.+~-]*$/).describe("What `uname -r` must show in the guest."),
+  release: z
+    .string()
+    .regex(/^\d+\.\d+[A-Za-z0-9.+~-]*$/)
+    .describe("What `uname -r` must show in the guest."),
   packages: z.array(Name).min(1).describe("Packages of exactly this release; held."),
   hold: z.array(Name).default([]).describe("Packages that would bring another kernel; held where installed."),
 });
-type Want = z.output<typeof Want>;
-type Facts = {
+export type GuestKernelWant = z.output<typeof Want>;
+
+export interface GuestKernelFacts {
   readonly running: Fact<string>;
   readonly packages: Fact<Readonly<Record<string, string>>>;
   readonly held: Fact<readonly string[]>;
   readonly grub: Fact<Pick<GrubMenu, "entries" | "pattern"> & { readonly default: string }>;
   readonly inService: Fact<string>;
-};
-
-const missingOf = (want: Want, facts: Facts): readonly string[] =>
-  want.packages.filter((name) => valueOf(facts.packages)?.[name] === undefined);
-/** Of what is installed now and of what the install step brings. */
-const unheld = (want: Want, facts: Facts): readonly string[] => {
-  const installed = valueOf(facts.packages) ?? {};
-  return [...want.packages, ...want.hold.filter((name) => installed[name] !== undefined)].filter(
-    (name) => valueOf(facts.held)?.includes(name) !== true,
-  );
-};
+}
 
 /** The guest's kernel: installed, held, the default, and running. */
 export const guestKernel = facet({
@@ -58,7 +49,7 @@ export const guestKernel = facet({
     grub: host.GRUB_CFG,
     inService: IN_SERVICE_ASK,
   },
-  parse: (a): Facts => ({
+  parse: (a): GuestKernelFacts => ({
     running: mapFact(text(a.running), (t) => t.trim()),
     packages: mapFact(ran(a.packages), ({ stdout }) =>
       Object.fromEntries(Object.entries(parseDpkgVersions(stdout)).filter(([name]) => /^linux-/.test(name))),
@@ -79,7 +70,10 @@ export const guestKernel = facet({
         hint: "teeup up installs them",
         source: SOURCE,
         good: () => missingOf(want, facts).length === 0,
-        show: () => missingOf(want, facts).map((n) => `${n} is missing`).join(", ") || "installed",
+        show: () =>
+          missingOf(want, facts)
+            .map((n) => `${n} is missing`)
+            .join(", ") || "installed",
       }),
       judgeFact(facts.held, {
         code: "guest-kernel.held",
@@ -87,7 +81,10 @@ export const guestKernel = facet({
         hint: "teeup up holds them: an upgrade takes the guest off its kernel",
         source: SOURCE,
         good: () => unheld(want, facts).length === 0,
-        show: () => unheld(want, facts).map((n) => `${n} is not held`).join(", ") || "held",
+        show: () =>
+          unheld(want, facts)
+            .map((n) => `${n} is not held`)
+            .join(", ") || "held",
       }),
       judgeFact(facts.grub, {
         code: "guest-kernel.default",
@@ -100,56 +97,16 @@ export const guestKernel = facet({
       judgeFact(facts.running, {
         code: newer ? "guest-kernel.upgraded" : "guest-kernel.running",
         want: `uname -r shows ${want.release}`,
-        hint: newer ? "an upgrade replaced the pinned kernel: permit a restart of the guest" : "permit a restart of the guest",
+        hint: newer
+          ? "an upgrade replaced the pinned kernel: permit a restart of the guest"
+          : "permit a restart of the guest",
         source: SOURCE,
         good: (running) => running === want.release,
       }),
     ];
   },
-  plan: (want, facts): Step[] => {
-    if (firstUnknown(facts.running, facts.packages, facts.held, facts.grub)) return [];
-    const steps: Step[] = [];
-    const lacking = missingOf(want, facts);
-    if (lacking.length > 0) {
-      steps.push({
-        code: "guest-kernel.install",
-        title: `install ${lacking.join(", ")}`,
-        why: `the recipe's guest kernel is ${want.release}`,
-        disruption: "none",
-        actions: host.installPackages("debian", lacking),
-      });
-    }
-    const hold = unheld(want, facts);
-    if (hold.length > 0) {
-      const title = `hold ${hold.join(", ")}`;
-      steps.push({ code: "guest-kernel.hold", title, why: "no upgrade may replace the kernel", disruption: "none", actions: [host.holdPackages("debian", hold)] });
-    }
-    const grub = valueOf(facts.grub);
-    const entry = grub === undefined ? undefined : entryOf(grub, want.release);
-    if (grub === undefined || grub.default === "" || grub.default !== grub.entries[want.release]) {
-      steps.push({
-        code: "guest-kernel.default",
-        title: `make ${want.release} the kernel that GRUB boots`,
-        why: "a newer kernel in the image would be booted otherwise",
-        disruption: "none",
-        actions: [
-          { do: "write", path: DROP_IN, content: `# Written by TeeUp.\nGRUB_DEFAULT="${entry ?? "0"}"\n` },
-          { do: "run", argv: ["update-grub"] },
-        ],
-      });
-    }
-    if (valueOf(facts.running) !== want.release) {
-      steps.push({
-        code: "guest-kernel.restart",
-        title: `restart the guest: ${valueOf(facts.running) ?? "no kernel"} → ${want.release}`,
-        why: "a kernel runs from the next boot on",
-        disruption: restartDisruption(facts.inService),
-        actions: [{ do: "restart-guest", timeoutSeconds: 900 }],
-      });
-    }
-    return steps;
-  },
+  plan: planGuestKernel,
   show: (facts) => ({ running: valueOf(facts.running) ?? facts.running.state }),
-  examples: [],
+  examples: guestKernelExamples,
   covers: ["000-14", "000-15", "000-16", "000-17", "000-18", "000-19", "000-20", "001-VM-02", "001-VM-04"],
 });

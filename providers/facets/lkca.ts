@@ -1,13 +1,13 @@
 import { z } from "zod";
-import { failed, missing, ok, ran, text } from "../kit/ask.ts";
-import { example } from "../kit/example.ts";
+import { ran, text } from "../kit/ask.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { known, mapFact, showFact, valueOf } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
-import { IN_SERVICE_ASK, NO_MACHINE, restartDisruption } from "../kit/guest.ts";
+import { IN_SERVICE_ASK, restartDisruption } from "../kit/guest.ts";
 import { judgeFact } from "../kit/judge.ts";
+import { lkcaExamples } from "./lkca-examples.ts";
 
 const SOURCE = "seed 001, Enabling LKCA on the Guest VM; form of seed 002";
 const PATH = "/etc/modprobe.d/nvidia-lkca.conf";
@@ -19,10 +19,13 @@ const Want = z.strictObject({
     .string()
     .endsWith("\n")
     // Without -a, modprobe takes the second name for a parameter of the first: seed 001 misprints it so.
-    .refine((t) => !/modprobe\s+(?!-)\S+\s+(?!-)\w+\s*(;|$)/m.test(t), "one modprobe call loads one module: write a call for each, or modprobe -a")
+    .refine(
+      (t) => !/modprobe\s+(?!-)\S+\s+(?!-)\w+\s*(;|$)/m.test(t),
+      "one modprobe call loads one module: write a call for each, or modprobe -a",
+    )
     .describe(`Text of ${PATH}.`),
 });
-type Want = z.output<typeof Want>;
+export type LkcaWant = z.output<typeof Want>;
 type Facts = {
   readonly config: Fact<string>;
   readonly stamp: Fact<string>;
@@ -45,7 +48,10 @@ export const lkca = facet({
     config: { kind: "file", path: PATH },
     stamp: { kind: "file", path: STAMP },
     initramfsTools: { kind: "argv", argv: ["test", "-x", "/usr/sbin/update-initramfs"] },
-    log: { kind: "argv", argv: ["journalctl", "-k", "-b", "-o", "cat", "--no-pager", "--grep=libspdm expects LKCA but found stubs"] },
+    log: {
+      kind: "argv",
+      argv: ["journalctl", "-k", "-b", "-o", "cat", "--no-pager", "--grep=libspdm expects LKCA but found stubs"],
+    },
     inService: IN_SERVICE_ASK,
   },
   parse(a): Facts {
@@ -95,7 +101,11 @@ export const lkca = facet({
         disruption: "none",
         actions: [
           ...(written ? [] : [{ do: "write", path: PATH, content: want.text } as const]),
-          { do: "run", argv: valueOf(facts.maker) === "dracut" ? ["dracut", "--force"] : ["update-initramfs", "-u"], timeoutSeconds: 600 },
+          {
+            do: "run",
+            argv: valueOf(facts.maker) === "dracut" ? ["dracut", "--force"] : ["update-initramfs", "-u"],
+            timeoutSeconds: 600,
+          },
           { do: "write", path: STAMP, content: want.text },
         ],
       });
@@ -112,6 +122,6 @@ export const lkca = facet({
     return steps;
   },
   show: ({ config, stubs }) => ({ config: config.state === "known", stubs: showFact(stubs) }),
-  examples: [],
+  examples: lkcaExamples,
   covers: ["001-VM-05", "001-VM-06", "001-VM-07", "001-VM-08", "001-VM-09", "001-VM-10"],
 });

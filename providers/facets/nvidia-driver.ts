@@ -1,88 +1,17 @@
-import { z } from "zod";
-import type { JobLine } from "../kit/action.ts";
-import { failed, missing, ok, ran, text } from "../kit/ask.ts";
-import { example } from "../kit/example.ts";
-import type { Step } from "../kit/facet.ts";
+import { ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
-import type { Fact } from "../kit/facts.ts";
-import { absent, known, mapFact, showFact, unknown, valueOf } from "../kit/facts.ts";
-import { firstUnknown, parsed } from "../kit/findings.ts";
-import { IN_SERVICE_ASK, NO_MACHINE, restartDisruption } from "../kit/guest.ts";
-import * as host from "../kit/host.ts";
+import { absent, known, mapFact, showFact, unknown } from "../kit/facts.ts";
+import { parsed } from "../kit/findings.ts";
+import { IN_SERVICE_ASK } from "../kit/guest.ts";
+import { HELD_PACKAGES } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
-import { parseLines } from "../kit/parse-packages.ts";
-import { RepositorySchema, Sha256Schema } from "../kit/downloads.ts";
 import { parseDriverVersion, parseModinfo } from "../kit/parse-nvidia-smi.ts";
+import { parseLines } from "../kit/parse-packages.ts";
+import { nvidiaDriverExamples } from "./nvidia-driver-examples.ts";
+import type { NvidiaDriverFacts } from "./nvidia-driver-plan.ts";
+import { good, NvidiaDriverWant, planNvidiaDriver, show, unheld } from "./nvidia-driver-plan.ts";
 
 const SOURCE = "seed 001, Installing the NVIDIA Driver and CUDA Toolkit";
-
-const Name = z.string().regex(/^[a-z0-9][a-z0-9+.=:~-]*$/);
-const Url = z.url({ protocol: /^https?$/ });
-const version = z
-  .string()
-  .regex(/^\d[\d.]*$/)
-  .describe("Driver version, or its leading part: `580.` takes every 580.");
-const Want = z.discriminatedUnion("kind", [
-  z.strictObject({
-    kind: z.literal("packages"),
-    version,
-    packages: z.array(Name).min(1).describe("Packages of the open kernel modules and of nvidia-smi; held."),
-    repository: RepositorySchema.optional().describe(
-      "Where the packages come from; default: the distribution's archive.",
-    ),
-  }),
-  z.strictObject({
-    kind: z.literal("runfile"),
-    version,
-    url: Url.describe("NVIDIA's or CUDA's .run file."),
-    sha256: Sha256Schema,
-    cuda: z.string().optional().describe("CUDA version that the file brings; not checked."),
-    args: z.array(z.string().regex(/^-/)).describe("Arguments besides --silent, e.g. -m=kernel-open."),
-    prerequisites: z.array(Name).default([]).describe("Packages the run file needs."),
-  }),
-]);
-type Want = z.output<typeof Want>;
-interface Module {
-  readonly version: string;
-  readonly open: boolean;
-}
-type Facts = {
-  /** For the running kernel, loaded or not. */
-  readonly installed: Fact<Module>;
-  readonly loaded: Fact<Module>;
-  readonly held: Fact<readonly string[]>;
-  readonly inService: Fact<string>;
-};
-
-const good = (want: Want) => (m: Module) =>
-  m.open && (m.version === want.version || m.version.startsWith(want.version.replace(/\.?$/, ".")));
-const show = (m: Module): string => `${m.version}, ${m.open ? "open" : "proprietary"} kernel modules`;
-const unheld = (want: Want, held: readonly string[]) =>
-  want.kind === "packages" ? want.packages.filter((p) => !held.includes(p.replace(/=.*/, ""))) : [];
-
-function installLines(want: Want): { checks: Step["actions"]; lines: JobLine[] } {
-  const apt = (...args: string[]): JobLine => ({ argv: [...host.APT, ...args] });
-  if (want.kind === "runfile") {
-    const run = host.download(want.url, want.sha256);
-    return {
-      checks: [run.checks],
-      lines: [
-        ...(want.prerequisites.length > 0 ? [apt("update"), apt("install", ...want.prerequisites)] : []),
-        ...run.lines,
-        { argv: ["sh", run.file, "--silent", ...want.args] },
-      ],
-    };
-  }
-  const keyring = want.repository && host.download(want.repository.keyring.url, want.repository.keyring.sha256);
-  return {
-    checks: keyring ? [keyring.checks] : [],
-    lines: [
-      ...(keyring ? [...keyring.lines, { argv: ["dpkg", "--install", keyring.file] } as const] : []),
-      apt("update"),
-      apt("install", "--no-install-recommends", "--allow-change-held-packages", ...want.packages),
-    ],
-  };
-}
 
 export const nvidiaDriver = facet({
   name: "nvidia-driver",
@@ -91,14 +20,14 @@ export const nvidiaDriver = facet({
   persona: "vm-admin",
   summary: "NVIDIA's driver with open kernel modules, at the recipe's version.",
   sources: [SOURCE, "NVIDIA/nvtrust#151 (a driver without a published RIM cannot be attested)"],
-  want: Want,
+  want: NvidiaDriverWant,
   asks: {
     module: { kind: "argv", argv: ["modinfo", "nvidia"] },
     loaded: { kind: "file", path: "/proc/driver/nvidia/version" },
-    held: host.HELD_PACKAGES,
+    held: HELD_PACKAGES,
     inService: IN_SERVICE_ASK,
   },
-  parse(a): Facts {
+  parse(a): NvidiaDriverFacts {
     const module = ran(a.module);
     return {
       installed:
@@ -147,53 +76,11 @@ export const nvidiaDriver = facet({
         ]
       : []),
   ],
-  plan(want, facts): Step[] {
-    if (firstUnknown(facts.installed, facts.loaded, facts.held)) return [];
-    const steps: Step[] = [];
-    const installed = facts.installed.state === "known" && good(want)(facts.installed.value);
-    if (!installed) {
-      const { checks, lines } = installLines(want);
-      steps.push({
-        code: "nvidia-driver.install",
-        title: `driver: ${showFact(facts.installed, show)} → ${want.version} (${want.kind}, open kernel modules)`,
-        why: "the guest's GPU works in CC mode with the open kernel modules only",
-        disruption: facts.loaded.state === "known" ? restartDisruption(facts.inService) : "none",
-        actions: [...checks, ...host.job("nvidia-driver", lines, 3600)],
-      });
-    }
-    const hold = unheld(want, valueOf(facts.held) ?? []).map((p) => p.replace(/=.*/, ""));
-    if (hold.length > 0) {
-      steps.push({
-        code: "nvidia-driver.hold",
-        title: `hold ${hold.join(", ")}`,
-        why: "an upgrade may bring a version without a published RIM",
-        disruption: "none",
-        actions: [host.holdPackages("debian", hold)],
-      });
-    }
-    if (facts.loaded.state === "absent") {
-      steps.push({
-        code: "nvidia-driver.load",
-        title: "load the driver",
-        why: "nothing loads it before the next boot",
-        disruption: "none",
-        actions: [{ do: "run", argv: ["modprobe", "nvidia"] }],
-      });
-    } else if (facts.loaded.state === "known" && !good(want)(facts.loaded.value)) {
-      steps.push({
-        code: "nvidia-driver.restart",
-        title: `restart the guest: driver ${facts.loaded.value.version} → ${want.version}`,
-        why: "a driver that holds an SPDM session cannot be exchanged",
-        disruption: restartDisruption(facts.inService),
-        actions: [{ do: "restart-guest", timeoutSeconds: 900 }],
-      });
-    }
-    return steps;
-  },
+  plan: planNvidiaDriver,
   show: ({ installed, loaded }) => ({
     installed: showFact(installed, show),
     loaded: showFact(loaded, (m) => m.version),
   }),
-  examples: [],
+  examples: nvidiaDriverExamples,
   covers: ["001-VM-11", "001-VM-12", "001-VM-13", "001-VM-14", "001-VM-15", "001-VM-16"],
 });

@@ -17,6 +17,7 @@ export const POLICY_FILES = {
   sdk: "/etc/teeup/attestation/policy.json",
 } as const;
 export type Method = keyof typeof POLICY_FILES;
+export const METHODS = Object.keys(POLICY_FILES) as readonly Method[];
 
 const NO_POLICY = "no policy is installed for this method";
 const gated = (method: Method, argv: readonly [string, ...string[]]) =>

@@ -32,7 +32,9 @@ export function userData(seed: Seed): string {
     ],
     package_update: false,
     package_upgrade: false,
-    bootcmd: [["systemctl", "mask", "--now", "apt-daily.timer", "apt-daily-upgrade.timer", "unattended-upgrades.service"]],
+    bootcmd: [
+      ["systemctl", "mask", "--now", "apt-daily.timer", "apt-daily-upgrade.timer", "unattended-upgrades.service"],
+    ],
   };
   return `#cloud-config\n${JSON.stringify(config, null, 2)}\n`;
 }

@@ -7,7 +7,14 @@ export interface ToolGpu {
   readonly device: string;
   /** `off`, `on`, `devtools`, or the tool's own word for a state it calls invalid; undefined when no line says. */
   readonly mode: string | undefined;
-  readonly trouble: "broken" | "unsupported" | "driver-loaded" | "switch-failed" | "in-recovery" | "timeout" | undefined;
+  readonly trouble:
+    | "broken"
+    | "unsupported"
+    | "driver-loaded"
+    | "switch-failed"
+    | "in-recovery"
+    | "timeout"
+    | undefined;
 }
 
 const WHO =

@@ -81,7 +81,10 @@ export const modelOf = (device: string): string | undefined =>
 
 export const BdfSchema = z
   .string()
-  .regex(/^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/, "a full PCI address in lower case, e.g. 0000:81:00.0 (lspci -D)");
+  .regex(
+    /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/,
+    "a full PCI address in lower case, e.g. 0000:81:00.0 (lspci -D)",
+  );
 
 export const GpusSchema = z
   .union([z.literal("all"), z.array(BdfSchema).min(1)])

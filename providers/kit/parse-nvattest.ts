@@ -97,7 +97,8 @@ export function parseNvattest(stdout: string, nonce: string | undefined): Verdic
     }),
   );
   if (code !== 0) return fail(failureOf(code), code, message, devices);
-  if (!claims.success) return fail("malformed", code, `claims are not as documented: ${claims.error.issues[0]?.message}`, []);
+  if (!claims.success)
+    return fail("malformed", code, `claims are not as documented: ${claims.error.issues[0]?.message}`, []);
   if (devices.length === 0) return fail("malformed", code, "the result names no device", []);
   for (const c of claims.data) {
     if (!c["x-nvidia-gpu-attestation-report-nonce-match"] || !sameNonce(c.eat_nonce, nonce)) {
@@ -138,18 +139,30 @@ export function parsePythonSdk(stdout: string, nonce: string | undefined): Verdi
   if (error !== "") return fail("tool", undefined, error, devices);
   if (gpus < 1) return fail("evidence", undefined, "the verifier saw no GPU", []);
   if (!sameNonce(output.data.nonce, nonce) || claims["x-nv-gpu-nonce-match"] !== true) {
-    return fail("nonce", undefined, "the evidence does not answer the nonce that was sent: it may be replayed", devices);
+    return fail(
+      "nonce",
+      undefined,
+      "the evidence does not answer the nonce that was sent: it may be replayed",
+      devices,
+    );
   }
   const bad = (key: string) => claims[key] === false;
-  if (bad("x-nv-gpu-ocsp-cert-chain-verified") || bad("x-nv-gpu-ocsp-signature-verified") || bad("x-nv-gpu-cert-ocsp-nonce-match")) {
+  if (
+    bad("x-nv-gpu-ocsp-cert-chain-verified") ||
+    bad("x-nv-gpu-ocsp-signature-verified") ||
+    bad("x-nv-gpu-cert-ocsp-nonce-match")
+  ) {
     return fail("ocsp", undefined, "the revocation status of a certificate was not verified", devices);
   }
   if (bad("x-nv-gpu-driver-rim-schema-fetched") || bad("x-nv-gpu-driver-vbios-rim-fetched")) {
     return fail("rim", undefined, "no reference measurements (RIM) for this driver or VBIOS", devices);
   }
-  if (bad("x-nv-gpu-attestation-report-driver-version-match")) return fail("driver-version", undefined, "driver version differs", devices);
-  if (bad("x-nv-gpu-attestation-report-vbios-version-match")) return fail("vbios-version", undefined, "VBIOS version differs", devices);
-  if (bad("x-nv-gpu-measurements-match")) return fail("measurements", undefined, "measurements differ from the golden ones", devices);
+  if (bad("x-nv-gpu-attestation-report-driver-version-match"))
+    return fail("driver-version", undefined, "driver version differs", devices);
+  if (bad("x-nv-gpu-attestation-report-vbios-version-match"))
+    return fail("vbios-version", undefined, "VBIOS version differs", devices);
+  if (bad("x-nv-gpu-measurements-match"))
+    return fail("measurements", undefined, "measurements differ from the golden ones", devices);
   if (!attested) return fail("overall-false", undefined, "attest() returned False", devices);
   if (!policy) return fail("policy", undefined, "validate_token() returned False", devices);
   return { verdict: "pass", devices };

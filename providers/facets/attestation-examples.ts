@@ -1,0 +1,129 @@
+import type { Answer } from "../kit/ask.ts";
+import { failed, missing, ok } from "../kit/ask.ts";
+import type { AttestationWant } from "../kit/attestation-want.ts";
+import type { Example } from "../kit/facet.ts";
+import { NO_MACHINE } from "../kit/guest.ts";
+import { policyOf } from "./attestation-plan.ts";
+
+const NONCE = "5c".repeat(32);
+const want: AttestationWant = {
+  tool: "nvattest",
+  packages: ["nvattest"],
+  verifier: "local",
+  policy: { name: "p", text: "package policy\n\ndefault nv_match := false\n" },
+};
+const sdkWant: AttestationWant = {
+  tool: "python-sdk",
+  source: { url: "https://github.com/NVIDIA/nvtrust.git", commit: "a".repeat(40) },
+  verifierPath: "guest_tools/gpu_verifiers/local_gpu_verifier",
+  sdkPath: "guest_tools/attestation_sdk",
+  packages: [],
+  policy: { name: "p", version: "1.0", claims: ["x-nv-gpu-available", "x-nv-gpu-nonce-match"] },
+};
+const device = {
+  eat_nonce: NONCE,
+  measres: "success",
+  secboot: true,
+  dbgstat: "disabled",
+  hwmodel: "GH100 A01 GSP BROM",
+  "x-nvidia-device-type": "gpu",
+  "x-nvidia-gpu-attestation-report-nonce-match": true,
+  "x-nvidia-gpu-driver-version": "580.95.05",
+  "x-nvidia-gpu-vbios-version": "96.00.5E.00.01",
+};
+/** As the tool answers: the exit status is the result code cut to eight bits. */
+const said = (code: number, message: string, claims: unknown = [device]): Answer => ({
+  kind: "ran",
+  status: code & 0xff,
+  stdout: `${JSON.stringify({ claims, detached_eat: {}, result_code: code, result_message: message }, null, 4)}\n`,
+  stderr: "",
+  nonce: NONCE,
+});
+const raw = (stdout: string, status = 0): Answer => ({ kind: "ran", status, stdout, stderr: "", nonce: NONCE });
+const claims = { "x-nv-gpu-available": true, "x-nv-gpu-nonce-match": true, "x-nv-gpu-measurements-match": true };
+const sdkSaid = (more: Readonly<Record<string, unknown>> = {}): Answer =>
+  raw(`${JSON.stringify({ attested: true, policy: true, nonce: NONCE, gpus: 1, claims, error: "", ...more })}\n`);
+const NO_POLICY: Answer = { kind: "skipped", why: "no policy is installed for this method" };
+const good: Readonly<Record<string, Answer>> = {
+  local: said(0, "Ok"),
+  remote: NO_POLICY,
+  sdk: NO_POLICY,
+  localPolicy: ok(policyOf(want)),
+};
+const sdkGood = { local: NO_POLICY, remote: NO_POLICY, sdk: sdkSaid(), sdkPolicy: ok(policyOf(sdkWant)) };
+const example = (
+  name: string,
+  answers: Readonly<Record<string, Answer>>,
+  findings: readonly string[],
+  steps: readonly string[] = [],
+): Example<AttestationWant> => ({ name, want, answers: { ...good, ...answers }, findings, steps });
+const sdk = (
+  name: string,
+  answers: Readonly<Record<string, Answer>>,
+  findings: readonly string[],
+): Example<AttestationWant> => ({ name, want: sdkWant, answers: { ...sdkGood, ...answers }, findings, steps: [] });
+
+export const attestationExamples: readonly Example<AttestationWant>[] = [
+  example("passes", {}, []),
+  example(
+    "no guest yet",
+    {
+      local: NO_MACHINE,
+      remote: NO_MACHINE,
+      sdk: NO_MACHINE,
+      localPolicy: NO_MACHINE,
+      remotePolicy: NO_MACHINE,
+      sdkPolicy: NO_MACHINE,
+    },
+    ["attestation.policy-file", "attestation.absent"],
+    ["attestation.policy"],
+  ),
+  example(
+    "no policy installed yet",
+    { local: NO_POLICY, localPolicy: missing },
+    ["attestation.policy-file", "attestation.absent"],
+    ["attestation.policy"],
+  ),
+  example(
+    "somebody loosened the policy",
+    { localPolicy: ok("package policy\n\ndefault nv_match := true\n") },
+    ["attestation.policy-file"],
+    ["attestation.policy"],
+  ),
+  example(
+    "another method's policy lies there too",
+    { remotePolicy: ok("package policy\n") },
+    ["attestation.other-policy"],
+    ["attestation.policy"],
+  ),
+  example("an old answer, replayed", { local: said(0, "Ok", [{ ...device, eat_nonce: "00".repeat(32) }]) }, [
+    "attestation.nonce",
+  ]),
+  example("the tool says nonce mismatch", { local: said(504, "GPU evidence nonce mismatch", {}) }, [
+    "attestation.nonce",
+  ]),
+  example("no RIM for this driver", { local: said(104, "RIM not found", {}) }, ["attestation.rim"]),
+  example("OCSP status not good", { local: said(204, "OCSP status not good", {}) }, ["attestation.ocsp"]),
+  example("driver version mismatch", { local: said(505, "Driver RIM version mismatch", {}) }, [
+    "attestation.driver-version",
+  ]),
+  example("VBIOS version mismatch", { local: said(506, "VBIOS RIM version mismatch", {}) }, [
+    "attestation.vbios-version",
+  ]),
+  example("the policy refuses", { local: said(11, "Relying party policy mismatch") }, ["attestation.policy"]),
+  example("overall result false", { local: said(12, "Overall result false") }, ["attestation.overall-false"]),
+  example("exit status 0 of a result code of 512", { local: said(512, "unknown", {}) }, ["attestation.evidence"]),
+  example("measurements fail though the code is 0", { local: said(0, "Ok", [{ ...device, measres: "fail" }]) }, [
+    "attestation.measurements",
+  ]),
+  example("success without any device", { local: said(0, "Ok", []) }, ["attestation.malformed"]),
+  example("nothing printed", { local: raw("") }, ["attestation.malformed"]),
+  example("cut off", { local: raw('{ "claims": [ { "eat_nonce": "5c') }, ["attestation.malformed"]),
+  example("time-out", { local: failed("no answer within 150 s") }, ["attestation.no-answer"]),
+  example("the tool is missing", { local: missing }, ["attestation.absent"]),
+  sdk("the SDK of 2023 passes", {}, []),
+  sdk("the SDK: replayed", { sdk: sdkSaid({ nonce: "00" }) }, ["attestation.nonce"]),
+  sdk("the SDK: attest() False", { sdk: sdkSaid({ attested: false }) }, ["attestation.overall-false"]),
+  sdk("the SDK: policy False", { sdk: sdkSaid({ policy: false }) }, ["attestation.policy"]),
+  sdk("the SDK raised", { sdk: sdkSaid({ error: "ImportError: verifier" }) }, ["attestation.tool"]),
+];

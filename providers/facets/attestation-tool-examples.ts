@@ -1,0 +1,70 @@
+import type { Answer } from "../kit/ask.ts";
+import { failed, missing, ok } from "../kit/ask.ts";
+import type { AttestationWant } from "../kit/attestation-want.ts";
+import type { Example } from "../kit/facet.ts";
+import { NO_MACHINE } from "../kit/guest.ts";
+import { ATTEST_PY_TEXT } from "../kit/python-attest.ts";
+
+const nvattest: AttestationWant = {
+  tool: "nvattest",
+  packages: ["nvattest"],
+  verifier: "local",
+  policy: { name: "p", text: "package policy\n" },
+};
+const sdk: AttestationWant = {
+  tool: "python-sdk",
+  source: { url: "https://github.com/NVIDIA/nvtrust.git", commit: "a".repeat(40) },
+  verifierPath: "guest_tools/gpu_verifiers/local_gpu_verifier",
+  sdkPath: "guest_tools/attestation_sdk",
+  packages: ["python3-venv"],
+  policy: { name: "p", version: "1.0", claims: ["x-nv-gpu-available"] },
+};
+const VERSION = ok("", 0, "nvattest 1.2.2 (Linux/x86_64)\n");
+const example = (
+  name: string,
+  want: AttestationWant,
+  answers: Readonly<Record<string, Answer>>,
+  findings: readonly string[],
+  steps: readonly string[],
+): Example<AttestationWant> => ({ name, want, answers, findings, steps });
+
+export const attestationToolExamples: readonly Example<AttestationWant>[] = [
+  example("nvattest is there", nvattest, { nvattest: VERSION }, [], []),
+  example(
+    "nvattest is missing",
+    nvattest,
+    { nvattest: missing },
+    ["attestation-tool.nvattest"],
+    ["attestation-tool.install"],
+  ),
+  example(
+    "no guest yet",
+    nvattest,
+    { nvattest: NO_MACHINE, commit: NO_MACHINE, wrapper: NO_MACHINE },
+    ["attestation-tool.nvattest"],
+    ["attestation-tool.install"],
+  ),
+  example(
+    "nvattest cannot start",
+    nvattest,
+    { nvattest: ok("", 1, "error while loading shared libraries\n") },
+    ["attestation-tool.nvattest"],
+    [],
+  ),
+  example("the SDK is there", sdk, { commit: ok(`${"a".repeat(40)}\n`), wrapper: ok(ATTEST_PY_TEXT) }, [], []),
+  example(
+    "the SDK is missing",
+    sdk,
+    { commit: missing, wrapper: missing },
+    ["attestation-tool.sdk", "attestation-tool.wrapper"],
+    ["attestation-tool.install"],
+  ),
+  example(
+    "only the wrapper was changed",
+    sdk,
+    { commit: ok(`${"a".repeat(40)}\n`), wrapper: ok("print('{}')\n") },
+    ["attestation-tool.wrapper"],
+    ["attestation-tool.install"],
+  ),
+  example("no answer", nvattest, { nvattest: failed("connection lost") }, ["attestation-tool.nvattest"], []),
+];

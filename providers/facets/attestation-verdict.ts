@@ -1,0 +1,62 @@
+import type { Finding } from "../kit/facet.ts";
+import type { Fact } from "../kit/facts.ts";
+import { findingsOf } from "../kit/findings.ts";
+import type { AttestationFailure, DeviceClaims, Verdict } from "../kit/parse-nvattest.ts";
+
+const HINTS: Readonly<Record<AttestationFailure, string>> = {
+  nonce: "do not trust this guest: the evidence may be replayed; restart it and attest again",
+  rim: "no published reference (RIM) for this driver or VBIOS: use versions of the profile, and look whether the RIM service can be reached",
+  ocsp: "a certificate's revocation status is not good or could not be had: look at the OCSP service, then at the certificate",
+  certificate: "the certificate chain does not verify: do not trust this GPU",
+  "driver-version": "the driver is not the one its reference is for: reinstall the profile's version",
+  "vbios-version": "the VBIOS is not the one its reference is for: ask NVIDIA or the server's vendor",
+  measurements: "the GPU measures differently than its golden values: do not trust it",
+  policy: "the evidence is good, but the policy refuses it: compare the claims with the policy",
+  "overall-false": "do not trust this GPU; nvattest attest --log-level debug says which check failed",
+  evidence: "the GPU's evidence could not be read or verified: is CC mode on, and its session up?",
+  tool: "run the tool by hand in the guest; it could not do its work",
+  malformed: "the tool gave no usable result: run it by hand in the guest",
+};
+
+const all = <T>(devices: readonly DeviceClaims[], of: (d: DeviceClaims) => T): string =>
+  [...new Set(devices.map(of))].join(", ");
+
+/** A finding that passes only for a verdict that does. */
+export function judgeVerdict(verdict: Fact<Verdict>, source: string): Finding {
+  const { pass, fail, unsure } = findingsOf("attestation", source);
+  const wanted = "GPUs that attest themselves to the policy";
+  if (verdict.state === "unknown") {
+    return unsure("no-answer", wanted, verdict.why, "no answer is no attestation: remove the cause and attest again");
+  }
+  if (verdict.state === "absent") return fail("absent", wanted, "never attested", "see attestation-tool; teeup up");
+  const { devices } = verdict.value;
+  if (verdict.value.verdict === "pass") {
+    const what = all(
+      devices,
+      (d) => `${d.model}, driver ${d.driver}, VBIOS ${d.vbios}, measurements ${d.measurements}`,
+    );
+    return pass("verdict", wanted, `${devices.length} × ${what}`);
+  }
+  const { failure, code, detail } = verdict.value;
+  return fail(failure, wanted, code === undefined ? detail : `${code}: ${detail}`, HINTS[failure]);
+}
+
+/** The verdict and its claims, for outputs. */
+export function showVerdict(verdicts: readonly Fact<Verdict>[]): Readonly<Record<string, unknown>> {
+  const fact = verdicts.find((v) => v.state !== "absent");
+  if (fact === undefined || fact.state !== "known") return { verdict: fact?.state ?? "absent", claims: {} };
+  const { devices, verdict } = fact.value;
+  return {
+    verdict,
+    ...(fact.value.verdict === "fail" ? { failure: fact.value.failure } : {}),
+    claims: {
+      gpus: devices.length,
+      model: all(devices, (d) => d.model),
+      driver: all(devices, (d) => d.driver),
+      vbios: all(devices, (d) => d.vbios),
+      measurements: all(devices, (d) => d.measurements),
+      secureBoot: all(devices, (d) => d.secureBoot ?? "unsaid"),
+      debug: all(devices, (d) => d.debug ?? "unsaid"),
+    },
+  };
+}

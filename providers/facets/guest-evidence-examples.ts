@@ -1,0 +1,65 @@
+import type { Answer } from "../kit/ask.ts";
+import { failed, missing, ok } from "../kit/ask.ts";
+import type { Example } from "../kit/facet.ts";
+import { NO_MACHINE } from "../kit/guest.ts";
+import type { GuestEvidenceWant } from "./guest-evidence.ts";
+
+const want: GuestEvidenceWant = { gpuMode: "on", minimumVbios: "96.00.5E.00.00" };
+const LOG = [
+  "Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP",
+  "software IO TLB: mapped [mem 0x000000003bd00000-0x000000007bd00000] (1024MB)",
+];
+const log = (...more: readonly string[]) => ok([...LOG, ...more, ""].join("\n"));
+const gpus = (vbios: string) => ok(`00000000:01:00.0, NVIDIA H100 PCIe, ${vbios}, 580.95.05, Enabled\n`);
+const shut: Answer = { kind: "skipped", why: "nvidia-persistenced is not active yet" };
+const good: Readonly<Record<string, Answer>> = {
+  log: log(),
+  device: ok(""),
+  vmpl: ok("0\n"),
+  cc: ok("CC status: ON\n"),
+  devtools: ok("DevTools Mode: OFF\n"),
+  gpus: gpus("96.00.5E.00.01"),
+};
+const example = (
+  name: string,
+  answers: Readonly<Record<string, Answer>>,
+  findings: readonly string[],
+  wanted = want,
+): Example<GuestEvidenceWant> => ({ name, want: wanted, answers: { ...good, ...answers }, findings, steps: [] });
+const GPU = ["guest-evidence.cc", "guest-evidence.devtools", "guest-evidence.gpus"];
+
+export const guestEvidenceExamples: readonly Example<GuestEvidenceWant>[] = [
+  example("a confidential guest with a confidential GPU", {}, []),
+  example("a kernel before 6.11 has no vmpl file", { vmpl: missing }, []),
+  example(
+    "no guest yet",
+    { log: NO_MACHINE, device: NO_MACHINE, vmpl: NO_MACHINE, cc: NO_MACHINE, devtools: NO_MACHINE, gpus: NO_MACHINE },
+    ["guest-evidence.snp", "guest-evidence.sev-guest", "guest-evidence.swiotlb", ...GPU],
+  ),
+  example("persistenced still starts: nothing asks the GPU", { cc: shut, devtools: shut, gpus: shut }, GPU),
+  example("not encrypted at all", { log: ok(`${LOG[1]}\n`), device: ok("", 1), vmpl: missing }, [
+    "guest-evidence.snp",
+    "guest-evidence.sev-guest",
+  ]),
+  example("CC mode off", { cc: ok("CC status: OFF\n") }, ["guest-evidence.cc"]),
+  example("devtools is not production", { devtools: ok("DevTools Mode: ON\n") }, ["guest-evidence.devtools"]),
+  example("devtools, when it is wanted", { devtools: ok("DevTools Mode: ON\n") }, [], { ...want, gpuMode: "devtools" }),
+  example("an early board's VBIOS", { gpus: gpus("96.00.30.00.01") }, ["guest-evidence.vbios"]),
+  example("one of two GPUs", {}, ["guest-evidence.gpus"], { ...want, gpus: 2 }),
+  example("bounce buffers too small", { log: log("nvidia 0000:01:00.0: swiotlb buffer is full (sz: 4096 bytes)") }, [
+    "guest-evidence.swiotlb-full",
+  ]),
+  example(
+    "LKCA missing",
+    { log: log("NVRM: libspdm expects LKCA but found stubs!", "NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x62)") },
+    ["guest-evidence.lkca-stubs", "guest-evidence.gpu-init"],
+  ),
+  example("MMIO window too small", { log: log("NVRM: BAR1 is 0M @ 0x0 (PCI:0000:01:00.0)") }, [
+    "guest-evidence.mmio-window",
+  ]),
+  example("an agent used the GPU first", { log: log("NVRM: Failed to establish session and keys") }, [
+    "guest-evidence.spdm-session",
+  ]),
+  example("a new wording", { cc: ok("Confidential Compute: enabled\n") }, ["guest-evidence.cc"]),
+  example("no answer", { log: failed("connection lost") }, ["guest-evidence.snp", "guest-evidence.swiotlb"]),
+];

@@ -1,0 +1,101 @@
+import type { Finding } from "../kit/facet.ts";
+import { known } from "../kit/facts.ts";
+import { judgeFact } from "../kit/judge.ts";
+import { BAD_LINES } from "../kit/parse-guest-log.ts";
+import { compareVbios } from "../kit/parse-nvidia-smi.ts";
+import type { GuestEvidenceFacts, GuestEvidenceWant } from "./guest-evidence.ts";
+
+export const STATE = "seed 001, Validating State and Versions";
+export const GUEST = "Linux Documentation/arch/x86/amd-memory-encryption.rst; evidence.md, Confidential VM and guests";
+
+export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidenceFacts): readonly Finding[] {
+  const mode = facts.devtools.state === "known" && facts.devtools.value === "on" ? "devtools" : undefined;
+  const wantCc = want.gpuMode === "off" ? "off" : "on";
+  const absentGuest = "is the VM started with sev-snp-guest? See confidential-vm";
+  return [
+    judgeFact(facts.snp, {
+      code: "guest-evidence.snp",
+      want: "Memory Encryption Features active: … SEV-SNP",
+      hint: absentGuest,
+      source: GUEST,
+      good: (y) => y,
+      show: (y) => (y ? "active" : "no such line in the kernel log"),
+    }),
+    judgeFact(facts.device, {
+      code: "guest-evidence.sev-guest",
+      want: "/dev/sev-guest",
+      hint: "modprobe sev-guest; the guest cannot get its report without it",
+      source: GUEST,
+      good: (y) => y,
+      show: (y) => (y ? "there" : "not there"),
+    }),
+    // Kernels before 6.11 do not have the file: then nothing is said.
+    ...(facts.vmpl.state === "absent"
+      ? []
+      : [
+          judgeFact(facts.vmpl, {
+            code: "guest-evidence.vmpl",
+            want: "a VM privilege level of 0 to 3",
+            hint: absentGuest,
+            source: GUEST,
+            good: (v) => /^[0-3]$/.test(v),
+          }),
+        ]),
+    judgeFact(facts.swiotlbMiB, {
+      code: "guest-evidence.swiotlb",
+      want: "bounce buffers (software IO TLB)",
+      hint: "take swiotlb=noforce off the guest's command line",
+      source: "NVIDIA/nvtrust#19",
+      good: (m) => m > 0,
+      show: (m) => (m > 0 ? `${m} MiB` : "none mapped"),
+      level: "warn",
+    }),
+    ...(facts.bad.state === "known" ? facts.bad.value : []).map((line) => {
+      const { want: wanted, hint, source } = BAD_LINES[line.kind];
+      return judgeFact(known(line.text), {
+        code: `guest-evidence.${line.kind}`,
+        want: wanted,
+        hint,
+        source,
+        good: () => false,
+      });
+    }),
+    judgeFact(facts.cc, {
+      code: "guest-evidence.cc",
+      want: `CC status: ${wantCc.toUpperCase()}`,
+      hint: "see gpu-cc-mode on the host",
+      source: STATE,
+      good: (cc) => cc === wantCc,
+    }),
+    judgeFact(facts.devtools, {
+      code: "guest-evidence.devtools",
+      want: `DevTools Mode: ${want.gpuMode === "devtools" ? "ON" : "OFF"}`,
+      hint: "devtools mode opens the GPU to profiling: set the CC mode to on",
+      source: "seed 001, Configuring the GPU (its example sets devtools); 002: DevTools Mode: OFF",
+      good: () => (mode === "devtools") === (want.gpuMode === "devtools"),
+    }),
+    ...(facts.gpus.state === "known" &&
+    facts.gpus.value.length > 0 &&
+    (want.gpus === undefined || facts.gpus.value.length === want.gpus)
+      ? facts.gpus.value.map((gpu) =>
+          judgeFact(known(gpu), {
+            code: "guest-evidence.vbios",
+            want: `VBIOS ≥ ${want.minimumVbios} at ${gpu.bdf}`,
+            hint: "ask NVIDIA or the server's vendor for the update: there is no self-service one",
+            source: `${STATE}; seed 000, NVIDIA Firmware`,
+            good: (g) => (compareVbios(g.vbios, want.minimumVbios) ?? -1) >= 0,
+            show: (g) => g.vbios,
+          }),
+        )
+      : [
+          judgeFact(facts.gpus, {
+            code: "guest-evidence.gpus",
+            want: want.gpus === undefined ? "a GPU" : `${want.gpus} GPUs`,
+            hint: "see vfio-binding and confidential-vm on the host, nvidia-driver in the guest",
+            source: "seed 001, Setting up the NVIDIA Driver",
+            good: () => false,
+            show: (list) => `${list.length} GPUs`,
+          }),
+        ]),
+  ];
+}

@@ -1,0 +1,63 @@
+import type { Answer } from "../kit/ask.ts";
+import { failed, missing, ok } from "../kit/ask.ts";
+import type { Example } from "../kit/facet.ts";
+import { NO_MACHINE } from "../kit/guest.ts";
+import type { GuestKernelWant } from "./guest-kernel.ts";
+
+const R = "6.8.0-90-generic";
+const want: GuestKernelWant = { release: R, packages: [`linux-image-${R}`], hold: ["linux-generic", "linux-virtual"] };
+const menu = (releases: readonly string[], first = "0") =>
+  [
+    `   set default="${first}"`,
+    "submenu 'Advanced options for Ubuntu' $menuentry_id_option 'gnulinux-advanced-u1' {",
+    ...releases.flatMap((r) => [
+      `\tmenuentry 'Ubuntu, with Linux ${r}' --class os $menuentry_id_option 'gnulinux-${r}-advanced-u1' {`,
+      `\t\tlinux /boot/vmlinuz-${r} root=UUID=u1 ro`,
+      "\t}",
+    ]),
+    "}",
+    "",
+  ].join("\n");
+const entry = `gnulinux-advanced-u1>gnulinux-${R}-advanced-u1`;
+const good: Readonly<Record<string, Answer>> = {
+  running: ok(`${R}\n`),
+  packages: ok(`installed linux-image-${R} 6.8.0-90.91\ninstalled linux-virtual 6.8.0-90.91\n`),
+  held: ok(`linux-image-${R}\nlinux-virtual\n`),
+  grub: ok(menu([R], entry)),
+  inService: missing,
+};
+const example = (
+  name: string,
+  answers: Readonly<Record<string, Answer>>,
+  findings: readonly string[],
+  steps: readonly string[],
+): Example<GuestKernelWant> => ({ name, want, answers: { ...good, ...answers }, findings, steps });
+
+export const guestKernelExamples: readonly Example<GuestKernelWant>[] = [
+  example("running, held and the default", {}, [], []),
+  example(
+    "no guest yet",
+    { running: NO_MACHINE, packages: NO_MACHINE, held: NO_MACHINE, grub: NO_MACHINE, inService: NO_MACHINE },
+    ["guest-kernel.installed", "guest-kernel.held", "guest-kernel.default", "guest-kernel.running"],
+    ["guest-kernel.install", "guest-kernel.hold", "guest-kernel.default", "guest-kernel.restart"],
+  ),
+  example(
+    "a fresh cloud image with another kernel",
+    {
+      running: ok("6.8.0-60-generic\n"),
+      packages: ok("installed linux-image-6.8.0-60-generic 6.8.0-60.63\ninstalled linux-virtual 6.8.0-60.63\n"),
+      held: ok(""),
+      grub: ok(menu(["6.8.0-60-generic"])),
+    },
+    ["guest-kernel.installed", "guest-kernel.held", "guest-kernel.default", "guest-kernel.running"],
+    ["guest-kernel.install", "guest-kernel.hold", "guest-kernel.default", "guest-kernel.restart"],
+  ),
+  example(
+    "upgraded away: a newer kernel runs",
+    { running: ok("6.11.0-9-generic\n"), grub: ok(menu(["6.11.0-9-generic", R])) },
+    ["guest-kernel.default", "guest-kernel.upgraded"],
+    ["guest-kernel.default", "guest-kernel.restart"],
+  ),
+  example("no longer held", { held: ok(`linux-image-${R}\n`) }, ["guest-kernel.held"], ["guest-kernel.hold"]),
+  example("no answer", { packages: failed("connection lost") }, ["guest-kernel.installed"], []),
+];

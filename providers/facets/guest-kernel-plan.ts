@@ -1,0 +1,69 @@
+import type { Step } from "../kit/facet.ts";
+import { valueOf } from "../kit/facts.ts";
+import { firstUnknown } from "../kit/findings.ts";
+import { restartDisruption } from "../kit/guest.ts";
+import { holdPackages, installPackages } from "../kit/host.ts";
+import { entryOf } from "../kit/parse-grub.ts";
+import type { GuestKernelFacts, GuestKernelWant } from "./guest-kernel.ts";
+
+const DROP_IN = "/etc/default/grub.d/60-teeup-kernel.cfg";
+
+export const missingOf = (want: GuestKernelWant, facts: GuestKernelFacts): readonly string[] =>
+  want.packages.filter((name) => valueOf(facts.packages)?.[name] === undefined);
+/** Of what is installed now and of what the install step brings. */
+export const unheld = (want: GuestKernelWant, facts: GuestKernelFacts): readonly string[] => {
+  const installed = valueOf(facts.packages) ?? {};
+  return [...want.packages, ...want.hold.filter((name) => installed[name] !== undefined)].filter(
+    (name) => valueOf(facts.held)?.includes(name) !== true,
+  );
+};
+
+export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts): readonly Step[] {
+  if (firstUnknown(facts.running, facts.packages, facts.held, facts.grub)) return [];
+  const steps: Step[] = [];
+  const lacking = missingOf(want, facts);
+  if (lacking.length > 0) {
+    steps.push({
+      code: "guest-kernel.install",
+      title: `install ${lacking.join(", ")}`,
+      why: `the recipe's guest kernel is ${want.release}`,
+      disruption: "none",
+      actions: installPackages("debian", lacking),
+    });
+  }
+  const hold = unheld(want, facts);
+  if (hold.length > 0) {
+    const title = `hold ${hold.join(", ")}`;
+    steps.push({
+      code: "guest-kernel.hold",
+      title,
+      why: "no upgrade may replace the kernel",
+      disruption: "none",
+      actions: [holdPackages("debian", hold)],
+    });
+  }
+  const grub = valueOf(facts.grub);
+  const entry = grub === undefined ? undefined : entryOf(grub, want.release);
+  if (grub === undefined || grub.default === "" || grub.default !== grub.entries[want.release]) {
+    steps.push({
+      code: "guest-kernel.default",
+      title: `make ${want.release} the kernel that GRUB boots`,
+      why: "a newer kernel in the image would be booted otherwise",
+      disruption: "none",
+      actions: [
+        { do: "write", path: DROP_IN, content: `# Written by TeeUp.\nGRUB_DEFAULT="${entry ?? "0"}"\n` },
+        { do: "run", argv: ["update-grub"] },
+      ],
+    });
+  }
+  if (valueOf(facts.running) !== want.release) {
+    steps.push({
+      code: "guest-kernel.restart",
+      title: `restart the guest: ${valueOf(facts.running) ?? "no kernel"} → ${want.release}`,
+      why: "a kernel runs from the next boot on",
+      disruption: restartDisruption(facts.inService),
+      actions: [{ do: "restart-guest", timeoutSeconds: 900 }],
+    });
+  }
+  return steps;
+}

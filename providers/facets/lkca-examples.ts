@@ -1,0 +1,49 @@
+import { failed, missing, ok } from "../kit/ask.ts";
+import { example } from "../kit/example.ts";
+import type { Example } from "../kit/facet.ts";
+import { NO_MACHINE } from "../kit/guest.ts";
+import type { LkcaWant } from "./lkca.ts";
+
+const WANT: LkcaWant = {
+  text: "install nvidia /sbin/modprobe ecdsa_generic; /sbin/modprobe ecdh; /sbin/modprobe --ignore-install nvidia\n",
+};
+const GOOD = {
+  config: ok(WANT.text),
+  stamp: ok(WANT.text),
+  initramfsTools: ok(""),
+  log: ok("", 1),
+  inService: missing,
+};
+
+export const lkcaExamples: readonly Example<LkcaWant>[] = [
+  example("configured, and the initramfs made after it", WANT, GOOD),
+  example(
+    "no guest yet",
+    WANT,
+    { config: NO_MACHINE, stamp: NO_MACHINE, initramfsTools: NO_MACHINE, log: NO_MACHINE, inService: NO_MACHINE },
+    ["lkca.config", "lkca.initramfs"],
+    ["lkca.configure"],
+  ),
+  example(
+    "killed before the initramfs was made",
+    WANT,
+    { ...GOOD, stamp: missing },
+    ["lkca.initramfs"],
+    ["lkca.configure"],
+  ),
+  example(
+    "the guide's misprint on the machine",
+    WANT,
+    { ...GOOD, config: ok("install nvidia /sbin/modprobe ecdsa_generic ecdh; …\n") },
+    ["lkca.config"],
+    ["lkca.configure"],
+  ),
+  example(
+    "the driver took the stubs",
+    WANT,
+    { ...GOOD, log: ok("NVRM: libspdm expects LKCA but found stubs!\n") },
+    ["lkca.stubs"],
+    ["lkca.restart"],
+  ),
+  example("no answer", WANT, { ...GOOD, config: failed("connection lost") }, ["lkca.config"], []),
+];

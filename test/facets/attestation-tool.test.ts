@@ -1,0 +1,4 @@
+import { attestationTool } from "../../providers/facets/attestation-tool.ts";
+import { runExamples } from "./run-examples.ts";
+
+runExamples(attestationTool);

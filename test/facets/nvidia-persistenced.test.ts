@@ -1,0 +1,4 @@
+import { nvidiaPersistenced } from "../../providers/facets/nvidia-persistenced.ts";
+import { runExamples } from "./run-examples.ts";
+
+runExamples(nvidiaPersistenced);
