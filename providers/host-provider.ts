@@ -10,7 +10,7 @@ import type { Step } from "./kit/facet.ts";
 import { openFleet } from "./machine/fleet.ts";
 import { redact } from "./machine/redact.ts";
 import type { Goal, Look } from "./reconcile.ts";
-import { describe, digest, isFailing, Reconciler, refusal } from "./reconcile.ts";
+import { blocking, describe, digest, drifted, isFailing, Reconciler, refusal, waiting } from "./reconcile.ts";
 
 /**
  * The dynamic provider behind every resource of TeeUp. Its specifier, `teeup/host-provider`, and the name `provider`
@@ -98,8 +98,8 @@ export const provider = {
     const replaces = ["node", "facet"].filter((key) => olds[key] !== news[key]);
     const wantChanged = digest([olds["want"], olds["goals"]]) !== digest([news["want"], news["goals"]]);
     const looks = await lookAll(inputs);
-    const drifted = looks.some(({ look }) => look.steps.length > 0 || look.findings.some(isFailing));
-    return { changes: replaces.length > 0 || wantChanged || drifted, replaces, deleteBeforeReplace: true };
+    const changes = replaces.length > 0 || wantChanged || looks.some(({ look }) => drifted(look));
+    return { changes, replaces, deleteBeforeReplace: true };
   },
 
   async create(inputs: Props): Promise<{ id: string; outs: Props }> {
@@ -193,7 +193,7 @@ async function bring(id: string, props: Props): Promise<Props> {
     if (inputs.facet === NODE_PLAN) return await gate(inputs);
     const done = await ready().reconciler.reconcile(goalOf(inputs.node, inputs.facet, inputs.want), run());
     const outs = outputsOf(inputs, [done]);
-    const failing = done.findings.filter(isFailing);
+    const failing = blocking(done);
     if (failing.length === 0) return outs;
     const reasons = failing.map((f) =>
       redact(`${inputs.node} · ${f.code}: want ${f.want}, saw ${f.saw}\n  next: ${f.hint} (${f.source})`),
@@ -238,10 +238,11 @@ async function outputs(inputs: Inputs): Promise<Props> {
 }
 
 function outputsOf(inputs: Inputs, looks: readonly Look[]): Props {
-  const findings = looks
-    .flatMap((look) => look.findings)
-    .filter((f) => f.level !== "pass")
-    .map((f) => `${f.level} ${f.code}: ${redact(f.saw)}`);
+  const findings = looks.flatMap((look) =>
+    waiting(look).length > 0
+      ? [`waits for a restart: ${redact(waiting(look).join("; "))}`]
+      : look.findings.filter((f) => f.level !== "pass").map((f) => `${f.level} ${f.code}: ${redact(f.saw)}`),
+  );
   return {
     node: inputs.node,
     facet: inputs.facet,

@@ -48,6 +48,17 @@ export interface Run {
 /** A finding that a person must act on: a failed check, or one that could not be made. */
 export const isFailing = (finding: Finding): boolean => finding.level === "fail" || finding.level === "unknown";
 
+/** What waits for a restart of the machine; empty when nothing does. */
+export const waiting = (look: Look): readonly string[] => look.pending?.reasons ?? [];
+
+/** Findings that make a facet fail: what only waits for the restart does not, the facet that boots sees to that. */
+export const blocking = (look: Look): readonly Finding[] =>
+  waiting(look).length > 0 ? [] : look.findings.filter(isFailing);
+
+/** The machine is not as wanted, whoever changed it. */
+export const drifted = (look: Look): boolean =>
+  look.steps.length > 0 || waiting(look).length > 0 || look.findings.some(isFailing);
+
 /**
  * The one loop that brings machines to a wanted state: observe → plan → permit → act → observe again.
  * It never distinguishes create from update and never replays an earlier plan. One instance per provider process.

@@ -1,0 +1,148 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { facetNamed } from "../../providers/facets/index.ts";
+import type { StackConfig } from "../../providers/kit/config.ts";
+import { StackConfigSchema } from "../../providers/kit/config.ts";
+import type { Permit } from "../../providers/kit/disruption.ts";
+import type { Finding, Step } from "../../providers/kit/facet.ts";
+import { openFleet } from "../../providers/machine/fleet.ts";
+import type { FleetOptions } from "../../providers/machine/options.ts";
+import { blocking, type Goal, isFailing, Reconciler, type Run } from "../../providers/reconcile.ts";
+import { downloadSha256, memberSha256 } from "../../sim/model/internet.ts";
+import { startTwin, type Twin, type TwinOptions } from "../../sim/twin.ts";
+import { profileByName, resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
+import { type SnpSettings, snpGoals } from "../../stacks/profiles/snp-goals.ts";
+
+export const NODE = "gpu-01";
+
+/** A twin with a stack config that leads to it, in a folder of its own. */
+export interface Bench {
+  readonly twin: Twin;
+  readonly config: StackConfig;
+  readonly env: NodeJS.ProcessEnv;
+  readonly folder: string;
+  close(): Promise<void>;
+}
+
+export async function bench(options: TwinOptions = {}): Promise<Bench> {
+  const twin = await startTwin(options);
+  const folder = mkdtempSync(join(tmpdir(), "teeup-e2e-"));
+  const keyFile = join(folder, "id");
+  writeFileSync(keyFile, twin.ssh.privateKey ?? "", { mode: 0o600 });
+  const config = StackConfigSchema.parse({
+    permit: "reboot",
+    nodes: [
+      {
+        name: NODE,
+        ssh: { host: twin.ssh.host, port: twin.ssh.port, user: twin.ssh.user, hostKey: twin.ssh.hostKey, keyFile },
+        ...(twin.bmc === undefined
+          ? {}
+          : { bmc: { url: twin.bmc.url, user: twin.bmc.user, certificate: twin.bmc.fingerprint } }),
+        guest: { publicKey: twin.ssh.publicKey },
+      },
+    ],
+    pins: pinsOf("snp-upstream"),
+  });
+  const env: NodeJS.ProcessEnv = { PATH: process.env["PATH"], HOME: folder };
+  if (twin.bmc !== undefined) env["TEEUP_BMC_PASSWORD"] = twin.bmc.password;
+  return {
+    twin,
+    config,
+    env,
+    folder,
+    close: async () => {
+      await twin.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Sums and commits that a profile leaves open, as the twin's internet serves them. */
+export function pinsOf(profileName: string): Record<string, string> {
+  const profile = profileByName(profileName);
+  return Object.fromEntries(unknowns(profile).map((path) => [path, openValue(profile, path)]));
+}
+
+function openValue(profile: unknown, path: string): string {
+  if (path.endsWith("commit")) return "c".repeat(40);
+  const leaf = path.split(".").at(-1);
+  let at: unknown = profile;
+  for (const part of path.split(".").slice(0, -1)) {
+    at = (at as Record<string, unknown>)[part];
+    if (typeof at === "object" && at !== null && "value" in at) at = at.value;
+  }
+  const { url, member } = at as { url: string; member?: string };
+  return leaf === "memberSha256" && member !== undefined ? memberSha256(url, member) : downloadSha256(url);
+}
+
+export function goalsOf({ config }: Bench, profileName = "snp-upstream", settings: Partial<SnpSettings> = {}): Goal[] {
+  const node = config.nodes[0];
+  if (node === undefined) throw new Error("no node");
+  const groups = snpGoals(resolveProfile(profileByName(profileName), config.pins), {
+    gpus: "all",
+    gpuMode: config.gpuMode,
+    vm: config.vm,
+    guest: node.guest,
+    ...settings,
+  });
+  return Object.values(groups)
+    .flat()
+    .map(({ facet, want }) => ({
+      facet: facetNamed(facet),
+      node: node.name,
+      want: facetNamed(facet).want.parse(want),
+    }));
+}
+
+/** Fast polling: the twin's time is virtual. */
+export const QUICK: Partial<FleetOptions> = { pollFirstMs: 2, pollMaxMs: 20 };
+
+export interface Outcome {
+  readonly ran: readonly string[];
+  readonly findings: readonly Finding[];
+}
+
+/** What one `up` of the node does, through the production code over SSH and HTTPS; a fresh process as far as memory goes. */
+export async function up(b: Bench, permit: Permit = "reboot", goals: readonly Goal[] = goalsOf(b)): Promise<Outcome> {
+  const ran: string[] = [];
+  const findings: Finding[] = [];
+  const reconciler = new Reconciler(openFleet(b.config, b.env, QUICK));
+  const run: Run = { permit, onProgress: () => undefined, signal: new AbortController().signal };
+  try {
+    for (const goal of goals) {
+      const done = await reconciler.reconcile(goal, run);
+      ran.push(...done.ran);
+      findings.push(...blocking(done));
+      if (blocking(done).length > 0) break;
+    }
+    return { ran, findings };
+  } finally {
+    await reconciler.close();
+  }
+}
+
+/** What a preview sees. */
+export async function look(
+  b: Bench,
+  goals: readonly Goal[] = goalsOf(b),
+): Promise<{ steps: Step[]; findings: Finding[]; byFacet: Record<string, { steps: string[]; findings: string[] }> }> {
+  const reconciler = new Reconciler(openFleet(b.config, b.env, QUICK));
+  try {
+    reconciler.prefetch(goals.map((g) => g.facet));
+    const byFacet: Record<string, { steps: string[]; findings: string[] }> = {};
+    const steps: Step[] = [];
+    const findings: Finding[] = [];
+    for (const goal of goals) {
+      const seen = await reconciler.look(goal);
+      const failing = seen.findings.filter(isFailing);
+      steps.push(...seen.steps);
+      findings.push(...failing);
+      if (seen.steps.length > 0 || failing.length > 0)
+        byFacet[goal.facet.name] = { steps: seen.steps.map((s) => s.code), findings: failing.map((f) => f.code) };
+    }
+    return { steps, findings, byFacet };
+  } finally {
+    await reconciler.close();
+  }
+}
