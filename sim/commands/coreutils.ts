@@ -269,7 +269,7 @@ const mv = writer("mv", (machine, argv, context) => {
   const sources = o.get("-t") === undefined ? o.rest.slice(0, -1) : o.rest;
   return forEach("mv", sources, "cannot stat '", (p) => {
     const from = at(context, p);
-    const to = machine.files.isDir(target) && !o.has("-T") ? `${target}/${baseName(from)}` : target;
+    const to = (o.get("-t") !== undefined || machine.files.isDir(target)) && !o.has("-T") ? `${target}/${baseName(from)}` : target;
     machine.files.rename(from, to);
     return undefined;
   });
@@ -285,7 +285,7 @@ const install = writer("install", (machine, argv, context) => {
   return forEach("install", sources, "cannot stat '", (p) => {
     const node = machine.files.stat(at(context, p));
     if (node?.kind !== "file") throw new FsError("ENOENT", p);
-    const to = machine.files.isDir(target) && !o.has("-T") ? `${target}/${baseName(p)}` : target;
+    const to = (o.get("-t") !== undefined || machine.files.isDir(target)) && !o.has("-T") ? `${target}/${baseName(p)}` : target;
     machine.files.place(to, { ...node, mode, owner });
     return undefined;
   });

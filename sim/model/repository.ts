@@ -18,6 +18,7 @@ const PLAIN: Readonly<Record<string, string>> = {
   dkms: "3.0.11-1ubuntu13",
   autoconf: "2.71-3",
   automake: "1:1.16.5-1.3ubuntu1",
+  python3: "3.12.3-0ubuntu2",
   "python3-pip": "24.0+dfsg-1ubuntu1.3",
   "python3-venv": "3.12.3-0ubuntu2",
   "python3.10-venv": "3.10.12-1~22.04.11",

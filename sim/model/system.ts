@@ -97,7 +97,9 @@ export const NAPLES: Cpu = { ...GENOA, model: "AMD EPYC 7601 32-Core Processor",
 export const XEON: Cpu = { ...GENOA, vendor: "GenuineIntel", model: "INTEL(R) XEON(R) PLATINUM 8580", family: 6, modelNumber: 207, flags: ["fpu", "vme", "vmx", "lm", "nx", "aes", "avx2", "tme"] };
 
 /** Names that a fresh installation has besides its kernel. */
-const BASE_PACKAGES = ["openssl", "kmod", "ca-certificates", "gnupg", "linux-firmware", "pciutils"];
+const BASE_PACKAGES = ["python3", "openssl", "kmod", "ca-certificates", "gnupg", "linux-firmware", "pciutils"];
+/** What Ubuntu's cloud images bring besides. */
+const CLOUD_PACKAGES = ["curl", "wget", "git"];
 
 /** Brings a machine's disk to a fresh installation with one kernel. */
 export function installSystem(machine: Machine, kernel: string, metas: readonly string[] = []): void {
@@ -107,7 +109,7 @@ export function installSystem(machine: Machine, kernel: string, metas: readonly 
     if (pkg === undefined || machine.packages.installed.has(name)) return;
     machine.packages.install(pkg, manual);
   };
-  for (const name of BASE_PACKAGES) add(name, true);
+  for (const name of [...BASE_PACKAGES, ...(machine.kind === "guest" ? CLOUD_PACKAGES : [])]) add(name, true);
   for (const part of ["image", "modules", "modules-extra", "headers"]) add(`linux-${part}-${kernel}`, false);
   for (const name of metas) {
     const pkg = archive.get(name)?.at(-1);
