@@ -10,7 +10,10 @@ const LOG = [
   "software IO TLB: mapped [mem 0x000000003bd00000-0x000000007bd00000] (1024MB)",
 ];
 const log = (...more: readonly string[]) => ok([...LOG, ...more, ""].join("\n"));
-const gpus = (vbios: string) => ok(`00000000:01:00.0, NVIDIA H100 PCIe, ${vbios}, 580.95.05, Enabled\n`);
+const gpus = (vbios: string) =>
+  ok(
+    `pci.bus_id, name, vbios_version, driver_version, persistence_mode\n00000000:01:00.0, NVIDIA H100 PCIe, ${vbios}, 580.95.05, Enabled\n`,
+  );
 const shut: Answer = { kind: "skipped", why: "nvidia-persistenced is not active yet" };
 const good: Readonly<Record<string, Answer>> = {
   log: log(),

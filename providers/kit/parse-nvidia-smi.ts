@@ -59,22 +59,34 @@ export interface SmiGpu {
 export const SMI_GPUS = [
   "nvidia-smi",
   "--query-gpu=pci.bus_id,name,vbios_version,driver_version,persistence_mode",
-  "--format=csv,noheader",
+  "--format=csv",
 ] as const;
 
-/** The answer to {@link SMI_GPUS}; undefined when any line is not of that form. */
+/**
+ * The answer to {@link SMI_GPUS}, or to any such question that names these columns, in any order. Undefined when a
+ * column is missing, or a line has not as many fields as the head.
+ */
 export function parseSmiGpus(text: string): SmiGpu[] | undefined {
+  const [head = [], ...rows] = text
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .map((line) => line.split(",").map((field) => field.trim()));
   const gpus: SmiGpu[] = [];
-  for (const line of text.split("\n")) {
-    if (line.trim() === "") continue;
-    const [bus, name, vbios, driver, persistence, ...rest] = line.split(",").map((s) => s.trim());
-    const bdf = /^(?:[0-9a-f]{4})?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])$/i.exec(bus ?? "")?.[1]?.toLowerCase();
-    if (bdf === undefined || !name || !vbios || !driver || rest.length > 0) return undefined;
+  for (const row of rows) {
+    const field = (name: string): string => row[head.indexOf(name)] ?? "";
+    const bdf = BUS_ID.exec(field("pci.bus_id"))?.[1]?.toLowerCase();
+    const [name, vbios, driver] = [field("name"), field("vbios_version"), field("driver_version")];
+    const persistence = field("persistence_mode");
+    if (row.length !== head.length || bdf === undefined || name === "" || vbios === "" || driver === "")
+      return undefined;
     if (persistence !== "Enabled" && persistence !== "Disabled") return undefined;
     gpus.push({ bdf, name, vbios: vbios.toUpperCase(), driver, persistence: persistence === "Enabled" });
   }
-  return gpus;
+  return head.includes("pci.bus_id") ? gpus : undefined;
 }
+
+/** nvidia-smi writes the domain with eight digits, the kernel with four. */
+const BUS_ID = /^(?:[0-9a-f]{4})?([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])$/i;
 
 /** `VBIOS Version` lines of `nvidia-smi -q` by GPU address; the form seed 001 greps. */
 export function parseSmiVbios(text: string): Map<string, string> {
