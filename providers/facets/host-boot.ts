@@ -131,8 +131,9 @@ export const hostBoot = facet({
       step("restart", `restart the host${into}${more}: ${reasons.join("; ")}`, "staged settings act at a restart", [
         // The fall-back of a trial is the kernel that runs now.
         ...(unsaved && trial !== undefined ? [setDefault(entry)] : []),
-        { do: "write", path: host.RESTART_RECORD, content: `${JSON.stringify({ reasons })}\n` },
+        // In this order: a record without its mark would say that the restart took place.
         { do: "write", path: host.RESTART_ASKED, content: "" },
+        { do: "write", path: host.RESTART_RECORD, content: `${JSON.stringify({ reasons })}\n` },
         { do: "reboot", ...(trial === undefined ? {} : { trial }), timeoutSeconds: want.timeoutSeconds },
       ]),
     ];

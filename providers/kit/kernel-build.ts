@@ -89,7 +89,7 @@ export function buildLines(want: KernelBuild, cores: number): JobLine[] {
     },
     { argv: [...make, "olddefconfig"], cwd: tree },
     { argv: [...make, `-j${cores}`, "bindeb-pkg"], cwd: tree },
-    { argv: ["install", "-D", "-m", "0644", "-t", ARTIFACTS_DIR, `${root}/${packageFile(want)}`] },
+    { argv: ["install", "-D", "-m", "0644", `${root}/${packageFile(want)}`, `${ARTIFACTS_DIR}/${packageFile(want)}`] },
     { argv: ["install", "-D", "-m", "0644", RECIPE_DRAFT, `${ARTIFACTS_DIR}/${recipeFile(want)}`] },
   ];
 }

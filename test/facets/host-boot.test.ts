@@ -39,12 +39,12 @@ test("one restart for all that waits; the kernel is tried once, and the one that
   );
   expect(step?.actions).toEqual([
     { do: "run", argv: ["grub-set-default", OLD] },
+    { do: "write", path: "/run/teeup/restart-asked", content: "" },
     {
       do: "write",
       path: "/var/lib/teeup/restart.json",
       content: `${JSON.stringify({ reasons: ["kernel-cmdline: command line lacks x=1", `kernel: ${kernel.reasons[0]}`] })}\n`,
     },
-    { do: "write", path: "/run/teeup/restart-asked", content: "" },
     { do: "reboot", trial: kernel.trial, timeoutSeconds: 1200 },
   ]);
 });
