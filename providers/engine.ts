@@ -1,6 +1,6 @@
 import * as grpc from "@grpc/grpc-js";
 import * as engineGrpc from "@pulumi/pulumi/proto/engine_grpc_pb.js";
-import * as engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
+import engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
 
 /** What a provider process knows of the Pulumi engine that started it. */
 export interface Engine {
