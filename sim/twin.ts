@@ -124,6 +124,7 @@ export function makeNode(options: TwinOptions = {}): TwinNode {
   installSystem(node.host, options.kernel ?? (jammy ? "5.15.0-60-generic" : "6.8.0-45-generic"), ["linux-image-generic", "linux-headers-generic", "linux-generic"]);
   if (options.scenario !== undefined) applyScenario(node, options.scenario, "off");
   node.bootNow();
+  if (!node.up) throw new Error("the fresh installation does not boot: is its kernel in repository.ts?");
   if (options.scenario !== undefined) applyScenario(node, options.scenario, "on");
   node.journal.clear();
   return node;

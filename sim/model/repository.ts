@@ -94,7 +94,7 @@ const DEPENDS: Readonly<Record<string, readonly string[]>> = {
 const QEMU_DISTRO = "1:8.2.2+ds-0ubuntu1.10";
 
 /** Kernels in the archive, oldest first. */
-const HOST_KERNELS = ["6.8.0-45-generic", "6.8.0-90-generic", "6.11.0-29-generic", "6.14.0-33-generic", "6.14.0-37-generic"];
+const HOST_KERNELS = ["5.15.0-60-generic", "6.8.0-45-generic", "6.8.0-90-generic", "6.11.0-29-generic", "6.14.0-33-generic", "6.14.0-37-generic"];
 const GUEST_KERNELS = ["5.15.0-60-generic", "5.19.0-43-generic", "6.2.0-26-generic", "6.5.0-44-generic", "6.8.0-45-generic", "6.8.0-90-generic", "6.11.0-29-generic", "6.14.0-37-generic"];
 
 const kernelVersionOf = (release: string): string => `${release.replace(/-generic$/, "").replace(/-(\d+)$/, "-$1.$1")}~24.04.1`;
