@@ -2,7 +2,8 @@ import { findFunction, overrideDriver } from "../model/pci.ts";
 import type { Command } from "./command.ts";
 import { fail, lines, ok, options, unmodelled } from "./command.ts";
 
-const SAVED = "/etc/driverctl.d";
+/** driverctl 0.111 saves only after the device was bound; its udev rule looks for `<bus>-<address>`. */
+const savedFile = (bdf: string): string => `/etc/driverctl.d/pci-${bdf}`;
 
 export const driverctl: Command = {
   names: ["driverctl"],
@@ -19,18 +20,17 @@ export const driverctl: Command = {
     if (f === undefined) return fail(1, `driverctl: no such device: ${name}`);
     if (verb === "set-override") {
       if (driver === undefined) return unmodelled(argv);
-      if (!o.has("--nosave")) machine.files.write(`${SAVED}/${f.bdf}`, `${driver}\n`);
-      if (o.has("--noprobe")) {
-        machine.now.overrides.set(f.bdf, driver);
-        return ok();
-      }
-      const error = overrideDriver(machine, f, driver);
-      return error === undefined ? ok("", 1) : fail(1, error);
+      if (o.has("--noprobe")) machine.now.overrides.set(f.bdf, driver);
+      const error = o.has("--noprobe") ? undefined : overrideDriver(machine, f, driver);
+      if (error !== undefined) return fail(1, error);
+      if (!o.has("--nosave")) machine.files.write(savedFile(f.bdf), `${driver}\n`);
+      return ok("", 1);
     }
     if (verb === "unset-override") {
-      if (!o.has("--nosave")) machine.files.remove(`${SAVED}/${f.bdf}`);
       const error = overrideDriver(machine, f, undefined);
-      return error === undefined ? ok("", 1) : fail(1, error);
+      if (error !== undefined) return fail(1, error);
+      if (!o.has("--nosave")) machine.files.remove(savedFile(f.bdf));
+      return ok("", 1);
     }
     return unmodelled(argv);
   },

@@ -80,7 +80,12 @@ function loadAtBoot(machine: Machine): void {
     loadModule(machine, "sev_guest");
   }
   // driverctl's udev rule sets saved overrides before any driver sees the device.
-  for (const name of files.listIf("/etc/driverctl.d")) if (machine.pci.some((f) => f.bdf === name) && machine.packages.installed.has("driverctl")) now.overrides.set(name, (files.readIf(`/etc/driverctl.d/${name}`) ?? "").trim());
+  if (machine.packages.installed.has("driverctl")) {
+    for (const f of machine.pci) {
+      const saved = files.readIf(`/etc/driverctl.d/pci-${f.bdf}`);
+      if (saved !== undefined) now.overrides.set(f.bdf, saved.trim());
+    }
+  }
   for (const folder of ["/etc/modules-load.d", "/usr/lib/modules-load.d"]) {
     for (const name of files.listIf(folder)) {
       for (const line of (files.readIf(`${folder}/${name}`) ?? "").split("\n")) {
