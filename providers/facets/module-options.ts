@@ -75,28 +75,19 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
     ];
     const [optionsText, loadText] = [modules.modprobeText(want), modules.modulesLoadText(want)];
     const missingModules = modules.notLoaded(want, loaded);
+    const mark = { do: "write", path: modules.MODULE_OPTIONS_STAGED, content: "" } as const;
+    const options = { do: "write", path: MODPROBE_FILE, content: optionsText } as const;
+    const words = optionsText.split("\n").slice(1, -1).join("; ");
+    const atBoot = { do: "write", path: MODULES_LOAD_FILE, content: loadText } as const;
+    const probes = missingModules.map((name) => ({ do: "run", argv: ["modprobe", name] }) as const);
     return [
       ...(modprobe === optionsText
         ? []
-        : step(
-            "stage",
-            `write ${MODPROBE_FILE}: ${optionsText.split("\n").slice(1, -1).join("; ")}`,
-            "acts at the next restart",
-            [{ do: "write", path: MODPROBE_FILE, content: optionsText }],
-          )),
+        : step("stage", `write ${MODPROBE_FILE}: ${words}`, "acts at the next restart", [mark, options])),
       ...(load === loadText
         ? []
-        : step("stage-load", `write ${MODULES_LOAD_FILE}: ${want.load.join(" ")}`, "loaded at every boot", [
-            { do: "write", path: MODULES_LOAD_FILE, content: loadText },
-          ])),
-      ...(missingModules.length === 0
-        ? []
-        : step(
-            "load",
-            `load ${missingModules.join(" ")}`,
-            "not loaded",
-            missingModules.map((m) => ({ do: "run", argv: ["modprobe", m] })),
-          )),
+        : step("stage-load", `write ${MODULES_LOAD_FILE}: ${want.load.join(" ")}`, "loaded at every boot", [atBoot])),
+      ...(probes.length === 0 ? [] : step("load", `load ${missingModules.join(" ")}`, "not loaded", probes)),
     ];
   },
   undo: (_want, facts): Step[] => {
@@ -110,7 +101,12 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
     return [{ code: "module-options.remove", title, why: "deleted", disruption: "none", actions }];
   },
   pending: (want, facts) => {
-    const reasons = facts.parameters.state === "known" ? modules.differing(want, facts.parameters.value) : [];
+    const { modprobe, staged, parameters } = facts;
+    if (modprobe.state !== "known" || staged.state !== "known" || parameters.state !== "known")
+      return { reasons: [], boots: 0 };
+    // Once the options were there at boot, a parameter that differs is the kernel's refusal: no restart mends that.
+    const open = staged.value || modprobe.value !== modules.modprobeText(want);
+    const reasons = open ? modules.differing(want, parameters.value) : [];
     return { reasons, boots: reasons.length > 0 ? 1 : 0 };
   },
   show: (facts) => ({ parameters: valueOf(facts.parameters) }),

@@ -1,5 +1,3 @@
-import { failed, ok } from "../kit/ask.ts";
-import { example } from "../kit/example.ts";
 import type { Finding, Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import { valueOf } from "../kit/facts.ts";
@@ -7,7 +5,8 @@ import { ARTIFACTS_DIR, download, job } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { compareVersions } from "../kit/parse-packages.ts";
 import type { SevFirmwareFacts, SevFirmwareWant } from "../kit/sev-firmware.ts";
-import { ORIGINAL, parseSevFirmware, SEV_FIRMWARE_ASKS, SevFirmwareSchema } from "../kit/sev-firmware.ts";
+import * as firmware from "../kit/sev-firmware.ts";
+import { SEV_FIRMWARE_EXAMPLES } from "./sev-firmware-examples.ts";
 
 const SOURCE = "seed 001, Upgrade out-of-date SEV Firmware";
 
@@ -17,33 +16,46 @@ const newEnough = (want: SevFirmwareWant, api: { readonly snp?: string }) =>
 const inPlace = (want: SevFirmwareWant, facts: SevFirmwareFacts) =>
   want.file === undefined || valueOf(facts.files)?.[want.file.path] === want.file.memberSha256;
 
+/** The kernel would load this file here; a file for another processor is never looked at. */
+const fits = (want: SevFirmwareWant, names: readonly string[]) =>
+  want.file === undefined || names.some((name) => want.file?.path.endsWith(`/${name}`));
+
+function fileFindings(file: NonNullable<SevFirmwareWant["file"]>, facts: SevFirmwareFacts): Finding[] {
+  return [
+    judgeFact(facts.names, {
+      code: "sev-firmware.processor",
+      want: `a file for this processor, not ${file.path}`,
+      hint: "take the file of this processor's family and model from developer.amd.com/sev or linux-firmware",
+      source: SOURCE,
+      good: (names) => names.some((name) => file.path.endsWith(`/${name}`)),
+      show: (names) => names.join(" or "),
+    }),
+    judgeFact(facts.files, {
+      code: "sev-firmware.file",
+      want: `${file.path} is ${file.member}`,
+      hint: "teeup puts it in place with the next up",
+      source: `${SOURCE}, step 1`,
+      good: (files) => files[file.path] === file.memberSha256,
+      show: (files) => (files[file.path] === undefined ? "missing" : `sha256 ${files[file.path]?.slice(0, 12)}…`),
+    }),
+  ];
+}
+
 /** Firmware of the AMD secure processor. */
-export const sevFirmware = facet<SevFirmwareWant, SevFirmwareFacts, typeof SEV_FIRMWARE_ASKS>({
+export const sevFirmware = facet<SevFirmwareWant, SevFirmwareFacts, typeof firmware.SEV_FIRMWARE_ASKS>({
   name: "sev-firmware",
   type: "SevFirmware",
   on: "host",
   persona: "host",
   summary: "Firmware of the AMD secure processor: the file the kernel loads, and the version in force.",
   sources: [SOURCE],
-  want: SevFirmwareSchema,
-  asks: SEV_FIRMWARE_ASKS,
-  parse: parseSevFirmware,
+  want: firmware.SevFirmwareSchema,
+  asks: firmware.SEV_FIRMWARE_ASKS,
+  parse: firmware.parseSevFirmware,
   judge: (want, facts): Finding[] => {
     const { file } = want;
     return [
-      ...(file === undefined
-        ? []
-        : [
-            judgeFact(facts.files, {
-              code: "sev-firmware.file",
-              want: `${file.path} is ${file.member}`,
-              hint: "teeup puts it in place with the next up",
-              source: `${SOURCE}, step 1`,
-              good: () => inPlace(want, facts),
-              show: (files) =>
-                files[file.path] === undefined ? "missing" : `sha256 ${files[file.path]?.slice(0, 12)}…`,
-            }),
-          ]),
+      ...(file === undefined ? [] : fileFindings(file, facts)),
       judgeFact(facts.api, {
         code: "sev-firmware.version",
         want: `SEV-SNP API ${want.minimumApi} or later`,
@@ -63,15 +75,16 @@ export const sevFirmware = facet<SevFirmwareWant, SevFirmwareFacts, typeof SEV_F
   plan: (want, facts): Step[] => {
     const { file } = want;
     if (file === undefined || facts.files.state === "unknown" || inPlace(want, facts)) return [];
+    if (facts.names.state !== "known" || !fits(want, facts.names.value)) return [];
     const zip = download(file.url, file.sha256);
     const unpacked = `${ARTIFACTS_DIR}/${file.member.split("/").at(-1)}`;
     const there = valueOf(facts.files)?.[file.path] !== undefined;
-    const backup = there && valueOf(facts.files)?.[file.path + ORIGINAL] === undefined;
+    const backup = there && valueOf(facts.files)?.[file.path + firmware.ORIGINAL] === undefined;
     const lines = [
       ...zip.lines,
       { argv: ["unzip", "-o", "-q", "-j", zip.file, file.member, "-d", ARTIFACTS_DIR] },
       { argv: ["sha256sum", "--check", "--strict", `${unpacked}.sha256`] },
-      ...(backup ? [{ argv: ["cp", "-p", file.path, file.path + ORIGINAL] } as const] : []),
+      ...(backup ? [{ argv: ["cp", "-p", file.path, file.path + firmware.ORIGINAL] } as const] : []),
       { argv: ["install", "-D", "-m", "0644", unpacked, file.path] },
     ] as const;
     return [
@@ -81,6 +94,7 @@ export const sevFirmware = facet<SevFirmwareWant, SevFirmwareFacts, typeof SEV_F
         why: "the kernel loads it at the next restart",
         disruption: "none",
         actions: [
+          { do: "write", path: firmware.SEV_FIRMWARE_STAGED, content: "" },
           zip.checks,
           { do: "write", path: `${unpacked}.sha256`, content: `${file.memberSha256}  ${unpacked}\n` },
           ...job("sev-firmware", lines, 900),
@@ -91,7 +105,7 @@ export const sevFirmware = facet<SevFirmwareWant, SevFirmwareFacts, typeof SEV_F
   undo: (want, facts): Step[] => {
     const { file } = want;
     if (file === undefined || valueOf(facts.files)?.[file.path] !== file.memberSha256) return [];
-    const original = file.path + ORIGINAL;
+    const original = file.path + firmware.ORIGINAL;
     const kept = valueOf(facts.files)?.[original] !== undefined;
     return [
       {
@@ -105,32 +119,16 @@ export const sevFirmware = facet<SevFirmwareWant, SevFirmwareFacts, typeof SEV_F
   },
   pending: (want, facts) => {
     const api = valueOf(facts.api);
-    // Without a file nothing is staged, so a restart would change nothing.
-    if (want.file === undefined || api === undefined || newEnough(want, api)) return { reasons: [], boots: 0 };
+    // A restart changes something only when the file came, or will come, after the last one.
+    const open = !inPlace(want, facts) || valueOf(facts.staged) === true;
+    const right = want.file !== undefined && facts.names.state === "known" && fits(want, facts.names.value);
+    if (!right || !open || api === undefined || newEnough(want, api)) return { reasons: [], boots: 0 };
     return {
       reasons: [`SEV firmware has API ${api.snp ?? api.sev ?? "unknown"}, ${want.minimumApi} is wanted`],
       boots: 1,
     };
   },
   show: (facts) => ({ api: valueOf(facts.api), files: valueOf(facts.files) }),
-  examples: (() => {
-    const path = "/lib/firmware/amd/amd_sev_fam19h_model0xh.sbin";
-    const [sum, old] = ["ab".repeat(32), "cd".repeat(32)];
-    const file = { url: "https://example.org/fw.zip", sha256: old, member: "fw_1.33.03.sbin", memberSha256: sum, path };
-    const want = { minimumApi: "1.51", file };
-    const good = ok("ccp 0000:45:00.1: SEV API:1.51 build:3\nccp 0000:45:00.1: SEV-SNP API:1.51 build:3\n");
-    const bad = ok(
-      "ccp 0000:45:00.1: SEV-SNP support requires firmware version >= 1:51\nccp 0000:45:00.1: SEV API:1.49 build:3\n",
-    );
-    const [inFile, version] = ["sev-firmware.file", "sev-firmware.version"];
-    const stage = ["sev-firmware.stage"];
-    return [
-      example("in force", want, { files: ok(`${sum}  ${path}\n`), log: good }),
-      example("too old", want, { files: ok(`${old}  ${path}\n`), log: bad }, [inFile, version], stage),
-      example("staged, waits for a restart", want, { files: ok(`${sum}  ${path}\n`), log: bad }, [version]),
-      example("only checked", { minimumApi: "1.55" }, { files: ok("", 1), log: good }, [version]),
-      example("no log", want, { files: ok(`${sum}  ${path}\n`), log: failed("no journal") }, [version]),
-    ];
-  })(),
+  examples: SEV_FIRMWARE_EXAMPLES,
   covers: ["001-HOST-37", ...[40, 41, 43, 44, 45, 46, 47, 48, 49, 50].map((n) => `001-HOST-${n}`)],
 });

@@ -81,6 +81,12 @@ export function ran(answer: Answer): Fact<{ status: number; stdout: string; stde
   return unknown(answer.why);
 }
 
+/** Whether the file of a `file` ask exists. */
+export function isThere(answer: Answer): Fact<boolean> {
+  const read = text(answer);
+  return read.state === "unknown" ? read : known(read.state === "known");
+}
+
 export function lastLine(s: string): string {
   return s.trim().split("\n").at(-1) ?? "";
 }

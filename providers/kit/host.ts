@@ -14,6 +14,8 @@ export const BUILD_DIR = "/var/lib/teeup/build";
 export const RESTART_RECORD = "/var/lib/teeup/restart.json";
 /** Stands beside the record until the restart really happens: /run is empty after every boot. */
 export const RESTART_ASKED = "/run/teeup/restart-asked";
+/** A file here means "staged since the last boot", for settings whose effect cannot be told from a refusal. */
+export const STAGED_DIR = "/run/teeup/staged";
 export const GRUB_DROP_IN = "/etc/default/grub.d/50-teeup.cfg";
 export const MODPROBE_FILE = "/etc/modprobe.d/teeup.conf";
 export const MODULES_LOAD_FILE = "/etc/modules-load.d/teeup.conf";

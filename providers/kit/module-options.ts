@@ -1,9 +1,9 @@
 import { z } from "zod";
 import type { Answers, Asks } from "./ask.ts";
-import { ran, text } from "./ask.ts";
+import { isThere, ran, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { known, mapFact } from "./facts.ts";
-import { MODPROBE_FILE, MODULE_PARAMETERS, MODULES_LOAD_FILE } from "./host.ts";
+import { MODPROBE_FILE, MODULE_PARAMETERS, MODULES_LOAD_FILE, STAGED_DIR } from "./host.ts";
 import type { ModuleOption } from "./parse-modules.ts";
 import { moduleName, parseModprobeOptions, parseModuleParameters, sameParameter } from "./parse-modules.ts";
 import { parseGrepLines, parseLines } from "./parse-packages.ts";
@@ -29,6 +29,8 @@ export interface ModuleOptionsFacts {
   /** TeeUp's own files, "" when missing. */
   readonly modprobe: Fact<string>;
   readonly modulesLoad: Fact<string>;
+  /** Written since the last boot. */
+  readonly staged: Fact<boolean>;
   /** Options that other files of /etc/modprobe.d set. */
   readonly others: Fact<readonly ModuleOption[]>;
   /** `module.parameter` → value, of loaded modules. */
@@ -37,9 +39,12 @@ export interface ModuleOptionsFacts {
   readonly loaded: Fact<readonly string[]>;
 }
 
+export const MODULE_OPTIONS_STAGED = `${STAGED_DIR}/module-options`;
+
 export const MODULE_OPTIONS_ASKS = {
   modprobe: { kind: "file", path: MODPROBE_FILE },
   modulesLoad: { kind: "file", path: MODULES_LOAD_FILE },
+  staged: { kind: "file", path: MODULE_OPTIONS_STAGED },
   others: { kind: "argv", argv: ["grep", "-rsHE", "^[[:space:]]*options[[:space:]]", "/etc/modprobe.d"] },
   parameters: MODULE_PARAMETERS,
   loaded: { kind: "argv", argv: ["grep", "-oE", "^(vfio_pci|kvm_amd) ", "/proc/modules"] },
@@ -51,6 +56,7 @@ export function parseModuleOptions(answers: Answers<typeof MODULE_OPTIONS_ASKS>)
   return {
     modprobe: own(text(answers.modprobe)),
     modulesLoad: own(text(answers.modulesLoad)),
+    staged: isThere(answers.staged),
     // grep exits 1 when no line matched, 2 when some folder is missing; what it printed still stands.
     others: mapFact(ran(answers.others), ({ stdout }) =>
       parseModprobeOptions(parseGrepLines(stdout)).filter((o) => o.file !== MODPROBE_FILE),

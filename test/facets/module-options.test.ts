@@ -35,10 +35,22 @@ test("000-07, 08: vfio-pci is loaded now, and at every boot", () => {
 });
 
 test("a parameter that differs waits for a restart and says both values", () => {
-  const facts = factsOf(facet, { ...good, parameters: parameters("N") });
+  const facts = factsOf(facet, { ...good, staged: ok(""), parameters: parameters("N") });
   expect(facet.pending?.(want, facts)).toEqual({ reasons: ["kvm_amd.sev_snp is N, not 1"], boots: 1 });
   expect(facet.judge(want, facts).find((f) => f.code === "module-options.running")).toMatchObject({ level: "warn" });
   expect(facet.pending?.(want, factsOf(facet, good)).reasons).toEqual([]);
+});
+
+test("a parameter that the kernel refused at boot asks for no restart: snp-ready says why", () => {
+  expect(facet.pending?.(want, factsOf(facet, { ...good, parameters: parameters("N") })).reasons).toEqual([]);
+});
+
+test("the mark of what was staged is written first: a killed run never loses a restart", () => {
+  const [step] = facet.plan?.(want, factsOf(facet, { ...good, modprobe: missing }), CONTEXT) ?? [];
+  expect(step?.actions.map((a) => "path" in a && a.path)).toEqual([
+    "/run/teeup/staged/module-options",
+    "/etc/modprobe.d/teeup.conf",
+  ]);
 });
 
 test("another file may say the same, in the guide's spelling", () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { sevFirmware as facet } from "../../providers/facets/sev-firmware.ts";
-import { ok } from "../../providers/kit/ask.ts";
+import { missing, ok } from "../../providers/kit/ask.ts";
 import { SevFirmwareSchema } from "../../providers/kit/sev-firmware.ts";
 import { profileByName } from "../../stacks/profiles/resolve.ts";
 import { CONTEXT, codes, factsOf } from "./run-examples.ts";
@@ -9,9 +9,10 @@ const value = profileByName("nvidia-du-11462-001-v1.0").host.sevFirmware.value;
 const [zip, sbin, other] = ["aa".repeat(32), "bb".repeat(32), "cc".repeat(32)] as const;
 const want = SevFirmwareSchema.parse({ ...value, file: { ...value.file, sha256: zip, memberSha256: sbin } });
 const PATH = "/lib/firmware/amd/amd_sev_fam19h_model0xh.sbin";
+const processor = ok("cpu family\t: 25\nmodel\t\t: 1\n");
 const log = (api: string) => ok(`ccp 0000:45:00.1: SEV API:${api}\nccp 0000:45:00.1: SEV-SNP API:${api}\n`);
 const plan = (files: string, api = "1.49 build:3") =>
-  facet.plan?.(want, factsOf(facet, { files: ok(files, 1), log: log(api) }), CONTEXT) ?? [];
+  facet.plan?.(want, factsOf(facet, { files: ok(files, 1), processor, log: log(api) }), CONTEXT) ?? [];
 
 test("001-HOST-45 to 48: fetched, verified, unpacked, verified, put in place without the version in its name", () => {
   const [step] = plan("");
@@ -44,11 +45,14 @@ test("a file that was there is kept, once, and put back on delete", () => {
 });
 
 test("001-HOST-43: the version counts with its build, and the SNP line itself is needed", () => {
-  const pending = (text: string) =>
-    facet.pending?.(want, factsOf(facet, { files: ok(`${sbin}  ${PATH}\n`), log: ok(text) })).reasons;
+  const pending = (text: string, staged = ok("")) =>
+    facet.pending?.(want, factsOf(facet, { files: ok(`${sbin}  ${PATH}\n`), staged, processor, log: ok(text) }))
+      .reasons;
   expect(pending("ccp 0000:45:00.1: SEV-SNP API:1.51 build:3\n")).toEqual([]);
   expect(pending("ccp 0000:45:00.1: SEV-SNP API:1.9 build:3\n")).toHaveLength(1);
   expect(pending("ccp 0000:45:00.1: SEV API:1.55 build:3\n")).toHaveLength(1);
+  // In place since before the last boot, and still refused: no restart mends that.
+  expect(pending("ccp 0000:45:00.1: SEV API:1.49 build:3\n", missing)).toEqual([]);
 });
 
 test("without a file nothing is staged, so no restart is asked for", () => {
