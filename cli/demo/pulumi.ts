@@ -16,7 +16,16 @@ const TAIL_MS = 25;
 
 /** What is read of the engine's event log; everything else in it is left alone. */
 const EventSchema = z.looseObject({
-  resourcePreEvent: z.object({ metadata: z.object({ urn: z.string(), op: z.string(), type: z.string() }) }).optional(),
+  resourcePreEvent: z
+    .object({
+      metadata: z.object({
+        urn: z.string(),
+        op: z.string(),
+        type: z.string(),
+        new: z.object({ inputs: z.record(z.string(), z.unknown()).nullish() }).nullish(),
+      }),
+    })
+    .optional(),
   resOutputsEvent: z.object({ metadata: z.object({ urn: z.string(), op: z.string() }) }).optional(),
   summaryEvent: z.object({ resourceChanges: z.record(z.string(), z.number()).nullable().default({}) }).optional(),
   diagnosticEvent: z.object({ message: z.string(), severity: z.string(), urn: z.string().optional() }).optional(),
@@ -41,6 +50,8 @@ export interface Part {
   readonly type: string;
   readonly name: string;
   readonly op: string;
+  /** What the facet would do, or did next, as the provider's check put it among the inputs. */
+  readonly plan: readonly string[];
   /** From the engine's start of the operation to its end, seconds, to about 50 ms. */
   readonly seconds: number;
 }
@@ -256,8 +267,9 @@ function partsOf(events: readonly Timed[]): Part[] {
     const before = done === undefined ? undefined : started.get(done.metadata.urn);
     if (done === undefined || before?.event.resourcePreEvent === undefined) continue;
     const { urn, op } = done.metadata;
-    const { type } = before.event.resourcePreEvent.metadata;
-    parts.push({ urn, type, name: urn.split("::").at(-1) ?? urn, op, seconds: (timed.at - before.at) / 1000 });
+    const { type, new: now } = before.event.resourcePreEvent.metadata;
+    const plan = z.array(z.string()).safeParse(now?.inputs?.["plan"]).data ?? [];
+    parts.push({ urn, type, name: urn.split("::").at(-1) ?? urn, op, plan, seconds: (timed.at - before.at) / 1000 });
     started.delete(urn);
   }
   return parts;

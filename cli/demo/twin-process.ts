@@ -48,6 +48,11 @@ function answer(question: TwinQuestion): unknown {
     case "drift":
       twin.drift(question.name);
       return null;
+    case "removeFile":
+      twin.host.files.remove(question.path);
+      return null;
+    case "hasFile":
+      return twin.host.files.readIf(question.path) !== undefined;
     case "sha256":
       return question.member === undefined ? downloadSha256(question.url) : memberSha256(question.url, question.member);
   }

@@ -15,7 +15,12 @@ export interface TwinFacts {
     readonly privateKey: string;
     readonly publicKey: string;
   };
-  readonly bmc: { readonly url: string; readonly user: string; readonly password: string; readonly certificate: string };
+  readonly bmc: {
+    readonly url: string;
+    readonly user: string;
+    readonly password: string;
+    readonly certificate: string;
+  };
 }
 
 export type TwinQuestion = { readonly id: number } & (
@@ -24,6 +29,7 @@ export type TwinQuestion = { readonly id: number } & (
   | { readonly ask: "mutations" }
   | { readonly ask: "unmodelled" }
   | { readonly ask: "drift"; readonly name: string }
+  | { readonly ask: "removeFile" | "hasFile"; readonly path: string }
   | { readonly ask: "sha256"; readonly url: string; readonly member?: string | undefined }
 );
 type Ask = TwinQuestion extends infer Q ? (Q extends TwinQuestion ? Omit<Q, "id"> : never) : never;
@@ -47,11 +53,16 @@ export interface DemoTwin {
   counts(): Promise<TwinCounts>;
   /** Counts from here on. */
   clear(): Promise<void>;
-  mutations(): Promise<readonly { readonly machine: string; readonly verb: string; readonly argv: readonly string[] }[]>;
+  mutations(): Promise<
+    readonly { readonly machine: string; readonly verb: string; readonly argv: readonly string[] }[]
+  >;
   /** Questions that the twin could not answer truthfully; empty when all is well. */
   unmodelled(): Promise<readonly string[]>;
   /** Injects a named drift of the twin. */
   drift(name: string): Promise<void>;
+  /** Removes a file of the host behind everybody's back. */
+  removeFile(path: string): Promise<void>;
+  hasFile(path: string): Promise<boolean>;
   /** Ends its process; resolves when it is gone. */
   close(): Promise<void>;
 }
@@ -70,11 +81,15 @@ export interface DemoTwinOptions {
 /** Starts a twin in its own process; `dir` gets its key file. */
 export async function startDemoTwin(dir: string, options: DemoTwinOptions = {}): Promise<DemoTwin> {
   const { name = "gpu-01", profile = "snp-upstream", permit = "reboot" } = options;
-  const child = fork(fileURLToPath(new URL("twin-process.ts", import.meta.url)), [JSON.stringify({ name, ...options.twin })], {
-    // A person's Ctrl+C goes to the whole group: the twin has to outlive the `pulumi destroy` that follows it.
-    detached: true,
-    stdio: ["ignore", "inherit", "inherit", "ipc"],
-  });
+  const child = fork(
+    fileURLToPath(new URL("twin-process.ts", import.meta.url)),
+    [JSON.stringify({ name, ...options.twin })],
+    {
+      // A person's Ctrl+C goes to the whole group: the twin has to outlive the `pulumi destroy` that follows it.
+      detached: true,
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    },
+  );
   const channel = new Channel(child);
   try {
     const facts = (await channel.first) as TwinFacts;
@@ -105,6 +120,8 @@ export async function startDemoTwin(dir: string, options: DemoTwinOptions = {}):
       mutations: async () => (await channel.ask({ ask: "mutations" })) as Awaited<ReturnType<DemoTwin["mutations"]>>,
       unmodelled: async () => (await channel.ask({ ask: "unmodelled" })) as string[],
       drift: async (drift) => void (await channel.ask({ ask: "drift", name: drift })),
+      removeFile: async (path) => void (await channel.ask({ ask: "removeFile", path })),
+      hasFile: async (path) => (await channel.ask({ ask: "hasFile", path })) as boolean,
       close: () => channel.close(),
     };
   } catch (error) {
@@ -130,7 +147,8 @@ async function pinsOf(name: string, ask: (ask: Ask) => Promise<unknown>): Promis
 
 /** What stands at a path of a profile; `value` beside `source` is passed through, as in the names of pins. */
 function valueAt(profile: unknown, path: string): unknown {
-  const inner = (at: unknown) => (at !== null && typeof at === "object" && "source" in at && "value" in at ? at.value : at);
+  const inner = (at: unknown) =>
+    at !== null && typeof at === "object" && "source" in at && "value" in at ? at.value : at;
   return path.split(".").reduce<unknown>((at, key) => inner((at as Record<string, unknown>)[key]), profile);
 }
 

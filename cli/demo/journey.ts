@@ -1,0 +1,118 @@
+import { z } from "zod";
+import { DISRUPTIONS } from "../../providers/kit/disruption.ts";
+import type { PulumiRun, PulumiStack, StateResource } from "./pulumi.ts";
+import { isFacetResource } from "./pulumi.ts";
+import type { DemoTwin } from "./twin.ts";
+
+/** What `npm run demo -- --json` prints, less platform and seconds. Each number says where it was counted. */
+export interface Journey {
+  readonly ok: boolean;
+  /** Facet resources in the exported state after `up`. */
+  readonly resources: number;
+  /** Bytes of the whole exported state after `up`. */
+  readonly stateBytes: number;
+  /** Times the twin's host came up again during the first `up`. */
+  readonly reboots: number;
+  /** Changes that the twin's journal recorded during the first `up`. */
+  readonly steps: number;
+  readonly firstPreview: {
+    /** Steps in the plan that the preview shows. */
+    readonly steps: number;
+    /** Changes in the twin's journal. */
+    readonly writes: number;
+  };
+  readonly secondUp: {
+    /** Resources that are not "same" in Pulumi's summary. */
+    readonly changes: number;
+    /** Changes in the twin's journal. */
+    readonly mutations: number;
+  };
+  readonly attestation: Verdict;
+  readonly drift: { readonly injected: string; readonly seen: boolean; readonly repaired: boolean };
+  /** `destroy` worked and left no resource in the state. */
+  readonly destroyed: boolean;
+}
+
+export interface Verdict {
+  readonly verdict: string;
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+/** Somebody tidies up on the host: TeeUp's module options are gone. */
+const DRIFT = { name: "/etc/modprobe.d/teeup.conf removed", path: "/etc/modprobe.d/teeup.conf" };
+
+/** Preview, up, second up, an injected drift, its repair, and destroy. Throws when Pulumi itself fails. */
+export async function runAll(stack: PulumiStack, twin: DemoTwin, signal: AbortSignal): Promise<Journey> {
+  const run = { signal };
+  const counted = async (what: string, command: () => Promise<PulumiRun>) => {
+    await twin.clear();
+    const done = await command();
+    if (done.status !== 0)
+      throw new Error(`pulumi ${what} ended with status ${done.status}:\n${done.stdout}${done.stderr}`);
+    return { ...done, counts: await twin.counts() };
+  };
+
+  const preview = await counted("preview", () => stack.preview(run));
+  const up = await counted("up", () => stack.up(run));
+  const state = await stack.export();
+  const attestation = verdictOf(state.resources);
+
+  const second = await counted("up", () => stack.up(run));
+  const changes = changesOf(second);
+
+  await twin.removeFile(DRIFT.path);
+  const drifted = await counted("preview", () => stack.preview(run));
+  const repair = await counted("up", () => stack.up(run));
+  const after = await counted("preview", () => stack.preview(run));
+  const drift = {
+    injected: DRIFT.name,
+    seen: changesOf(drifted) > 0 && drifted.counts.mutations === 0,
+    repaired: changesOf(repair) > 0 && changesOf(after) === 0 && (await twin.hasFile(DRIFT.path)),
+  };
+
+  await counted("destroy", () => stack.destroy(run));
+  const left = (await stack.export()).resources;
+
+  const result = {
+    resources: state.resources.filter(isFacetResource).length,
+    stateBytes: Buffer.byteLength(state.text),
+    reboots: up.counts.reboots,
+    steps: up.counts.mutations,
+    firstPreview: { steps: planOf(preview).length, writes: preview.counts.mutations },
+    secondUp: { changes, mutations: second.counts.mutations },
+    attestation,
+    drift,
+    destroyed: left.length === 0,
+  };
+  const ok =
+    result.firstPreview.steps > 0 &&
+    result.firstPreview.writes === 0 &&
+    changes === 0 &&
+    result.secondUp.mutations === 0 &&
+    attestation.verdict === "pass" &&
+    drift.seen &&
+    drift.repaired &&
+    result.destroyed;
+  return { ok, ...result };
+}
+
+/** The steps that a preview shows, in order: the plan of the whole node, less its mere findings. */
+export function planOf(preview: Pick<PulumiRun, "parts">): string[] {
+  const isStep = (line: string) => DISRUPTIONS.some((disruption) => line.startsWith(`[${disruption}] `));
+  return preview.parts.filter((part) => part.type.endsWith(":NodePlan")).flatMap((part) => part.plan.filter(isStep));
+}
+
+const changesOf = ({ changes }: Pick<PulumiRun, "changes">): number =>
+  Object.entries(changes).reduce((sum, [op, n]) => (op === "same" || op === "read" ? sum : sum + n), 0);
+
+const ObservedSchema = z.object({
+  verdict: z.string(),
+  claims: z.record(z.string(), z.unknown()).default({}),
+});
+
+/** Verdict and claims as the attestation resource has them in its outputs. */
+export function verdictOf(resources: readonly StateResource[]): Verdict {
+  const found = resources.find((resource) => resource.outputs["facet"] === "attestation");
+  const observed = ObservedSchema.safeParse(found?.outputs["observed"]);
+  return observed.success ? observed.data : { verdict: "missing", claims: {} };
+}
