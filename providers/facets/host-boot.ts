@@ -89,7 +89,7 @@ export const hostBoot = facet({
       code: "host-boot.ineffective",
       want: "a restart brings about what it was for",
       hint: `look at the failing findings above; to try again: rm ${host.RESTART_RECORD}`,
-      source: "docs/decisions, one restart",
+      source: "docs/decisions/one-restart.md",
       good: (reasons) => reasons.length === 0 || valueOf(facts.asked) === true,
       show: (reasons) => (reasons.length === 0 ? "nothing waits" : `restarted for: ${reasons.join("; ")}`),
     }),

@@ -51,7 +51,7 @@ export const snpReady = facet({
         code: "snp-ready.device",
         want: "/dev/sev is a character device",
         hint: `modprobe ccp; when that does not help: ${BIOS}`,
-        source: "docs/sources.md, Host, AMD SEV-SNP",
+        source: "Linux, drivers/crypto/ccp/sev-dev.c",
         good: (device) => device.startsWith("character"),
       }),
       ...logFindings(want, facts),
