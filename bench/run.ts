@@ -9,6 +9,7 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs, promisify } from "node:util";
 import Table from "cli-table3";
+import { bytesOf } from "../cli/demo/journey.ts";
 import { isFacetResource, PulumiStack, ROOT } from "../cli/demo/pulumi.ts";
 import { startDemoTwin } from "../cli/demo/twin.ts";
 
@@ -56,7 +57,7 @@ try {
   const { resources } = await node.export();
   const facets = resources.filter(isFacetResource).map((resource) => ({
     facet: String(resource.outputs["facet"]),
-    bytes: Buffer.byteLength(JSON.stringify(resource)),
+    bytes: bytesOf(resource),
   }));
   const bytes = facets.reduce((sum, { bytes: b }) => sum + b, 0);
   const ratio = median(seconds.node) / median(seconds.empty);
@@ -85,7 +86,7 @@ try {
   if (!result.ok) process.exitCode = 1;
 
   function table(r: typeof result): string {
-    const out = new Table({ head: ["", "measured", "promised"], style: { head: [], border: [] } });
+    const out = new Table({ head: ["", "measured", "promised"], style: { head: [], border: [], compact: true } });
     out.push(
       ["no-op preview of one node, median", `${r.preview.node.median} s`, ""],
       ["empty program with one dynamic resource, median", `${r.preview.empty.median} s`, ""],

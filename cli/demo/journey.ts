@@ -9,7 +9,7 @@ export interface Journey {
   readonly ok: boolean;
   /** Facet resources in the exported state after `up`. */
   readonly resources: number;
-  /** Bytes of the whole exported state after `up`. */
+  /** Bytes of these resources in the exported state, without its indentation. */
   readonly stateBytes: number;
   /** Times the twin's host came up again during the first `up`. */
   readonly reboots: number;
@@ -75,7 +75,7 @@ export async function runAll(stack: PulumiStack, twin: DemoTwin, signal: AbortSi
 
   const result = {
     resources: state.resources.filter(isFacetResource).length,
-    stateBytes: Buffer.byteLength(state.text),
+    stateBytes: state.resources.filter(isFacetResource).reduce((sum, resource) => sum + bytesOf(resource), 0),
     reboots: up.counts.reboots,
     steps: up.counts.mutations,
     firstPreview: { steps: planOf(preview).length, writes: preview.counts.mutations },
@@ -101,6 +101,8 @@ export function planOf(preview: Pick<PulumiRun, "parts">): string[] {
   const isStep = (line: string) => DISRUPTIONS.some((disruption) => line.startsWith(`[${disruption}] `));
   return preview.parts.filter((part) => part.type.endsWith(":NodePlan")).flatMap((part) => part.plan.filter(isStep));
 }
+
+export const bytesOf = (resource: StateResource): number => Buffer.byteLength(JSON.stringify(resource));
 
 const changesOf = ({ changes }: Pick<PulumiRun, "changes">): number =>
   Object.entries(changes).reduce((sum, [op, n]) => (op === "same" || op === "read" ? sum : sum + n), 0);
