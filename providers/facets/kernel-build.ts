@@ -1,4 +1,4 @@
-import { ok, ran, text } from "../kit/ask.ts";
+import { collected, ok, text } from "../kit/ask.ts";
 import { example } from "../kit/example.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
@@ -55,13 +55,12 @@ export const kernelBuild = facet({
       argv: ["find", ARTIFACTS_DIR, "-maxdepth", "1", "-name", "linux-image-*.deb", "-exec", "sha256sum", "{}", "+"],
       timeoutSeconds: 60,
     },
-    recipes: { kind: "argv", argv: ["grep", "-rsH", "", ARTIFACTS_DIR, "--include=*.recipe.json"] },
+    recipes: { kind: "argv", argv: ["grep", "-rH", "", ARTIFACTS_DIR, "--include=*.recipe.json"] },
     cores: CPU_COUNT,
   },
   parse: (a): Facts => ({
-    packages: mapFact(ran(a.packages), ({ stdout }) => names(parseSha256sum(stdout))),
-    // grep exits 1 when there is no such file, and 2 when there is no folder.
-    recipes: mapFact(ran(a.recipes), ({ stdout }) =>
+    packages: mapFact(collected(a.packages), (stdout) => names(parseSha256sum(stdout))),
+    recipes: mapFact(collected(a.recipes), (stdout) =>
       Object.fromEntries(
         Object.entries(names(parseGrepLines(stdout))).map(([name, lines]) => [name, lines.join("\n")]),
       ),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ok, ran, text } from "../kit/ask.ts";
+import { collected, ok, text } from "../kit/ask.ts";
 import { example } from "../kit/example.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
@@ -62,8 +62,7 @@ export const packages = facet({
       family,
       installed: rpm ? mapFact(text(a.rpm), parseLines) : mapFact(text(a.dpkg), parseDpkgNames),
       held: rpm ? known([]) : mapFact(text(a.held), parseLines),
-      // find exits 1 when one folder of many could not be read; what it printed still stands.
-      pip: mapFact(ran(a.pip), ({ stdout }) => parseLines(stdout).map(pipName)),
+      pip: mapFact(collected(a.pip), (stdout) => parseLines(stdout).map(pipName)),
     };
   },
   judge: (want, facts) => [

@@ -1,4 +1,4 @@
-import { ran, text } from "../kit/ask.ts";
+import { collected, ran, text } from "../kit/ask.ts";
 import type { Finding } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import { mapFact, valueOf } from "../kit/facts.ts";
@@ -28,9 +28,9 @@ export const snpReady = facet({
   },
   parse: (a): SnpReadyFacts => ({
     kernel: mapFact(text(a.kernel), (t) => t.trim()),
-    log: mapFact(ran(a.log), ({ stdout }) => parseSnpLog(stdout)),
-    parameters: mapFact(ran(a.parameters), ({ stdout }) => parseModuleParameters(stdout)),
-    device: mapFact(ran(a.device), ({ status, stdout }) => (status === 0 ? stdout.trim() : "missing")),
+    log: mapFact(collected(a.log), (stdout) => parseSnpLog(stdout)),
+    parameters: mapFact(collected(a.parameters), (stdout) => parseModuleParameters(stdout)),
+    device: mapFact(collected(a.device), (stdout) => stdout.trim() || "missing"),
     // It exits 1 when a check failed; its lines say which.
     snphost: mapFact(ran(a.snphost), ({ stdout, stderr }) => parseSnphostOk(stdout + stderr)),
   }),

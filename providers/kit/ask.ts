@@ -1,5 +1,5 @@
 import type { Fact } from "./facts.ts";
-import { absent, known, unknown } from "./facts.ts";
+import { absent, flatMapFact, known, unknown } from "./facts.ts";
 
 /**
  * A read-only question to a machine. Asks are static (the same for every want), so one batch can carry the asks
@@ -79,6 +79,19 @@ export function ran(answer: Answer): Fact<{ status: number; stdout: string; stde
   if (answer.kind === "ran") return known(answer);
   if (answer.kind === "missing" || answer.kind === "no-machine") return absent;
   return unknown(answer.why);
+}
+
+const NOT_THERE = /: No such file or directory$|: no packages found matching /;
+
+/**
+ * stdout of grep, find, stat, dpkg-query or journalctl over places of which some may be missing: their exit status says
+ * as much, so it does not count. Any other complaint on stderr makes the answer unknown.
+ */
+export function collected(answer: Answer): Fact<string> {
+  return flatMapFact(ran(answer), ({ stdout, stderr }) => {
+    const complaint = stderr.split("\n").find((line) => line.trim() !== "" && !NOT_THERE.test(line));
+    return complaint === undefined ? known(stdout) : unknown(complaint.trim());
+  });
 }
 
 /** Whether the file of a `file` ask exists. */

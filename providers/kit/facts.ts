@@ -20,6 +20,11 @@ export function mapFact<T, U>(fact: Fact<T>, f: (value: T) => U): Fact<U> {
   return fact.state === "known" ? known(f(fact.value)) : fact;
 }
 
+/** As {@link mapFact}, for an `f` that may find the value not to be understood. */
+export function flatMapFact<T, U>(fact: Fact<T>, f: (value: T) => Fact<U>): Fact<U> {
+  return fact.state === "known" ? f(fact.value) : fact;
+}
+
 /** One short phrase for findings: the value, `absent`, or `unknown (why)`. */
 export function showFact<T>(fact: Fact<T>, show: (value: T) => string = String): string {
   if (fact.state === "known") return show(fact.value);

@@ -34,7 +34,7 @@ export const MODULE_PARAMETERS = {
   kind: "argv",
   argv: [
     "grep",
-    "-rsH",
+    "-rH",
     "",
     "/sys/module/kvm_amd/parameters",
     "/sys/module/kvm_intel/parameters",

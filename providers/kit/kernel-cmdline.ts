@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Answers, Asks } from "./ask.ts";
-import { ran, text } from "./ask.ts";
+import { collected, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { mapFact } from "./facts.ts";
 import { GRUB_CFG, GRUB_DROP_IN } from "./host.ts";
@@ -27,15 +27,14 @@ export interface CommandLineFacts {
 
 export const COMMAND_LINE_ASKS = {
   running: { kind: "file", path: "/proc/cmdline" },
-  files: { kind: "argv", argv: ["grep", "-rsH", "", "/etc/default/grub", "/etc/default/grub.d"], maxBytes: 262_144 },
+  files: { kind: "argv", argv: ["grep", "-rH", "", "/etc/default/grub", "/etc/default/grub.d"], maxBytes: 262_144 },
   menu: GRUB_CFG,
 } as const satisfies Asks;
 
 export function parseCommandLine(answers: Answers<typeof COMMAND_LINE_ASKS>): CommandLineFacts {
   return {
     running: mapFact(text(answers.running), commandLineWords),
-    // grep exits 2 when one of the two is missing; what it printed still stands.
-    files: mapFact(ran(answers.files), ({ stdout }) =>
+    files: mapFact(collected(answers.files), (stdout) =>
       Object.fromEntries(
         Object.entries(parseGrepLines(stdout)).filter(([path]) => !path.includes(".d/") || path.endsWith(".cfg")),
       ),

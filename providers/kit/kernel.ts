@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Answers, Asks } from "./ask.ts";
-import { ran, text } from "./ask.ts";
+import { collected, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { mapFact, valueOf } from "./facts.ts";
 import * as host from "./host.ts";
@@ -27,7 +27,7 @@ export const KERNEL_ASKS = {
   images: { kind: "argv", argv: ["find", "/boot", "-maxdepth", "1", "-name", "vmlinuz-*", "-printf", "%f\\n"] },
   packages: host.STACK_PACKAGES,
   held: host.HELD_PACKAGES,
-  configs: { kind: "argv", argv: ["grep", "-rsHE", `^CONFIG_(${OPTIONS})=[ym]`, "/boot", "--include=config-*"] },
+  configs: { kind: "argv", argv: ["grep", "-rHE", `^CONFIG_(${OPTIONS})=[ym]`, "/boot", "--include=config-*"] },
   grub: host.GRUB_CFG,
 } as const satisfies Asks;
 
@@ -35,11 +35,11 @@ export function parseKernel(answers: Answers<typeof KERNEL_ASKS>): KernelFacts {
   return {
     running: mapFact(text(answers.running), (t) => t.trim()),
     images: mapFact(text(answers.images), (t) => parseLines(t).map((name) => name.replace(/^vmlinuz-/, ""))),
-    packages: mapFact(ran(answers.packages), ({ stdout }) =>
+    packages: mapFact(collected(answers.packages), (stdout) =>
       Object.keys(parseDpkgVersions(stdout)).filter((name) => name.startsWith("linux-")),
     ),
     held: mapFact(text(answers.held), parseLines),
-    configs: mapFact(ran(answers.configs), ({ stdout }) =>
+    configs: mapFact(collected(answers.configs), (stdout) =>
       Object.fromEntries(
         Object.entries(parseGrepLines(stdout)).map(([path, lines]) => [
           path.replace("/boot/config-", ""),

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Answers, Asks } from "./ask.ts";
-import { isThere, ran, text } from "./ask.ts";
+import { collected, isThere, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { known, mapFact } from "./facts.ts";
 import { MODPROBE_FILE, MODULE_PARAMETERS, MODULES_LOAD_FILE, STAGED_DIR } from "./host.ts";
@@ -45,7 +45,7 @@ export const MODULE_OPTIONS_ASKS = {
   modprobe: { kind: "file", path: MODPROBE_FILE },
   modulesLoad: { kind: "file", path: MODULES_LOAD_FILE },
   staged: { kind: "file", path: MODULE_OPTIONS_STAGED },
-  others: { kind: "argv", argv: ["grep", "-rsHE", "^[[:space:]]*options[[:space:]]", "/etc/modprobe.d"] },
+  others: { kind: "argv", argv: ["grep", "-rHE", "^[[:space:]]*options[[:space:]]", "/etc/modprobe.d"] },
   parameters: MODULE_PARAMETERS,
   loaded: { kind: "argv", argv: ["grep", "-oE", "^(vfio_pci|kvm_amd) ", "/proc/modules"] },
 } as const satisfies Asks;
@@ -57,12 +57,11 @@ export function parseModuleOptions(answers: Answers<typeof MODULE_OPTIONS_ASKS>)
     modprobe: own(text(answers.modprobe)),
     modulesLoad: own(text(answers.modulesLoad)),
     staged: isThere(answers.staged),
-    // grep exits 1 when no line matched, 2 when some folder is missing; what it printed still stands.
-    others: mapFact(ran(answers.others), ({ stdout }) =>
+    others: mapFact(collected(answers.others), (stdout) =>
       parseModprobeOptions(parseGrepLines(stdout)).filter((o) => o.file !== MODPROBE_FILE),
     ),
-    parameters: mapFact(ran(answers.parameters), ({ stdout }) => parseModuleParameters(stdout)),
-    loaded: mapFact(ran(answers.loaded), ({ stdout }) => parseLines(stdout)),
+    parameters: mapFact(collected(answers.parameters), (stdout) => parseModuleParameters(stdout)),
+    loaded: mapFact(collected(answers.loaded), (stdout) => parseLines(stdout)),
   };
 }
 

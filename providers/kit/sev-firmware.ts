@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Answers, Asks } from "./ask.ts";
-import { isThere, ran, text } from "./ask.ts";
+import { collected, isThere, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { mapFact } from "./facts.ts";
 import { SNP_LOG, STAGED_DIR } from "./host.ts";
@@ -60,10 +60,9 @@ export const SEV_FIRMWARE_ASKS = {
 export const ORIGINAL = ".teeup-original";
 
 export function parseSevFirmware(answers: Answers<typeof SEV_FIRMWARE_ASKS>): SevFirmwareFacts {
-  const log = mapFact(ran(answers.log), ({ stdout }) => parseSnpLog(stdout));
+  const log = mapFact(collected(answers.log), (stdout) => parseSnpLog(stdout));
   return {
-    // find exits 1 when the folder is missing.
-    files: mapFact(ran(answers.files), ({ stdout }) => parseSha256sum(stdout)),
+    files: mapFact(collected(answers.files), (stdout) => parseSha256sum(stdout)),
     staged: isThere(answers.staged),
     names: mapFact(text(answers.processor), firmwareNames),
     api: mapFact(log, ({ sevApi, snpApi }) => ({

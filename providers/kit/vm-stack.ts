@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { JobLine } from "./action.ts";
 import { TOOLS_DIR } from "./argv.ts";
 import type { Answer, Answers, Asks } from "./ask.ts";
-import { ran, text } from "./ask.ts";
+import { collected, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { mapFact } from "./facts.ts";
 import * as host from "./host.ts";
@@ -98,7 +98,7 @@ export const VM_STACK_ASKS = {
   },
   packages: host.STACK_PACKAGES,
   held: host.HELD_PACKAGES,
-  recipes: { kind: "argv", argv: ["grep", "-sH", "", RECIPES.qemu, RECIPES.ovmf] },
+  recipes: { kind: "argv", argv: ["grep", "-H", "", RECIPES.qemu, RECIPES.ovmf] },
   cores: host.CPU_COUNT,
 } as const satisfies Asks;
 
@@ -106,13 +106,12 @@ export function parseVmStack(a: Answers<typeof VM_STACK_ASKS>): VmStackFacts {
   return {
     distribution: qemu(a.distribution, a.distributionObjects),
     built: qemu(a.built, a.builtObjects),
-    // find exits 1 when one of the folders is missing; what it printed still stands.
-    images: mapFact(ran(a.images), ({ stdout }) => parseSha256sum(stdout)),
-    packages: mapFact(ran(a.packages), ({ stdout }) =>
+    images: mapFact(collected(a.images), (stdout) => parseSha256sum(stdout)),
+    packages: mapFact(collected(a.packages), (stdout) =>
       Object.fromEntries(Object.entries(parseDpkgVersions(stdout)).filter(([name]) => /^(qemu|ovmf)/.test(name))),
     ),
     held: mapFact(text(a.held), parseLines),
-    recipes: mapFact(ran(a.recipes), ({ stdout }) =>
+    recipes: mapFact(collected(a.recipes), (stdout) =>
       Object.fromEntries(Object.entries(parseGrepLines(stdout)).map(([path, lines]) => [path, lines.join("\n")])),
     ),
     cores: mapFact(text(a.cores), (t) => Math.max(1, Number.parseInt(t, 10) || 1)),
