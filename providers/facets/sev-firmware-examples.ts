@@ -13,7 +13,8 @@ const file = {
 const want = { minimumApi: "1.51", file };
 const milan = ok("cpu family\t: 25\nmodel\t\t: 1\n");
 const genoa = ok("cpu family\t: 25\nmodel\t\t: 17\n");
-const ccp = (...lines: string[]) => ok(lines.map((line) => `ccp 0000:45:00.1: ${line}\n`).join(""));
+const ccp = (...lines: string[]) =>
+  ok(`Linux version 6.14.0\n${lines.map((line) => `ccp 0000:45:00.1: ${line}\n`).join("")}`);
 const good = ccp("SEV API:1.51 build:3", "SEV-SNP API:1.51 build:3");
 const bad = ccp("SEV-SNP support requires firmware version >= 1:51", "SEV API:1.49 build:3");
 const there = ok(`${sum}  ${PATH}\n`);

@@ -3,7 +3,7 @@ import { failed, ok } from "../kit/ask.ts";
 import { example } from "../kit/example.ts";
 
 const want = { minimumApi: "1.51", minimumAsids: 1 };
-const lines = (...text: string[]) => ok(`${text.join("\n")}\n`);
+const lines = (...text: string[]) => ok(`${["Linux version 6.14.0 (x@y)", ...text].join("\n")}\n`);
 const RMP = "SEV-SNP: RMP table physical range [0x0000000035600000 - 0x0000000075bfffff]";
 const IOMMU = "AMD-Vi: IOMMU SNP support enabled.";
 const API = ["ccp 0000:45:00.1: SEV API:1.55 build:21", "ccp 0000:45:00.1: SEV-SNP API:1.55 build:21"];
@@ -100,7 +100,7 @@ export const SNP_READY_EXAMPLES = [
     "snp-ready.init-failed",
     "snp-ready.firmware",
   ]),
-  example("SNP off in the BIOS", want, { ...good, parameters: OFF, device: ok("", 1), log: ok("", 1) }, [
+  example("SNP off in the BIOS", want, { ...good, parameters: OFF, device: ok("", 1), log: lines() }, [
     inParameters,
     "snp-ready.device",
     "snp-ready.rmp",
@@ -114,5 +114,6 @@ export const SNP_READY_EXAMPLES = [
     { ...good, snphost: snphost("[ PASS ] - AMD CPU", "[ FAIL ] - Comparing TCB values: TCB versions do NOT match") },
     ["snp-ready.tcb"],
   ),
+  example("journal rotated away", want, { ...good, log: ok(`${IOMMU}\n`) }, ["snp-ready.log"]),
   example("no log", want, { ...good, log: failed("no answer within 20 s") }, ["snp-ready.log"]),
 ];

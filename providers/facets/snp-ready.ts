@@ -5,7 +5,7 @@ import { mapFact, valueOf } from "../kit/facts.ts";
 import { KERNEL_RELEASE, MODULE_PARAMETERS, SNP_LOG } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { parseModuleParameters, sameParameter } from "../kit/parse-modules.ts";
-import { parseSnphostOk, parseSnpLog } from "../kit/parse-snp-log.ts";
+import { parseSnphostOk, snpLog } from "../kit/parse-snp-log.ts";
 import type { SnpReadyFacts } from "./snp-ready-evidence.ts";
 import { BIOS, DETECTS, FIRMWARE, logFindings, SnpReadySchema, snphostFindings } from "./snp-ready-evidence.ts";
 import { SNP_READY_EXAMPLES } from "./snp-ready-examples.ts";
@@ -28,7 +28,7 @@ export const snpReady = facet({
   },
   parse: (a): SnpReadyFacts => ({
     kernel: mapFact(text(a.kernel), (t) => t.trim()),
-    log: mapFact(collected(a.log), (stdout) => parseSnpLog(stdout)),
+    log: snpLog(a.log),
     parameters: mapFact(collected(a.parameters), (stdout) => parseModuleParameters(stdout)),
     device: mapFact(collected(a.device), (stdout) => stdout.trim() || "missing"),
     // It exits 1 when a check failed; its lines say which.

@@ -41,10 +41,21 @@ export const MODULE_PARAMETERS = {
     "/sys/module/vfio_pci/parameters",
   ],
 } as const satisfies Ask;
-/** Kernel log lines about SEV, the RMP and the IOMMU; a lower-case pattern ignores case. Exit 1: none. */
+/**
+ * Kernel log lines about SEV, the RMP and the IOMMU; a lower-case pattern ignores case. The first line of every boot is
+ * asked too: without it the journal does not reach back, and a line that is missing means nothing.
+ */
 export const SNP_LOG = {
   kind: "argv",
-  argv: ["journalctl", "-k", "-b", "-o", "cat", "--no-pager", "--grep=sev|rmp table|amd-vi|passthrough mode"],
+  argv: [
+    "journalctl",
+    "-k",
+    "-b",
+    "-o",
+    "cat",
+    "--no-pager",
+    "--grep=^linux version |sev|rmp table|amd-vi|passthrough mode",
+  ],
   maxBytes: 262_144,
 } as const satisfies Ask;
 /** Packages of kernels, QEMU and OVMF: `status name version`. Exit 1 only says that one pattern matched nothing. */

@@ -5,7 +5,7 @@ import type { Fact } from "./facts.ts";
 import { mapFact } from "./facts.ts";
 import { SNP_LOG, STAGED_DIR } from "./host.ts";
 import { parseSha256sum } from "./parse-packages.ts";
-import { parseSnpLog } from "./parse-snp-log.ts";
+import { snpLog } from "./parse-snp-log.ts";
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 hex digits");
 
@@ -60,7 +60,7 @@ export const SEV_FIRMWARE_ASKS = {
 export const ORIGINAL = ".teeup-original";
 
 export function parseSevFirmware(answers: Answers<typeof SEV_FIRMWARE_ASKS>): SevFirmwareFacts {
-  const log = mapFact(collected(answers.log), (stdout) => parseSnpLog(stdout));
+  const log = snpLog(answers.log);
   return {
     files: mapFact(collected(answers.files), (stdout) => parseSha256sum(stdout)),
     staged: isThere(answers.staged),

@@ -10,7 +10,8 @@ const [zip, sbin, other] = ["aa".repeat(32), "bb".repeat(32), "cc".repeat(32)] a
 const want = SevFirmwareSchema.parse({ ...value, file: { ...value.file, sha256: zip, memberSha256: sbin } });
 const PATH = "/lib/firmware/amd/amd_sev_fam19h_model0xh.sbin";
 const processor = ok("cpu family\t: 25\nmodel\t\t: 1\n");
-const log = (api: string) => ok(`ccp 0000:45:00.1: SEV API:${api}\nccp 0000:45:00.1: SEV-SNP API:${api}\n`);
+const log = (api: string) =>
+  ok(`Linux version 6.14.0\nccp 0000:45:00.1: SEV API:${api}\nccp 0000:45:00.1: SEV-SNP API:${api}\n`);
 const plan = (files: string, api = "1.49 build:3") =>
   facet.plan?.(want, factsOf(facet, { files: ok(files, 1), processor, log: log(api) }), CONTEXT) ?? [];
 
@@ -46,8 +47,10 @@ test("a file that was there is kept, once, and put back on delete", () => {
 
 test("001-HOST-43: the version counts with its build, and the SNP line itself is needed", () => {
   const pending = (text: string, staged = ok("")) =>
-    facet.pending?.(want, factsOf(facet, { files: ok(`${sbin}  ${PATH}\n`), staged, processor, log: ok(text) }))
-      .reasons;
+    facet.pending?.(
+      want,
+      factsOf(facet, { files: ok(`${sbin}  ${PATH}\n`), staged, processor, log: ok(`Linux version 6.14.0\n${text}`) }),
+    ).reasons;
   expect(pending("ccp 0000:45:00.1: SEV-SNP API:1.51 build:3\n")).toEqual([]);
   expect(pending("ccp 0000:45:00.1: SEV-SNP API:1.9 build:3\n")).toHaveLength(1);
   expect(pending("ccp 0000:45:00.1: SEV API:1.55 build:3\n")).toHaveLength(1);
