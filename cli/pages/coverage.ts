@@ -22,9 +22,7 @@ export function coverageGaps(ids: readonly string[], rows: Rows, facets: readonl
     facet.covers.flatMap((id) => {
       if (!known.has(id)) return [`${facet.name} covers ${id}, which is no id of the checklist`];
       const by = rows[id]?.by;
-      return by === "person" || by === "context" || by === "later"
-        ? [`${facet.name} covers ${id}, but its row says ${by}`]
-        : [];
+      return by === "context" || by === "later" ? [`${facet.name} covers ${id}, but its row says ${by}`] : [];
     }),
   );
   const unclaimed = ids
@@ -67,7 +65,7 @@ function line(id: string, row: Row | undefined, facets: readonly string[]): stri
     case "program":
       return `| ${id} | ${[row.what, ...doers].join(", ")} | ${proof(row)} |`;
     case "person":
-      return `| ${id} | a person | ${row.why} |`;
+      return `| ${id} | ${["a person", ...doers].join(", checked by ")} | ${row.why} |`;
     case "context":
       return `| ${id} | nothing to do | ${row.why} |`;
     case "later":

@@ -91,7 +91,7 @@ function stepTable(title: string, steps: ReadonlyMap<string, readonly Step[]>, n
 }
 
 interface Property {
-  readonly type?: string;
+  readonly type?: string | readonly string[];
   readonly description?: string;
   readonly default?: unknown;
   readonly enum?: readonly unknown[];
@@ -143,7 +143,7 @@ function typeName(p: Property): string {
   ) {
     return `integer, ${p.minimum} to ${p.maximum}`;
   }
-  return p.type ?? "anything";
+  return typeof p.type === "string" ? p.type : (p.type?.join(" or ") ?? "anything");
 }
 
 function question(ask: Ask): string {

@@ -3,8 +3,8 @@ import { runExample } from "../../cli/pages/facets.ts";
 import { facetNamed } from "../../providers/facets/index.ts";
 import type { Action } from "../../providers/kit/action.ts";
 import type { Answer } from "../../providers/kit/ask.ts";
-import { ok } from "../../providers/kit/ask.ts";
-import type { Facet } from "../../providers/kit/facet.ts";
+import { missing, ok } from "../../providers/kit/ask.ts";
+import type { Facet, Step } from "../../providers/kit/facet.ts";
 import { nvidiaDu11462 } from "../../stacks/profiles/nvidia-du-11462-001-v1.0.ts";
 import { resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
 import { snpGoals } from "../../stacks/profiles/snp-goals.ts";
@@ -44,11 +44,15 @@ function plan(name: string, example: string, over: Over = {}): string {
   const facet = facetNamed(name);
   const want = facet.want.parse({ ...goals.find((goal) => goal.facet === name)?.want, ...over.want });
   const given = exampleOf(facet, example);
-  const { steps } = runExample(facet, { ...given, answers: { ...given.answers, ...over.answers }, want });
-  return steps
-    .map((s) => [`[${s.disruption}] ${s.code}: ${s.title}`, ...s.actions.flatMap(lines)].join("\n"))
-    .join("\n");
+  return written(runExample(facet, { ...given, answers: { ...given.answers, ...over.answers }, want }).steps);
 }
+
+/** As {@link plan}, for the wants of the example itself. */
+const ownPlan = (name: string, example: string): string =>
+  written(runExample(facetNamed(name), exampleOf(facetNamed(name), example)).steps);
+
+const written = (steps: readonly Step[]): string =>
+  steps.map((s) => [`[${s.disruption}] ${s.code}: ${s.title}`, ...s.actions.flatMap(lines)].join("\n")).join("\n");
 
 /** One line per command, as a person would type it. */
 function lines(action: Action): string[] {
@@ -103,6 +107,21 @@ const mode = (text: string): Answer =>
 const idleD3 = (): string => plan("gpu-cc-mode", "off", { answers: { idleD3: ok("N\n") } });
 const disk = (): string => plan("guest-image", "nothing there");
 const vm = (): string => plan("confidential-vm", "no VM yet");
+
+const guestKernel = (): string => plan("guest-kernel", "a fresh cloud image with another kernel");
+const driver = (): string => plan("nvidia-driver", "a fresh guest of the 2023 guide");
+const persistenced = (): string => plan("nvidia-persistenced", "no guest yet");
+const sdk = (): string => plan("attestation-tool", "the SDK is missing");
+const policy = (): string => plan("attestation", "no policy installed yet");
+const ready = (): string => plan("gpu-ready-state", "attested, not ready: after every start of the guest");
+/** The one restart, when a facet has something that waits for it. */
+function restart(): string {
+  const boot = facetNamed("host-boot");
+  const answers = exampleOf(boot, "the running kernel is the default").answers;
+  const facts = boot.parse(Object.fromEntries(Object.keys(boot.asks).map((name) => [name, answers[name] ?? missing])));
+  const pending = [{ facet: "sev-firmware", reasons: ["firmware 1.51 is in place, 1.49 runs"], boots: 1 }];
+  return written(boot.plan?.(boot.want.parse({}), facts, { node: "gpu-01", pending, guestRunning: false }) ?? []);
+}
 
 const NO_BMC = "no BMC, no RMP table: a person must go to the menu";
 const SUPERMICRO = "untouched Supermicro: all settings go with one restart";
@@ -302,6 +321,101 @@ test.each<[string, () => string, RegExp]>([
     "001-GPU-01",
     () => goals.map((goal) => goal.facet).join(" "),
     /gpu-cc-mode vfio-binding guest-image confidential-vm/,
+  ],
+  ["000-16", () => found("guest-kernel", "upgraded away: a newer kernel runs"), /fail guest-kernel\.upgraded:/],
+  ["000-17", () => guestKernel(), /apt-mark hold linux-image-5\.19\.0-43-generic .*linux-virtual/],
+  ["000-18", () => `${asks("guest-kernel")}\n${guestKernel()}`, /^uname -r$[\s\S]*→ 5\.19\.0-43-generic/m],
+  ["000-20", () => guestKernel(), /install linux-image-5\.19\.0-43-generic/],
+  ["000-21", () => found("guest-evidence", "an early board's VBIOS"), /fail guest-evidence\.vbios:/],
+  ["000-22", () => found("guest-evidence", "an early board's VBIOS"), /fail guest-evidence\.vbios: .*NVIDIA/],
+
+  // 001, the restart for all that is staged
+  ["001-HOST-31", restart, /^\[reboot\] host-boot\.restart: restart the host: /m],
+  ["001-HOST-49", restart, /\{"do":"reboot"/],
+  [
+    "001-HOST-13",
+    () => `${untouched("kernel-build")}\n${plan("vm-stack", "nothing built")}`,
+    /\/var\/lib\/teeup\/build\/kernel[\s\S]*\/opt\/teeup\/qemu/,
+  ],
+
+  // 001, VM administrator
+  ["001-VM-03", vm, /hostfwd=tcp:127\.0\.0\.1:9899-:22/],
+  ["001-VM-04", guestKernel, /→ 5\.19\.0-43-generic/],
+  ["001-VM-05", () => found("guest-evidence", "LKCA missing"), /fail guest-evidence\.lkca-stubs:/],
+  [
+    "001-VM-06",
+    () => plan("lkca", "no guest yet"),
+    /write \/etc\/modprobe\.d\/nvidia-lkca\.conf\ninstall nvidia \/sbin\/modprobe ecdsa_generic/,
+  ],
+  // Two calls: the guide's one would take ecdh for a parameter.
+  ["001-VM-07", () => plan("lkca", "no guest yet"), /modprobe ecdsa_generic; \/sbin\/modprobe ecdh;/],
+  ["001-VM-08", () => plan("lkca", "killed before the initramfs was made"), /^update-initramfs -u$/m],
+  ["001-VM-09", () => found("lkca", "the guide's misprint on the machine"), /fail lkca\.config:/],
+  ["001-VM-10", () => plan("lkca", "the driver took the stubs"), /\{"do":"restart-guest"/],
+  ["001-VM-16", driver, /^sh \S+cuda_12\.2\.0_535\.86\.06_linux\.run --silent -m=kernel-open$/m],
+  ["001-VM-17", () => asks("guest-evidence"), /nvidia-smi conf-compute/],
+  [
+    "001-VM-18",
+    () => found("nvidia-persistenced", "stopped after its start: the session went with it"),
+    /fail nvidia-persistenced\.active:/,
+  ],
+  [
+    "001-VM-19",
+    () => ownPlan("nvidia-persistenced", "stopped after its start: the session went with it"),
+    /\{"do":"restart-guest"/,
+  ],
+  ["001-VM-20", persistenced, /ExecStart=\/usr\/bin\/nvidia-persistenced/],
+  ["001-VM-21", () => asks("nvidia-persistenced"), /^systemctl show nvidia-persistenced\.service -p ActiveState/m],
+  // Asked of systemd by its unit: no pipeline that could match itself.
+  ["001-VM-22", () => asks("nvidia-persistenced"), /^(?![\s\S]*(grep|ps -))[\s\S]*systemctl show/],
+  ["001-VM-23", persistenced, /^systemctl start nvidia-persistenced\.service$/m],
+  [
+    "001-VM-24",
+    () => found("guest-evidence", "a confidential guest with a confidential GPU"),
+    /pass guest-evidence\.cc: .*saw on/,
+  ],
+  ["001-VM-26", () => found("guest-evidence", "an early board's VBIOS"), /fail guest-evidence\.vbios: .*NVIDIA/],
+  ["001-VM-27", () => found("gpu-ready-state", "not attested: never set"), /fail gpu-ready-state\.not-attested:/],
+
+  // 001, VM user
+  ["001-USER-02", sdk, /\/opt\/teeup\/nvtrust/],
+  ["001-USER-03", () => asks("attestation"), /^\S+python3 \S+attest\.py @nonce@ /m],
+  [
+    "001-USER-04",
+    () => found("gpu-ready-state", "attested, not ready: after every start of the guest"),
+    /fail gpu-ready-state\.not-ready:/,
+  ],
+  ["001-USER-05", ready, /^nvidia-smi conf-compute -srs 1$/m],
+  ["001-USER-06", ready, /conf-compute -srs 1/],
+  ["001-USER-08", sdk, /from nv_attestation_sdk import attestation/],
+  ["001-USER-09", () => asks("nvidia-persistenced"), /nvidia-persistenced\.service -p ActiveState/],
+  ["001-USER-10", persistenced, /^systemctl start nvidia-persistenced\.service$/m],
+  ["001-USER-11", () => asks("guest-evidence"), /^nvidia-smi conf-compute -f$/m],
+  ["001-USER-15", sdk, /^python3 -m venv /m],
+  ["001-USER-16", sdk, /^\S+\/bin\/pip install /m],
+  ["001-USER-17", () => asks("attestation"), /^\/opt\/teeup\/\S+\/bin\/python3 /m],
+  ["001-USER-18", sdk, /pip install \S* ?\S*local_gpu_verifier\n\S+pip install \S* ?\S*attestation_sdk/],
+  ["001-USER-19", sdk, /guest_tools\/gpu_verifiers\/local_gpu_verifier$/m],
+  ["001-USER-20", sdk, /pip install .*local_gpu_verifier$/m],
+  ["001-USER-21", sdk, /^(\S+)\/bin\/pip install .*local_gpu_verifier\n\1\/bin\/pip install .*attestation_sdk$/m],
+  ["001-USER-22", sdk, /pip install .*guest_tools\/attestation_sdk$/m],
+  ["001-USER-23", sdk, /write \/opt\/teeup\/attest\.py/],
+  ["001-USER-24", sdk, /client = attestation\.Attestation\(/],
+  ["001-USER-25", sdk, /client\.add_verifier\(attestation\.Devices\.GPU, attestation\.Environment\.LOCAL, "", ""\)/],
+  [
+    "001-USER-26",
+    policy,
+    /"version": "1\.0",\s+"authorization-rules": \{\s+"x-nv-gpu-available": true,\s+"x-nv-gpu-attestation-report-available": true/,
+  ],
+  [
+    "001-USER-27",
+    () => `${sdk()}\n${found("attestation", "the SDK: attest() False")}`,
+    /client\.attest\(\) is True[\s\S]*fail attestation\.overall-false:/,
+  ],
+  [
+    "001-USER-28",
+    () => `${sdk()}\n${found("attestation", "the SDK: policy False")}`,
+    /client\.validate_token\(policy\) is True[\s\S]*fail attestation\.policy:/,
   ],
 ])("%s", (_id, text, pattern) => {
   expect(text()).toMatch(pattern);

@@ -11,8 +11,9 @@ export function testTitles(source: string): Set<string> {
     if (ts.isCallExpression(node)) {
       const [first] = node.arguments;
       if (isTest(node.expression) && first !== undefined && ts.isStringLiteralLike(first)) titles.add(first.text);
-      if (isEach(node.expression) && first !== undefined && ts.isArrayLiteralExpression(first)) {
-        for (const row of first.elements) {
+      const rows = first !== undefined && ts.isAsExpression(first) ? first.expression : first;
+      if (isEach(node.expression) && rows !== undefined && ts.isArrayLiteralExpression(rows)) {
+        for (const row of rows.elements) {
           const name = ts.isArrayLiteralExpression(row) ? row.elements[0] : row;
           if (name !== undefined && ts.isStringLiteralLike(name)) titles.add(name.text);
         }
