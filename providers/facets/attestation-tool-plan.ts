@@ -1,6 +1,6 @@
 import type { AttestationWant } from "../kit/attestation-want.ts";
 import type { Step } from "../kit/facet.ts";
-import { valueOf } from "../kit/facts.ts";
+import { valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import * as host from "../kit/host.ts";
 import { ATTEST_PY, ATTEST_PY_TEXT, SDK_DIR, VENV } from "../kit/python-attest.ts";
@@ -12,7 +12,7 @@ export const STAMP = `${VENV}/teeup-commit`;
 const ready = (want: AttestationWant, facts: AttestationToolFacts): boolean =>
   want.tool === "nvattest"
     ? facts.nvattest.state === "known"
-    : valueOf(facts.commit) === want.source.commit && valueOf(facts.wrapper) === ATTEST_PY_TEXT;
+    : valueIfKnown(facts.commit) === want.source.commit && valueIfKnown(facts.wrapper) === ATTEST_PY_TEXT;
 
 export function planAttestationTool(want: AttestationWant, facts: AttestationToolFacts): readonly Step[] {
   const asked = want.tool === "nvattest" ? [facts.nvattest] : [facts.commit, facts.wrapper];
@@ -52,7 +52,7 @@ export function planAttestationTool(want: AttestationWant, facts: AttestationToo
       disruption: "none",
       actions: [
         { do: "write", path: ATTEST_PY, content: ATTEST_PY_TEXT },
-        ...(valueOf(facts.commit) === want.source.commit
+        ...(valueIfKnown(facts.commit) === want.source.commit
           ? []
           : [
               ...host.job(

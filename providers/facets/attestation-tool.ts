@@ -2,7 +2,7 @@ import { ran, text } from "../kit/ask.ts";
 import { AttestationWant } from "../kit/attestation-want.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { known, mapFact, unknown, valueOf } from "../kit/facts.ts";
+import { known, mapFact, unknown, valueIfKnown } from "../kit/facts.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { ATTEST_PY, ATTEST_PY_TEXT, VENV } from "../kit/python-attest.ts";
 import { attestationToolExamples } from "./attestation-tool-examples.ts";
@@ -74,8 +74,8 @@ export const attestationTool = facet({
         ],
   plan: planAttestationTool,
   show: ({ nvattest, commit }) => ({
-    nvattest: valueOf(nvattest) ?? nvattest.state,
-    sdk: valueOf(commit)?.slice(0, 12) ?? commit.state,
+    nvattest: valueIfKnown(nvattest) ?? nvattest.state,
+    sdk: valueIfKnown(commit)?.slice(0, 12) ?? commit.state,
   }),
   examples: attestationToolExamples,
   covers: [

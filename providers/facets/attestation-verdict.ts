@@ -12,7 +12,8 @@ const HINTS: Readonly<Record<AttestationFailure, string>> = {
   "vbios-version": "the VBIOS is not the one its reference is for: ask NVIDIA or the server's vendor",
   measurements: "the GPU measures differently than its golden values: do not trust it",
   policy: "the evidence is good, but the policy refuses it: compare the claims with the policy",
-  "overall-false": "do not trust this GPU; nvattest attest --log-level debug says which check failed",
+  "overall-false":
+    "do not trust this GPU yet: --log-level debug says which check failed; after a switch of the CC mode the host may need a reboot (NVIDIA/attestation-sdk#31)",
   evidence: "the GPU's evidence could not be read or verified: is CC mode on, and its session up?",
   tool: "run the tool by hand in the guest; it could not do its work",
   malformed: "the tool gave no usable result: run it by hand in the guest",

@@ -2,7 +2,7 @@ import type { Answers, Asks } from "../kit/ask.ts";
 import { ran, text } from "../kit/ask.ts";
 import type { Finding } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { known, mapFact, showFact, unknown, valueOf } from "../kit/facts.ts";
+import { known, mapFact, showFact, unknown, valueIfKnown } from "../kit/facts.ts";
 import type { BiosMenu } from "./bios-menus.ts";
 
 const DMI = "/sys/class/dmi/id";
@@ -36,11 +36,11 @@ export interface BiosEvidence {
 const FLAGS = ["sme", "sev", "sev_es", "sev_snp"];
 
 export function parseEvidence(answers: Answers<typeof EVIDENCE_ASKS>): BiosEvidence {
-  const line = (name: keyof typeof EVIDENCE_ASKS): string => valueOf(text(answers[name]))?.trim() ?? "";
+  const line = (name: keyof typeof EVIDENCE_ASKS): string => valueIfKnown(text(answers[name]))?.trim() ?? "";
   const log = ran(answers.log);
   const lines = mapFact(log, (l) => l.stdout);
   const asids = /(?:SEV-SNP|SEV-ES) enabled \(ASIDs 1 - (\d+)\)|SEV-(?:SNP|ES) (?:enabled|supported): (\d+) ASIDs/.exec(
-    valueOf(lines) ?? "",
+    valueIfKnown(lines) ?? "",
   );
   return {
     dmi: mapFact(text(answers.vendor), () => ({
@@ -110,7 +110,7 @@ export function judgeEvidence(evidence: BiosEvidence, minSevAsid: number, menu: 
         "AMDESE/AMDSEV#226",
       ),
     );
-  else if (valueOf(evidence.flags)?.includes("sme") === false)
+  else if (valueIfKnown(evidence.flags)?.includes("sme") === false)
     out.push(
       find(
         "smee-off",
@@ -157,7 +157,7 @@ export function judgeEvidence(evidence: BiosEvidence, minSevAsid: number, menu: 
         "seed 001, validating the host",
       ),
     );
-  if (valueOf(evidence.uefi) === false)
+  if (valueIfKnown(evidence.uefi) === false)
     out.push(
       find(
         "no-uefi",

@@ -4,7 +4,7 @@ import type { BiosSnapshot } from "../kit/bios.ts";
 import { BiosSnapshotJson, isBiosAttributeKept, NO_BMC } from "../kit/bios.ts";
 import type { Finding } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { absent, known, unknown, valueOf } from "../kit/facts.ts";
+import { absent, known, unknown, valueIfKnown } from "../kit/facts.ts";
 import type { BiosEvidence } from "./bios-evidence.ts";
 import type { BiosMenu } from "./bios-menus.ts";
 import { BIOS_MENUS, GENERIC_MENU } from "./bios-menus.ts";
@@ -57,8 +57,8 @@ export interface BiosView {
 
 /** Whose board it is and what its BMC says of the wanted settings. */
 export function view(want: BiosWant, { bmc, evidence }: BiosFacts): BiosView {
-  const snapshot = valueOf(bmc);
-  const dmi = valueOf(evidence.dmi);
+  const snapshot = valueIfKnown(bmc);
+  const dmi = valueIfKnown(evidence.dmi);
   const makers = [snapshot?.manufacturer, dmi?.vendor, dmi?.boardVendor].filter((m) => m !== undefined && m !== "");
   const maker = makers.map((m) => VENDORS.find((v) => v.manufacturer.test(m ?? ""))).find((v) => v !== undefined);
   const vendor = want.vendor === undefined ? maker : VENDORS.find((v) => v.id === want.vendor);

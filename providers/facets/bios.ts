@@ -1,6 +1,6 @@
 import type { Finding } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
-import { valueOf } from "../kit/facts.ts";
+import { valueIfKnown } from "../kit/facts.ts";
 import { EVIDENCE_ASKS, judgeEvidence, parseEvidence } from "./bios-evidence.ts";
 import { BIOS_EXAMPLES } from "./bios-examples.ts";
 import { toStage } from "./bios-resolve.ts";
@@ -77,7 +77,7 @@ export const bios = facet({
   show(facts) {
     const { vendor, bios } = view(BiosWant.parse({}), facts);
     const values = bios?.targets.map((t) => [t.key, t.saw ?? null]) ?? [];
-    const { product, version } = valueOf(facts.evidence.dmi) ?? { product: "", version: "" };
+    const { product, version } = valueIfKnown(facts.evidence.dmi) ?? { product: "", version: "" };
     const bmc = facts.bmc.state === "known" ? "read" : facts.bmc.state;
     return { vendor: vendor?.id ?? "other", product, version, bmc, ...Object.fromEntries(values) };
   },

@@ -5,7 +5,7 @@ import { ATTEST_ASKS, verdictOf } from "../kit/attest.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet, pass } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { showFact, valueOf } from "../kit/facts.ts";
+import { showFact, valueIfKnown } from "../kit/facts.ts";
 import { fail, parsed, unsure } from "../kit/findings.ts";
 import { GPU_GATES, IN_SERVICE, IN_SERVICE_ASK } from "../kit/guest.ts";
 import type { Verdict } from "../kit/parse-nvattest.ts";
@@ -106,7 +106,7 @@ export const gpuReadyState = facet({
     if (!future && !passed(verdicts)) return [];
     if (state.state === "unknown" || inService.state === "unknown") return [];
     if (state.state === "known" && state.value === "ready" && inService.state === "known") return [];
-    const set = valueOf(state) !== "ready";
+    const set = valueIfKnown(state) !== "ready";
     return [
       {
         code: set ? "gpu-ready-state.set" : "gpu-ready-state.mark",

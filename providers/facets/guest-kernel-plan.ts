@@ -1,5 +1,5 @@
 import type { Step } from "../kit/facet.ts";
-import { valueOf } from "../kit/facts.ts";
+import { valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import { restartDisruption } from "../kit/guest.ts";
 import { holdPackages, installPackages } from "../kit/host.ts";
@@ -9,12 +9,12 @@ import type { GuestKernelFacts, GuestKernelWant } from "./guest-kernel.ts";
 const DROP_IN = "/etc/default/grub.d/60-teeup-kernel.cfg";
 
 export const missingOf = (want: GuestKernelWant, facts: GuestKernelFacts): readonly string[] =>
-  want.packages.filter((name) => valueOf(facts.packages)?.[name] === undefined);
+  want.packages.filter((name) => valueIfKnown(facts.packages)?.[name] === undefined);
 /** Of what is installed now and of what the install step brings. */
 export const unheld = (want: GuestKernelWant, facts: GuestKernelFacts): readonly string[] => {
-  const installed = valueOf(facts.packages) ?? {};
+  const installed = valueIfKnown(facts.packages) ?? {};
   return [...want.packages, ...want.hold.filter((name) => installed[name] !== undefined)].filter(
-    (name) => valueOf(facts.held)?.includes(name) !== true,
+    (name) => valueIfKnown(facts.held)?.includes(name) !== true,
   );
 };
 
@@ -42,7 +42,7 @@ export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts):
       actions: [holdPackages("debian", hold)],
     });
   }
-  const grub = valueOf(facts.grub);
+  const grub = valueIfKnown(facts.grub);
   const entry = grub === undefined ? undefined : entryOf(grub, want.release);
   if (grub === undefined || grub.default === "" || grub.default !== grub.entries[want.release]) {
     steps.push({
@@ -56,10 +56,10 @@ export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts):
       ],
     });
   }
-  if (valueOf(facts.running) !== want.release) {
+  if (valueIfKnown(facts.running) !== want.release) {
     steps.push({
       code: "guest-kernel.restart",
-      title: `restart the guest: ${valueOf(facts.running) ?? "no kernel"} → ${want.release}`,
+      title: `restart the guest: ${valueIfKnown(facts.running) ?? "no kernel"} → ${want.release}`,
       why: "a kernel runs from the next boot on",
       disruption: restartDisruption(facts.inService),
       actions: [{ do: "restart-guest", timeoutSeconds: 900 }],

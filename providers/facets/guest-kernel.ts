@@ -2,7 +2,7 @@ import { z } from "zod";
 import { ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { mapFact, valueOf } from "../kit/facts.ts";
+import { mapFact, valueIfKnown } from "../kit/facts.ts";
 import { IN_SERVICE_ASK } from "../kit/guest.ts";
 import * as host from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
@@ -62,7 +62,7 @@ export const guestKernel = facet({
     inService: text(a.inService),
   }),
   judge: (want, facts) => {
-    const newer = compareVersions(valueOf(facts.running) ?? "", want.release) > 0;
+    const newer = compareVersions(valueIfKnown(facts.running) ?? "", want.release) > 0;
     return [
       judgeFact(facts.packages, {
         code: "guest-kernel.installed",
@@ -106,7 +106,7 @@ export const guestKernel = facet({
     ];
   },
   plan: planGuestKernel,
-  show: (facts) => ({ running: valueOf(facts.running) ?? facts.running.state }),
+  show: (facts) => ({ running: valueIfKnown(facts.running) ?? facts.running.state }),
   examples: guestKernelExamples,
   covers: ["000-14", "000-15", "000-16", "000-17", "000-18", "000-19", "000-20", "001-VM-02", "001-VM-04"],
 });

@@ -3,7 +3,7 @@ import { text } from "../kit/ask.ts";
 import type { Finding, PlanContext, Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { known, mapFact, unknown, valueOf } from "../kit/facts.ts";
+import { known, mapFact, unknown, valueIfKnown } from "../kit/facts.ts";
 import * as host from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { parseGrubCfg, parseSavedEntry } from "../kit/parse-grub.ts";
@@ -18,7 +18,8 @@ const Want = z.strictObject({
     .default(1200)
     .describe("How long the host may take to come back, in seconds."),
 });
-const Record = z.object({ reasons: z.array(z.string()) });
+const RestartRecord = z.object({ reasons: z.array(z.string()), boots: z.int().default(1) });
+type RestartRecord = z.output<typeof RestartRecord>;
 
 interface Facts {
   readonly running: Fact<string>;
@@ -27,13 +28,13 @@ interface Facts {
   /** Kernel release → its entry. */
   readonly entries: Fact<Readonly<Record<string, string>>>;
   /** What the last restart was for, while that is still open. */
-  readonly record: Fact<readonly string[]>;
+  readonly record: Fact<RestartRecord>;
   /** That restart is still to come. */
   readonly asked: Fact<boolean>;
 }
 type Pendings = PlanContext["pending"];
 
-const entryOf = (facts: Facts) => valueOf(facts.entries)?.[valueOf(facts.running) ?? ""];
+const entryOf = (facts: Facts) => valueIfKnown(facts.entries)?.[valueIfKnown(facts.running) ?? ""];
 const reasonsOf = (pending: Pendings) =>
   pending.flatMap((p) => p.reasons.map((reason) => `${p.facet}: ${reason}`)).sort();
 /** The entry that boots by default; unknown when it cannot be compared with the kernel that runs. */
@@ -69,7 +70,7 @@ export const hostBoot = facet({
       const record = text(a.record);
       if (record.state !== "known") return record;
       try {
-        return known(Record.parse(JSON.parse(record.value)).reasons);
+        return known(RestartRecord.parse(JSON.parse(record.value)));
       } catch {
         return unknown(`${host.RESTART_RECORD} is not what TeeUp wrote; remove it`);
       }
@@ -79,19 +80,19 @@ export const hostBoot = facet({
   judge: (_want, facts): Finding[] => [
     judgeFact(defaultOf(facts), {
       code: "host-boot.default",
-      want: `the running kernel ${valueOf(facts.running) ?? ""} boots by default`,
+      want: `the running kernel ${valueIfKnown(facts.running) ?? ""} boots by default`,
       hint: "teeup makes it the default with the next up, when nothing else waits for a restart",
       source: SOURCE,
       good: (saved) => entryOf(facts) === undefined || saved === entryOf(facts),
       show: (saved) => (saved === "" ? "no entry is saved" : saved),
     }),
-    judgeFact(facts.record.state === "absent" ? known([]) : facts.record, {
+    judgeFact(facts.record.state === "absent" ? known({ reasons: [], boots: 0 }) : facts.record, {
       code: "host-boot.ineffective",
       want: "a restart brings about what it was for",
       hint: `look at the failing findings above; to try again: rm ${host.RESTART_RECORD}`,
       source: "docs/decisions/one-restart.md",
-      good: (reasons) => reasons.length === 0 || valueOf(facts.asked) === true,
-      show: (reasons) => (reasons.length === 0 ? "nothing waits" : `restarted for: ${reasons.join("; ")}`),
+      good: ({ reasons }) => reasons.length === 0 || valueIfKnown(facts.asked) === true,
+      show: ({ reasons }) => (reasons.length === 0 ? "nothing waits" : `restarted for: ${reasons.join("; ")}`),
     }),
   ],
   plan: (want, facts, context): Step[] => {
@@ -103,8 +104,8 @@ export const hostBoot = facet({
     const trial = waiting.find((p) => p.trial !== undefined)?.trial;
     const reasons = reasonsOf(waiting);
     const entry = entryOf(facts);
-    const record = valueOf(facts.record);
-    const unsaved = entry !== undefined && valueOf(facts.saved) !== entry;
+    const record = valueIfKnown(facts.record);
+    const unsaved = entry !== undefined && valueIfKnown(facts.saved) !== entry;
     const step = (code: string, title: string, why: string, actions: Step["actions"]): Step => ({
       code: `host-boot.${code}`,
       title,
@@ -114,16 +115,21 @@ export const hostBoot = facet({
     });
     const keep =
       unsaved && trial === undefined
-        ? [step("keep", `make kernel ${valueOf(facts.running)} the default`, "it runs as wanted", [setDefault(entry)])]
+        ? [
+            step("keep", `make kernel ${valueIfKnown(facts.running)} the default`, "it runs as wanted", [
+              setDefault(entry),
+            ]),
+          ]
         : [];
     if (reasons.length === 0) {
       return record === undefined
         ? keep
         : [...keep, step("clear", "note that the restart did its work", "done", clear)];
     }
-    // The same reasons after a restart that did happen: another one would not help either.
-    if (record !== undefined && valueOf(facts.asked) === false && reasons.every((r) => record.includes(r))) return keep;
     const boots = Math.max(...waiting.map((p) => p.boots));
+    // The same reasons after a restart that did happen, and no setting came nearer: another one would not help either.
+    const again = record !== undefined && reasons.every((r) => record.reasons.includes(r)) && boots >= record.boots;
+    if (again && valueIfKnown(facts.asked) === false) return keep;
     const into = trial === undefined ? "" : ` into kernel ${trial.kernel} (tried once, then the default)`;
     const more = boots > 1 ? `, first of ${boots} times` : "";
     return [
@@ -133,12 +139,12 @@ export const hostBoot = facet({
         ...(unsaved && trial !== undefined ? [setDefault(entry)] : []),
         // In this order: a record without its mark would say that the restart took place.
         { do: "write", path: host.RESTART_ASKED, content: "" },
-        { do: "write", path: host.RESTART_RECORD, content: `${JSON.stringify({ reasons })}\n` },
+        { do: "write", path: host.RESTART_RECORD, content: `${JSON.stringify({ reasons, boots })}\n` },
         { do: "reboot", ...(trial === undefined ? {} : { trial }), timeoutSeconds: want.timeoutSeconds },
       ]),
     ];
   },
-  show: (facts) => ({ running: valueOf(facts.running), default: valueOf(facts.saved) }),
+  show: (facts) => ({ running: valueIfKnown(facts.running), default: valueIfKnown(facts.saved) }),
   examples: HOST_BOOT_EXAMPLES,
   covers: ["001-HOST-30", "001-HOST-31", "001-HOST-49"],
 });

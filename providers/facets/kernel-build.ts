@@ -3,7 +3,7 @@ import { example } from "../kit/example.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { known, mapFact, unknown, valueOf } from "../kit/facts.ts";
+import { known, mapFact, unknown, valueIfKnown } from "../kit/facts.ts";
 import { ARTIFACTS_DIR, CPU_COUNT, download, job } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { KernelBuild } from "../kit/kernel-build.ts";
@@ -34,10 +34,10 @@ const names = <T>(files: Readonly<Record<string, T>>) =>
 /** The package is the one wanted: by sum when it was built elsewhere, else by the recipe beside it. */
 function built(want: KernelBuild, facts: Facts): Fact<boolean> {
   if (facts.packages.state === "unknown") return facts.packages;
-  const sum = valueOf(facts.packages)?.[packageFile(want)];
+  const sum = valueIfKnown(facts.packages)?.[packageFile(want)];
   if (want.artifact !== undefined) return known(sum === want.artifact.sha256);
   if (facts.recipes.state === "unknown") return facts.recipes;
-  return known(sum !== undefined && `${valueOf(facts.recipes)?.[recipeFile(want)]}\n` === recipeText(want));
+  return known(sum !== undefined && `${valueIfKnown(facts.recipes)?.[recipeFile(want)]}\n` === recipeText(want));
 }
 
 /** The host kernel as a package, built from pinned sources or fetched from where it was built. */
@@ -81,8 +81,8 @@ export const kernelBuild = facet({
     }),
   ],
   plan: (want, facts): Step[] => {
-    const cores = valueOf(facts.cores);
-    if (cores === undefined || valueOf(built(want, facts)) !== false) return [];
+    const cores = valueIfKnown(facts.cores);
+    if (cores === undefined || valueIfKnown(built(want, facts)) !== false) return [];
     const { artifact } = want;
     const target = `${ARTIFACTS_DIR}/${packageFile(want)}`;
     if (artifact === undefined) {
@@ -113,7 +113,7 @@ export const kernelBuild = facet({
       },
     ];
   },
-  show: (facts) => ({ packages: valueOf(facts.packages) ?? {} }),
+  show: (facts) => ({ packages: valueIfKnown(facts.packages) ?? {} }),
   examples: (() => {
     const git = { url: "https://example.org/linux.git", commit: "0123456789abcdef0123456789abcdef01234567" };
     const want = KernelBuildSchema.parse({ release: "5.19.0-rc6-snp", base: "5.19.0-rc6", source: git, version: "1" });

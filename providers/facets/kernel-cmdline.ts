@@ -1,6 +1,6 @@
 import type { Finding, Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
-import { valueOf } from "../kit/facts.ts";
+import { valueIfKnown } from "../kit/facts.ts";
 import { findingsOf } from "../kit/findings.ts";
 import { GRUB_DROP_IN } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
@@ -20,7 +20,7 @@ const UPDATE_GRUB: Step["actions"][number] = { do: "run", argv: ["update-grub"],
 const codeOf = (word: string) => (word === "iommu=pt" ? "iommu-pt" : "forbidden");
 
 const staged = (want: CommandLine, facts: CommandLineFacts) =>
-  TEXT(valueOf(facts.files)?.[GRUB_DROP_IN] ?? []) === cmdline.dropIn(want);
+  TEXT(valueIfKnown(facts.files)?.[GRUB_DROP_IN] ?? []) === cmdline.dropIn(want);
 const lacking = (want: CommandLine, words: readonly string[]) => want.present.filter((word) => !words.includes(word));
 const wrong = (want: CommandLine, words: readonly string[]) => want.forbidden.filter((word) => words.includes(word));
 
@@ -36,9 +36,9 @@ export const kernelCmdline = facet<CommandLine, CommandLineFacts, typeof cmdline
   asks: cmdline.COMMAND_LINE_ASKS,
   parse: cmdline.parseCommandLine,
   judge: (want, facts): Finding[] => {
-    const files = valueOf(facts.files) ?? {};
+    const files = valueIfKnown(facts.files) ?? {};
     const places = cmdline.forbiddenPlaces(want, files);
-    const menuGood = lacking(want, valueOf(facts.menu)?.everywhere ?? []).length === 0;
+    const menuGood = lacking(want, valueIfKnown(facts.menu)?.everywhere ?? []).length === 0;
     return [
       judgeFact(facts.files, {
         code: "kernel-cmdline.drop-in",
@@ -80,7 +80,7 @@ export const kernelCmdline = facet<CommandLine, CommandLineFacts, typeof cmdline
     ];
   },
   plan: (want, facts): Step[] => {
-    const [files, menu] = [valueOf(facts.files), valueOf(facts.menu)];
+    const [files, menu] = [valueIfKnown(facts.files), valueIfKnown(facts.menu)];
     if (files === undefined || menu === undefined || facts.running.state === "unknown") return [];
     const places = cmdline.forbiddenPlaces(want, files);
     const people = [...places.filter((p) => !p.plain).map((p) => p.path), ...cmdline.overriders(files)];
@@ -114,7 +114,7 @@ export const kernelCmdline = facet<CommandLine, CommandLineFacts, typeof cmdline
     return steps;
   },
   undo: (_want, facts): Step[] => {
-    const files = valueOf(facts.files) ?? {};
+    const files = valueIfKnown(facts.files) ?? {};
     const old = withOldWords(files[MAIN] ?? []);
     const actions: Step["actions"] = [
       ...(files[GRUB_DROP_IN] === undefined ? [] : [{ do: "remove", path: GRUB_DROP_IN } as const]),
@@ -127,7 +127,7 @@ export const kernelCmdline = facet<CommandLine, CommandLineFacts, typeof cmdline
     ];
   },
   pending: (want, facts) => {
-    const [running, files] = [valueOf(facts.running), valueOf(facts.files)];
+    const [running, files] = [valueIfKnown(facts.running), valueIfKnown(facts.files)];
     if (running === undefined || files === undefined) return { reasons: [], boots: 0 };
     // What only a person can take away would still be there after a restart.
     const stays = cmdline.forbiddenPlaces(want, files).filter((p) => !p.plain);
@@ -139,7 +139,10 @@ export const kernelCmdline = facet<CommandLine, CommandLineFacts, typeof cmdline
     ];
     return { reasons: cmdline.overriders(files).length > 0 ? [] : reasons, boots: reasons.length > 0 ? 1 : 0 };
   },
-  show: (facts) => ({ running: valueOf(facts.running), dropIn: valueOf(facts.files)?.[GRUB_DROP_IN] !== undefined }),
+  show: (facts) => ({
+    running: valueIfKnown(facts.running),
+    dropIn: valueIfKnown(facts.files)?.[GRUB_DROP_IN] !== undefined,
+  }),
   examples: KERNEL_CMDLINE_EXAMPLES,
   covers: ["000-09", "000-10", "000-11", "001-GPU-26", "001-GPU-27", "001-GPU-28", "001-HOST-30"],
 });

@@ -1,6 +1,6 @@
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
-import { valueOf } from "../kit/facts.ts";
+import { valueIfKnown } from "../kit/facts.ts";
 import { APT, holdPackages, installPackages, unholdPackages } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { KernelFacts, KernelWant } from "../kit/kernel.ts";
@@ -25,7 +25,7 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
   asks: KERNEL_ASKS,
   parse: parseKernel,
   judge: (want, facts) => {
-    const newer = compareVersions(valueOf(facts.running) ?? "", want.release) > 0;
+    const newer = compareVersions(valueIfKnown(facts.running) ?? "", want.release) > 0;
     const installed = judgeFact(facts.images, {
       code: "kernel.installed",
       want: `kernel ${want.release} in /boot`,
@@ -71,7 +71,11 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
     ];
   },
   plan: (want, facts): Step[] => {
-    const [images, packages, held] = [valueOf(facts.images), valueOf(facts.packages), valueOf(facts.held)];
+    const [images, packages, held] = [
+      valueIfKnown(facts.images),
+      valueIfKnown(facts.packages),
+      valueIfKnown(facts.held),
+    ];
     if (images === undefined || packages === undefined || held === undefined) return [];
     const there = images.includes(want.release) && want.packages.every((name) => packages.includes(name));
     const free = loose(want, facts, held);
@@ -92,7 +96,7 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
     ];
   },
   undo: (want, facts): Step[] => {
-    const held = toHold(want, facts).filter((name) => valueOf(facts.held)?.includes(name));
+    const held = toHold(want, facts).filter((name) => valueIfKnown(facts.held)?.includes(name));
     if (held.length === 0) return [];
     const title = `let ${held.join(" ")} be upgraded again`;
     return [
@@ -100,7 +104,7 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
     ];
   },
   pending: (want, facts) => {
-    const running = valueOf(facts.running);
+    const running = valueIfKnown(facts.running);
     if (running === undefined || running === want.release) return { reasons: [], boots: 0 };
     const entry = facts.grub.state === "known" ? entryOf(facts.grub.value, want.release) : undefined;
     return {
@@ -109,7 +113,7 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
       ...(entry === undefined ? {} : { trial: { entry, kernel: want.release } }),
     };
   },
-  show: (facts) => ({ running: valueOf(facts.running), images: valueOf(facts.images) }),
+  show: (facts) => ({ running: valueIfKnown(facts.running), images: valueIfKnown(facts.images) }),
   examples: KERNEL_EXAMPLES,
   covers: ["000-18", "001-HOST-28", "001-HOST-30", "001-HOST-32", "001-HOST-33"],
 });

@@ -3,7 +3,7 @@ import { ran, text } from "../kit/ask.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { known, mapFact, showFact, valueOf } from "../kit/facts.ts";
+import { known, mapFact, showFact, valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import { IN_SERVICE_ASK, restartDisruption } from "../kit/guest.ts";
 import { judgeFact } from "../kit/judge.ts";
@@ -92,8 +92,8 @@ export const lkca = facet({
   plan(want, facts): Step[] {
     if (firstUnknown(facts.config, facts.stamp, facts.maker, facts.stubs)) return [];
     const steps: Step[] = [];
-    const written = valueOf(facts.config) === want.text;
-    if (!written || valueOf(facts.stamp) !== want.text) {
+    const written = valueIfKnown(facts.config) === want.text;
+    if (!written || valueIfKnown(facts.stamp) !== want.text) {
       steps.push({
         code: "lkca.configure",
         title: written ? "make the initramfs again" : `write ${PATH} and make the initramfs`,
@@ -103,14 +103,14 @@ export const lkca = facet({
           ...(written ? [] : [{ do: "write", path: PATH, content: want.text } as const]),
           {
             do: "run",
-            argv: valueOf(facts.maker) === "dracut" ? ["dracut", "--force"] : ["update-initramfs", "-u"],
+            argv: valueIfKnown(facts.maker) === "dracut" ? ["dracut", "--force"] : ["update-initramfs", "-u"],
             timeoutSeconds: 600,
           },
           { do: "write", path: STAMP, content: want.text },
         ],
       });
     }
-    if (valueOf(facts.stubs) === true) {
+    if (valueIfKnown(facts.stubs) === true) {
       steps.push({
         code: "lkca.restart",
         title: "restart the guest, so that the driver loads after the kernel's crypto",

@@ -2,7 +2,7 @@ import { failed, missing, ok } from "../kit/ask.ts";
 import { example } from "../kit/example.ts";
 import type { Finding, Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
-import { known, valueOf } from "../kit/facts.ts";
+import { known, valueIfKnown } from "../kit/facts.ts";
 import { MODPROBE_FILE, MODULES_LOAD_FILE } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { ModuleOptionsFacts, ModuleOptionsWant } from "../kit/module-options.ts";
@@ -68,7 +68,11 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
     ];
   },
   plan: (want, facts): Step[] => {
-    const [modprobe, load, loaded] = [valueOf(facts.modprobe), valueOf(facts.modulesLoad), valueOf(facts.loaded)];
+    const [modprobe, load, loaded] = [
+      valueIfKnown(facts.modprobe),
+      valueIfKnown(facts.modulesLoad),
+      valueIfKnown(facts.loaded),
+    ];
     if (modprobe === undefined || load === undefined || loaded === undefined) return [];
     const step = (code: string, title: string, why: string, actions: Step["actions"]): Step[] => [
       { code: `module-options.${code}`, title, why, disruption: "none", actions },
@@ -92,8 +96,8 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
   },
   undo: (_want, facts): Step[] => {
     const there = [
-      ...(valueOf(facts.modprobe) ? [MODPROBE_FILE] : []),
-      ...(valueOf(facts.modulesLoad) ? [MODULES_LOAD_FILE] : []),
+      ...(valueIfKnown(facts.modprobe) ? [MODPROBE_FILE] : []),
+      ...(valueIfKnown(facts.modulesLoad) ? [MODULES_LOAD_FILE] : []),
     ];
     if (there.length === 0) return [];
     const title = `remove ${there.join(" and ")}; acts at the next restart`;
@@ -109,7 +113,7 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
     const reasons = open ? modules.differing(want, parameters.value) : [];
     return { reasons, boots: reasons.length > 0 ? 1 : 0 };
   },
-  show: (facts) => ({ parameters: valueOf(facts.parameters) }),
+  show: (facts) => ({ parameters: valueIfKnown(facts.parameters) }),
   examples: (() => {
     const want: ModuleOptionsWant = {
       options: [{ module: "kvm_amd", option: "sev_snp", value: "1" }],

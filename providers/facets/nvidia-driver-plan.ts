@@ -3,7 +3,7 @@ import type { JobLine } from "../kit/action.ts";
 import { RepositorySchema, Sha256Schema } from "../kit/downloads.ts";
 import type { Step } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { showFact, valueOf } from "../kit/facts.ts";
+import { showFact, valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import { restartDisruption } from "../kit/guest.ts";
 import * as host from "../kit/host.ts";
@@ -90,7 +90,7 @@ export function planNvidiaDriver(want: NvidiaDriverWant, facts: NvidiaDriverFact
       actions: [...checks, ...host.job("nvidia-driver", lines, 3600)],
     });
   }
-  const hold = unheld(want, valueOf(facts.held) ?? []).map((p) => p.replace(/=.*/, ""));
+  const hold = unheld(want, valueIfKnown(facts.held) ?? []).map((p) => p.replace(/=.*/, ""));
   if (hold.length > 0) {
     steps.push({
       code: "nvidia-driver.hold",

@@ -47,6 +47,12 @@ export const persistencedExamples: readonly Example<PersistencedWant>[] = [
     ["nvidia-persistenced.restart-guest"],
   ),
   example(
+    "stopped after its start: the session went with it",
+    { state: state("inactive") },
+    ["nvidia-persistenced.active"],
+    ["nvidia-persistenced.restart-guest"],
+  ),
+  example(
     "another unit under a running daemon",
     { unit: ok("[Service]\nExecStart=/usr/bin/nvidia-persistenced\n") },
     ["nvidia-persistenced.unit"],

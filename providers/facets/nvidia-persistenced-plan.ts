@@ -1,5 +1,5 @@
 import type { Step } from "../kit/facet.ts";
-import { valueOf } from "../kit/facts.ts";
+import { valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import { PERSISTENCED, restartDisruption } from "../kit/guest.ts";
 import type { PersistencedFacts, PersistencedWant } from "./nvidia-persistenced.ts";
@@ -25,12 +25,15 @@ WantedBy=multi-user.target
 
 export function planPersistenced(want: PersistencedWant, facts: PersistencedFacts): readonly Step[] {
   if (firstUnknown(facts.unit, facts.active, facts.enabled, facts.stale)) return [];
-  const state = valueOf(facts.active);
-  const written = valueOf(facts.unit) === unitOf(want);
+  const state = valueIfKnown(facts.active);
+  const written = valueIfKnown(facts.unit) === unitOf(want);
+  const differs = facts.unit.state === "known" && !written;
+  /** It was to start at boot, so if it does not run now, it has ended. */
+  const defined = written && valueIfKnown(facts.enabled) === true;
   const steps: Step[] = [];
   const step = (code: string, title: string, why: string, disruption: Step["disruption"], actions: Step["actions"]) =>
     void steps.push({ code: `nvidia-persistenced.${code}`, title, why, disruption, actions });
-  if (!written || valueOf(facts.stale) === true || valueOf(facts.enabled) !== true) {
+  if (!written || valueIfKnown(facts.stale) === true || valueIfKnown(facts.enabled) !== true) {
     step(
       "unit",
       `write and enable ${PERSISTENCED}`,
@@ -51,12 +54,12 @@ export function planPersistenced(want: PersistencedWant, facts: PersistencedFact
   } as const;
   if (state === "activating") {
     step("wait", "wait until nvidia-persistenced has started", "nothing may use the GPU before", "none", [wait]);
-  } else if (state === "failed" || (state === "active" && facts.unit.state === "known" && !written)) {
-    // Stopping the daemon destroys the session's keys, and only the reset that comes with a new VM allows another session.
+  } else if (state === "active" ? differs : state === "failed" || defined) {
+    // A daemon that ended took the session's keys with it, and only the reset that comes with a new VM allows another.
     const why =
-      state === "failed"
-        ? "the GPU gives a new session after a reset only"
-        : "the daemon must not be stopped under the session it holds";
+      state === "active"
+        ? "the daemon must not be stopped under the session it holds"
+        : "the daemon ended; the GPU gives a new session after a reset only";
     step("restart-guest", "restart the guest for a new SPDM session", why, restartDisruption(facts.inService), [
       { do: "restart-guest", timeoutSeconds: 900 },
       wait,

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { showFact, valueOf } from "../kit/facts.ts";
+import { showFact, valueIfKnown } from "../kit/facts.ts";
 import { IN_SERVICE_ASK, PERSISTENCED } from "../kit/guest.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { parseSystemctlShow, SHOWN } from "../kit/parse-systemctl.ts";
@@ -62,9 +62,13 @@ export const nvidiaPersistenced = facet({
       want: `${PATH} with ${want.timeoutSeconds} s to start${want.before.length > 0 ? `, before ${want.before.join(", ")}` : ""}`,
       hint: "teeup up writes it; a restart of the guest applies it",
       source: SOURCE,
-      good: (t) => t === unitOf(want) && valueOf(facts.stale) !== true,
+      good: (t) => t === unitOf(want) && valueIfKnown(facts.stale) !== true,
       show: (t) =>
-        t === unitOf(want) ? (valueOf(facts.stale) === true ? "systemd has not read it" : "as wanted") : "another text",
+        t === unitOf(want)
+          ? valueIfKnown(facts.stale) === true
+            ? "systemd has not read it"
+            : "as wanted"
+          : "another text",
     }),
     judgeFact(facts.enabled, {
       code: "nvidia-persistenced.enabled",
@@ -75,10 +79,10 @@ export const nvidiaPersistenced = facet({
       show: (enabled) => (enabled ? "enabled" : "not enabled"),
     }),
     judgeFact(facts.active, {
-      code: valueOf(facts.active) === "activating" ? "nvidia-persistenced.starting" : "nvidia-persistenced.active",
+      code: valueIfKnown(facts.active) === "activating" ? "nvidia-persistenced.starting" : "nvidia-persistenced.active",
       want: "active",
       hint:
-        valueOf(facts.active) === "activating"
+        valueIfKnown(facts.active) === "activating"
           ? "wait: the GPU's session takes minutes under CC; run nothing that uses the GPU meanwhile"
           : `journalctl -u ${PERSISTENCED}; a lost SPDM session needs a restart of the guest`,
       source: SOURCE,

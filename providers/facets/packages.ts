@@ -4,7 +4,7 @@ import { example } from "../kit/example.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { known, mapFact, valueOf } from "../kit/facts.ts";
+import { known, mapFact, valueIfKnown } from "../kit/facts.ts";
 import * as host from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { parseDpkgNames, parseLines, pipName } from "../kit/parse-packages.ts";
@@ -33,7 +33,9 @@ const lacking = (want: readonly string[], have: readonly string[]) => want.filte
 
 /** Wanted, missing, and on hold: apt would refuse them. */
 const blocked = (want: z.output<typeof Want>, facts: Facts) =>
-  lacking(want.names, valueOf(facts.installed) ?? want.names).filter((name) => valueOf(facts.held)?.includes(name));
+  lacking(want.names, valueIfKnown(facts.installed) ?? want.names).filter((name) =>
+    valueIfKnown(facts.held)?.includes(name),
+  );
 
 const pipFinding = (want: readonly string[], pip: Facts["pip"]) =>
   judgeFact(pip, {
@@ -57,7 +59,7 @@ export const packages = facet({
   asks: host.PACKAGE_ASKS,
   parse: (a): Facts => {
     const family = mapFact(text(a.os), (t) => host.packageFamily(t) ?? ("other" as const));
-    const rpm = valueOf(family) === "rpm";
+    const rpm = valueIfKnown(family) === "rpm";
     return {
       family,
       installed: rpm ? mapFact(text(a.rpm), parseLines) : mapFact(text(a.dpkg), parseDpkgNames),
@@ -92,8 +94,8 @@ export const packages = facet({
     ...(want.pip.length === 0 ? [] : [pipFinding(want.pip.map(pipName), facts.pip)]),
   ],
   plan: (want, facts): Step[] => {
-    const family = valueOf(facts.family);
-    const have = valueOf(facts.installed);
+    const family = valueIfKnown(facts.family);
+    const have = valueIfKnown(facts.installed);
     if (family === undefined || family === "other" || have === undefined || blocked(want, facts).length > 0) return [];
     const step = (code: string, what: string, names: readonly string[], actions: Step["actions"]): Step[] =>
       names.length === 0
@@ -108,7 +110,7 @@ export const packages = facet({
             },
           ];
     const names = lacking(want.names, have);
-    const pip = facts.pip.state === "unknown" ? [] : lacking(want.pip.map(pipName), valueOf(facts.pip) ?? []);
+    const pip = facts.pip.state === "unknown" ? [] : lacking(want.pip.map(pipName), valueIfKnown(facts.pip) ?? []);
     return [
       ...step("packages.install", "packages", names, host.installPackages(family, names)),
       ...step("packages.pip", "Python packages", pip, [
@@ -116,7 +118,7 @@ export const packages = facet({
       ]),
     ];
   },
-  show: (facts) => ({ family: valueOf(facts.family), installed: valueOf(facts.installed)?.length }),
+  show: (facts) => ({ family: valueIfKnown(facts.family), installed: valueIfKnown(facts.installed)?.length }),
   examples: [
     example(
       "all there, one as a virtual package",

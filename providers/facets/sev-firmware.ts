@@ -1,6 +1,6 @@
 import type { Finding, Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
-import { valueOf } from "../kit/facts.ts";
+import { valueIfKnown } from "../kit/facts.ts";
 import { ARTIFACTS_DIR, download, job } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { compareVersions } from "../kit/parse-packages.ts";
@@ -14,7 +14,7 @@ const SOURCE = "seed 001, Upgrade out-of-date SEV Firmware";
 const newEnough = (want: SevFirmwareWant, api: { readonly snp?: string }) =>
   api.snp !== undefined && compareVersions(api.snp, want.minimumApi) >= 0;
 const inPlace = (want: SevFirmwareWant, facts: SevFirmwareFacts) =>
-  want.file === undefined || valueOf(facts.files)?.[want.file.path] === want.file.memberSha256;
+  want.file === undefined || valueIfKnown(facts.files)?.[want.file.path] === want.file.memberSha256;
 
 /** The kernel would load this file here; a file for another processor is never looked at. */
 const fits = (want: SevFirmwareWant, names: readonly string[]) =>
@@ -78,8 +78,8 @@ export const sevFirmware = facet<SevFirmwareWant, SevFirmwareFacts, typeof firmw
     if (facts.names.state !== "known" || !fits(want, facts.names.value)) return [];
     const zip = download(file.url, file.sha256);
     const unpacked = `${ARTIFACTS_DIR}/${file.member.split("/").at(-1)}`;
-    const there = valueOf(facts.files)?.[file.path] !== undefined;
-    const backup = there && valueOf(facts.files)?.[file.path + firmware.ORIGINAL] === undefined;
+    const there = valueIfKnown(facts.files)?.[file.path] !== undefined;
+    const backup = there && valueIfKnown(facts.files)?.[file.path + firmware.ORIGINAL] === undefined;
     const lines = [
       ...zip.lines,
       { argv: ["unzip", "-o", "-q", "-j", zip.file, file.member, "-d", ARTIFACTS_DIR] },
@@ -104,9 +104,9 @@ export const sevFirmware = facet<SevFirmwareWant, SevFirmwareFacts, typeof firmw
   },
   undo: (want, facts): Step[] => {
     const { file } = want;
-    if (file === undefined || valueOf(facts.files)?.[file.path] !== file.memberSha256) return [];
+    if (file === undefined || valueIfKnown(facts.files)?.[file.path] !== file.memberSha256) return [];
     const original = file.path + firmware.ORIGINAL;
-    const kept = valueOf(facts.files)?.[original] !== undefined;
+    const kept = valueIfKnown(facts.files)?.[original] !== undefined;
     return [
       {
         code: "sev-firmware.restore",
@@ -118,9 +118,9 @@ export const sevFirmware = facet<SevFirmwareWant, SevFirmwareFacts, typeof firmw
     ];
   },
   pending: (want, facts) => {
-    const api = valueOf(facts.api);
+    const api = valueIfKnown(facts.api);
     // A restart changes something only when the file came, or will come, after the last one.
-    const open = !inPlace(want, facts) || valueOf(facts.staged) === true;
+    const open = !inPlace(want, facts) || valueIfKnown(facts.staged) === true;
     const right = want.file !== undefined && facts.names.state === "known" && fits(want, facts.names.value);
     if (!right || !open || api === undefined || newEnough(want, api)) return { reasons: [], boots: 0 };
     return {
@@ -128,7 +128,7 @@ export const sevFirmware = facet<SevFirmwareWant, SevFirmwareFacts, typeof firmw
       boots: 1,
     };
   },
-  show: (facts) => ({ api: valueOf(facts.api), files: valueOf(facts.files) }),
+  show: (facts) => ({ api: valueIfKnown(facts.api), files: valueIfKnown(facts.files) }),
   examples: SEV_FIRMWARE_EXAMPLES,
   covers: ["001-HOST-37", ...[40, 41, 43, 44, 45, 46, 47, 48, 49, 50].map((n) => `001-HOST-${n}`)],
 });

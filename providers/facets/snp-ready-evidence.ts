@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Finding } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { valueOf } from "../kit/facts.ts";
+import { valueIfKnown } from "../kit/facts.ts";
 import { findingsOf } from "../kit/findings.ts";
 import { compareVersions } from "../kit/parse-packages.ts";
 import type { SnphostLine, SnpLog } from "../kit/parse-snp-log.ts";
@@ -40,7 +40,7 @@ export function logFindings(want: SnpReadyWant, facts: SnpReadyFacts): Finding[]
     return [unsure("log", "the kernel log of this boot", why, "journalctl -k -b")];
   }
   const log = facts.log.value;
-  const old = compareVersions(valueOf(facts.kernel) ?? "", "6.9") < 0;
+  const old = compareVersions(valueIfKnown(facts.kernel) ?? "", "6.9") < 0;
   const rmp = "the RMP table lies in memory that the BIOS reserved";
   const iommu = "the IOMMU is on, not in passthrough mode";
   const firmware = `SEV-SNP API ${want.minimumApi} or later`;

@@ -1,7 +1,7 @@
 import { collected, ran, text } from "../kit/ask.ts";
 import type { Finding } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
-import { mapFact, valueOf } from "../kit/facts.ts";
+import { mapFact, valueIfKnown } from "../kit/facts.ts";
 import { KERNEL_RELEASE, MODULE_PARAMETERS, SNP_LOG } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { parseModuleParameters, sameParameter } from "../kit/parse-modules.ts";
@@ -58,7 +58,7 @@ export const snpReady = facet({
       ...snphostFindings(facts.snphost),
     ];
   },
-  show: (facts) => ({ kernel: valueOf(facts.kernel), ...valueOf(facts.log) }),
+  show: (facts) => ({ kernel: valueIfKnown(facts.kernel), ...valueIfKnown(facts.log) }),
   examples: SNP_READY_EXAMPLES,
   covers: [
     "000-04",

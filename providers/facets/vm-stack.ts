@@ -1,6 +1,6 @@
 import type { Finding, Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
-import { valueOf } from "../kit/facts.ts";
+import { valueIfKnown } from "../kit/facts.ts";
 import { download, holdPackages, installPackages, job, unholdPackages } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { compareVersions } from "../kit/parse-packages.ts";
@@ -87,10 +87,10 @@ export const vmStack = facet<VmStackWant, VmStackFacts, typeof stack.VM_STACK_AS
   },
   plan: (want, facts): Step[] => {
     const [packages, held, recipes, cores] = [
-      valueOf(facts.packages),
-      valueOf(facts.held),
-      facts.recipes.state === "absent" ? {} : valueOf(facts.recipes),
-      valueOf(facts.cores),
+      valueIfKnown(facts.packages),
+      valueIfKnown(facts.held),
+      facts.recipes.state === "absent" ? {} : valueIfKnown(facts.recipes),
+      valueIfKnown(facts.cores),
     ];
     const qemu = qemuOf(want, facts);
     if (packages === undefined || held === undefined || recipes === undefined || cores === undefined) return [];
@@ -103,7 +103,9 @@ export const vmStack = facet<VmStackWant, VmStackFacts, typeof stack.VM_STACK_AS
     const built = (part: "qemu" | "ovmf") =>
       want.kind === "build" &&
       stack.builtFrom(want, part, recipes) &&
-      (part === "qemu" ? qemu.state === "known" : valueOf(facts.images)?.[stack.vmStackPaths(want).ovmf] !== undefined);
+      (part === "qemu"
+        ? qemu.state === "known"
+        : valueIfKnown(facts.images)?.[stack.vmStackPaths(want).ovmf] !== undefined);
     return [
       ...(missing.length === 0
         ? []
@@ -128,14 +130,17 @@ export const vmStack = facet<VmStackWant, VmStackFacts, typeof stack.VM_STACK_AS
     ];
   },
   undo: (want, facts): Step[] => {
-    const held = stack.stackPackages(want).filter((name) => valueOf(facts.held)?.includes(name));
+    const held = stack.stackPackages(want).filter((name) => valueIfKnown(facts.held)?.includes(name));
     if (held.length === 0) return [];
     const title = `let ${held.join(" ")} be upgraded again`;
     return [
       { code: "vm-stack.unhold", title, why: "deleted", disruption: "none", actions: [unholdPackages("debian", held)] },
     ];
   },
-  show: (facts) => ({ qemu: valueOf(facts.built) ?? valueOf(facts.distribution), packages: valueOf(facts.packages) }),
+  show: (facts) => ({
+    qemu: valueIfKnown(facts.built) ?? valueIfKnown(facts.distribution),
+    packages: valueIfKnown(facts.packages),
+  }),
   examples: VM_STACK_EXAMPLES,
   covers: ["001-HOST-09", "001-HOST-13", "001-HOST-29"],
 });

@@ -12,7 +12,7 @@ export const absent: Fact<never> = { state: "absent" };
 export const unknown = (why: string): Fact<never> => ({ state: "unknown", why });
 
 /** Value of a known fact, else `undefined`. For display and comparison, never to decide that something is absent. */
-export function valueOf<T>(fact: Fact<T>): T | undefined {
+export function valueIfKnown<T>(fact: Fact<T>): T | undefined {
   return fact.state === "known" ? fact.value : undefined;
 }
 

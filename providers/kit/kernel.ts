@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Answers, Asks } from "./ask.ts";
 import { collected, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
-import { mapFact, valueOf } from "./facts.ts";
+import { mapFact, valueIfKnown } from "./facts.ts";
 import * as host from "./host.ts";
 import { parseGrubCfg } from "./parse-grub.ts";
 import { parseDpkgVersions, parseGrepLines, parseLines } from "./parse-packages.ts";
@@ -85,7 +85,7 @@ export type KernelWant = z.output<typeof KernelWantSchema>;
 /** Packages to hold: the kernel's own, and installed ones whose upgrade would bring another kernel. */
 export const toHold = (want: KernelWant, facts: KernelFacts) => [
   ...want.packages,
-  ...(valueOf(facts.packages) ?? []).filter((name) => isKernelMeta(name) && !want.packages.includes(name)),
+  ...(valueIfKnown(facts.packages) ?? []).filter((name) => isKernelMeta(name) && !want.packages.includes(name)),
 ];
 export const loose = (want: KernelWant, facts: KernelFacts, held: readonly string[]) =>
   toHold(want, facts).filter((name) => !held.includes(name));

@@ -41,8 +41,9 @@ export async function reboot(
   options.onProgress(trial === undefined ? "restarting" : `restarting with ${trial.kernel}, this once`);
   const { frames, why, lost } = await site.change([{ verb: "run", argv: ["systemctl", "reboot"], seconds: 30 }]);
   const frame = frames[0];
-  // The connection may go down before systemctl has answered: that is what a restart does.
-  if (frame === undefined ? !lost : frame.kind !== "ran" || frame.status !== 0)
+  // The connection, the shell or systemctl itself may go down before there is an answer: that is what a restart does.
+  const goesDown = frame === undefined ? lost : frame.kind === "ran" && (frame.status === 0 || frame.status > 128);
+  if (!goesDown)
     throw failure(
       site,
       "boot.refused",

@@ -1,6 +1,8 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { access, readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import type { ServerHostKeyAlgorithm } from "ssh2";
 import { TeeUpError } from "../kit/errors.ts";
@@ -70,23 +72,24 @@ export async function knownKeys(settings: SshSettings, node: string): Promise<Kn
   return found;
 }
 
-/** True when OpenSSH's RevokedHostKeys (a list or a KRL) holds the key. */
+/** True when OpenSSH's RevokedHostKeys (lines of public keys, or a KRL) holds the key, or cannot be read. */
 export async function revokedByFile(key: Buffer, file: string | undefined): Promise<boolean> {
   if (file === undefined) return false;
-  // An unreadable list revokes everything, as with OpenSSH.
-  if (
-    await access(file).then(
-      () => false,
-      () => true,
-    )
-  )
+  const list = await readFile(file).catch(() => undefined);
+  if (list === undefined) return true;
+  const base64 = key.toString("base64");
+  if (!list.toString("latin1", 0, 6).startsWith("SSHKRL"))
+    return parseKeys(list.toString("utf8")).some((revoked) => revoked.key === base64);
+  const folder = await mkdtemp(join(tmpdir(), "teeup-key-"));
+  try {
+    await writeFile(join(folder, "key.pub"), `${keyType(key)} ${base64}\n`);
+    await run("ssh-keygen", ["-Q", "-f", file, join(folder, "key.pub")], { timeout: 10_000 });
+    return false;
+  } catch {
     return true;
-  const child = run("ssh-keygen", ["-Q", "-f", file, "/dev/stdin"], { timeout: 10_000 });
-  child.child.stdin?.end(`${keyType(key)} ${key.toString("base64")}\n`);
-  return child.then(
-    () => false,
-    () => true,
-  );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 export type KeyVerdict = "good" | "unknown" | "changed" | "revoked";

@@ -10,11 +10,8 @@ import { envFor } from "./options.ts";
 import { keepSecret } from "./redact.ts";
 import type { Route } from "./ssh.ts";
 import { Link } from "./ssh.ts";
-import type { SshSettings } from "./ssh-config.ts";
+import type { SshSettings, SshTarget } from "./ssh-config.ts";
 import { expandHome, parseHop, resolveSsh } from "./ssh-config.ts";
-
-/** ProxyJump of a ProxyJump of a …; more is a loop. */
-const MOST_HOPS = 8;
 
 /** Makes the connections of a stack; those to bastions are shared by the nodes behind them. */
 export class Roads {
@@ -124,14 +121,8 @@ export class Roads {
   }
 
   #settingsOf(node: NodeConfig): Promise<SshSettings> {
-    const made = this.#settings.get(node.name);
-    if (made !== undefined) return made;
-    const { host, port, user, keyFile, hostKey, knownHosts, bastion } = node.ssh;
-    const target = { node: node.name, field: "ssh.host", host, port, user, keyFile, hostKey, knownHosts, bastion };
-    const settings = resolveSsh(target, this.#env, this.options.sshConfigFile);
-    this.#settings.set(node.name, settings);
-    settings.catch(() => this.#settings.delete(node.name));
-    return settings;
+    const { sudo: _, ...ssh } = node.ssh;
+    return this.#remembered(node.name, { node: node.name, field: "ssh.host", ...ssh });
   }
 
   async #route(node: NodeConfig, settings: SshSettings, via: Link | undefined): Promise<Route> {
@@ -144,15 +135,22 @@ export class Roads {
     };
   }
 
-  async #through(node: NodeConfig, hops: readonly string[], depth = 0): Promise<Link | undefined> {
+  async #through(node: NodeConfig, hops: readonly string[], trail: readonly string[] = []): Promise<Link | undefined> {
     let via: Link | undefined;
-    for (const [n, hop] of hops.entries()) via = await this.#bastion(node, hop, via, n === 0, depth);
+    for (const [n, hop] of hops.entries()) via = await this.#bastion(node, hop, via, n === 0, trail);
     return via;
   }
 
-  async #bastion(node: NodeConfig, hop: string, via: Link | undefined, first: boolean, depth: number): Promise<Link> {
+  /** `trail`: the jump hosts whose own ProxyJump led here. Only the first hop of a list has its own one followed. */
+  async #bastion(
+    node: NodeConfig,
+    hop: string,
+    before: Link | undefined,
+    first: boolean,
+    trail: readonly string[],
+  ): Promise<Link> {
     const place = parseHop(hop);
-    if (place === undefined || depth >= MOST_HOPS)
+    if (place === undefined || trail.includes(hop))
       throw new TeeUpError({
         code: "config.ssh",
         node: node.name,
@@ -160,35 +158,43 @@ export class Roads {
         saw:
           place === undefined
             ? `${JSON.stringify(hop)} is not [user@]host[:port]`
-            : `jump hosts go round in a circle at ${hop}`,
+            : `jump hosts go round in a circle: ${[...trail, hop].join(", ")}`,
         next: "mend ssh.bastion, or ProxyJump in ~/.ssh/config",
       });
     const { knownHosts, keyFile } = node.ssh;
+    const target = {
+      node: node.name,
+      field: "ssh.bastion",
+      ...place,
+      knownHosts,
+      ...(first ? {} : { bastion: "none" }),
+    };
+    const settings = await this.#remembered(JSON.stringify([hop, knownHosts, first]), target);
+    const via = first ? await this.#through(node, settings.jumps, [...trail, hop]) : before;
     const key = JSON.stringify([hop, via?.id, knownHosts, keyFile]);
     const made = this.#bastions.get(key);
     if (made !== undefined) return made;
+    const own = keyFile === undefined ? [] : [{ path: expandHome(keyFile), named: false }];
     const link = new Link({
       node: node.name,
       field: "ssh.bastion",
       options: this.options,
       passphrase: this.#passphrase(node),
       become: () => "none",
-      route: async () => {
-        const target = {
-          node: node.name,
-          field: "ssh.bastion",
-          ...place,
-          knownHosts,
-          ...(first ? {} : { bastion: "none" }),
-        };
-        const settings = await resolveSsh(target, this.#env, this.options.sshConfigFile);
-        const own = keyFile === undefined ? [] : [{ path: expandHome(keyFile), named: false }];
-        const through = first ? await this.#through(node, settings.jumps, depth + 1) : via;
-        return this.#route(node, { ...settings, keyFiles: [...own, ...settings.keyFiles] }, through);
-      },
+      route: () => this.#route(node, { ...settings, keyFiles: [...own, ...settings.keyFiles] }, via),
     });
     this.#bastions.set(key, link);
     return link;
+  }
+
+  /** `ssh -G` once per place, and again after it failed. */
+  #remembered(key: string, target: SshTarget): Promise<SshSettings> {
+    const made = this.#settings.get(key);
+    if (made !== undefined) return made;
+    const settings = resolveSsh(target, this.#env, this.options.sshConfigFile);
+    this.#settings.set(key, settings);
+    settings.catch(() => this.#settings.delete(key));
+    return settings;
   }
 }
 

@@ -60,7 +60,7 @@ export interface Ended {
 export interface Program {
   readonly stdin: Writable;
   readonly ended: Promise<Ended>;
-  /** What it said on stderr so far, at most 16 KiB of it. */
+  /** What it said on stderr so far, the first 16 KiB. */
   stderr(): string;
   /** Closes the channel. */
   close(): void;
@@ -79,6 +79,8 @@ const UNREACHABLE = new Set([
 export const isUnreachable = (error: unknown): error is TeeUpError =>
   error instanceof TeeUpError && UNREACHABLE.has(error.code);
 
+const STDERR_CHARS = 16_384;
+
 const execs = new Map<string, number>();
 /** SSH `exec` requests of this process, for one machine or for all. */
 export const execCount = (machine?: string): number =>
@@ -92,6 +94,7 @@ export class Link {
   #client: Promise<SshClient> | undefined;
   #open: SshClient | undefined;
   #settings: SshSettings | undefined;
+  #via: Link | undefined;
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
@@ -124,9 +127,11 @@ export class Link {
     return this.#client;
   }
 
-  /** Forgets a failed attempt. */
+  /** Forgets a failed attempt, also of what this connection goes through. */
   reset(): void {
-    if (this.#open === undefined) this.#client = undefined;
+    if (this.#open !== undefined) return;
+    this.#client = undefined;
+    this.#via?.reset();
   }
 
   /** Ends the connection; the next use makes a new one. */
@@ -157,14 +162,20 @@ export class Link {
     const client = await this.connect();
     const become = this.#settings === undefined ? "none" : this.#parts.become(this.#settings);
     execs.set(this.node, (execs.get(this.node) ?? 0) + 1);
-    const channel = await new Promise<ClientChannel>((resolve, reject) => {
+    return new Promise<Program>((resolve, reject) => {
       const closed = () => reject(this.#lost("the connection closed"));
       client.once("close", closed);
       try {
-        client.exec(execCommand(become, argv), (error, stream) => {
+        client.exec(execCommand(become, argv), (error, channel) => {
           client.off("close", closed);
-          if (error === undefined) resolve(stream);
-          else reject(this.#lost(error.message));
+          if (error !== undefined) return reject(this.#lost(error.message));
+          // Listened to at once: the exit status of a short program comes in the same packet as this call.
+          const started = programOf(channel);
+          if (become === "sudo-password") this.#sudo(channel, started, onStdout).then(() => resolve(started), reject);
+          else {
+            channel.on("data", onStdout);
+            resolve(started);
+          }
         });
       } catch (error) {
         // The connection went down since it was handed out.
@@ -172,31 +183,6 @@ export class Link {
         reject(this.#lost(error instanceof Error ? error.message : String(error)));
       }
     });
-    return this.#program(channel, become, onStdout);
-  }
-
-  async #program(channel: ClientChannel, become: Become, onStdout: (chunk: Buffer) => void): Promise<Program> {
-    let stderr = "";
-    let [status, signal]: [number | undefined, string | undefined] = [undefined, undefined];
-    channel.on("error", () => undefined);
-    channel.stdin.on("error", () => undefined);
-    channel.on("exit", (code: number | null, name?: string) => {
-      status = code ?? undefined;
-      signal = name;
-    });
-    const ended = new Promise<Ended>((resolve) => {
-      channel.once("close", () => resolve({ status, signal, lost: status === undefined && signal === undefined }));
-    });
-    const program: Program = { stdin: channel.stdin, ended, stderr: () => stderr, close: () => channel.close() };
-    channel.stderr.on("data", (chunk: Buffer) => {
-      if (stderr.length < 16_384) stderr += chunk.toString("utf8");
-    });
-    if (become !== "sudo-password") {
-      channel.on("data", onStdout);
-      return program;
-    }
-    await this.#sudo(channel, program, onStdout);
-    return program;
   }
 
   /** Gives sudo its password when it asks, once, and never to anything else. */
@@ -257,6 +243,7 @@ export class Link {
   async #connect(): Promise<SshClient> {
     const route = await this.#parts.route();
     this.#settings = route.settings;
+    this.#via = route.via;
     const auth = await this.#authMethods(route);
     const tried: string[] = [];
     for (;;) {
@@ -409,7 +396,7 @@ export class Link {
         return undefined;
       });
       if (key === undefined) continue;
-      const parsed = utils.parseKey(key, passphrase ?? "");
+      const parsed = utils.parseKey(key, passphrase);
       if (parsed instanceof Error) {
         const encrypted = /encrypted|passphrase|bad decrypt|integrity/i.test(parsed.message);
         // An agent may hold the key although the file cannot be opened here.
@@ -542,6 +529,24 @@ export class Link {
   #error(code: string, saw: string, next: string, subject: string = this.#parts.field): TeeUpError {
     return new TeeUpError({ code, node: this.node, subject, saw: redact(saw), next });
   }
+}
+
+function programOf(channel: ClientChannel): Program {
+  let stderr = "";
+  let [status, signal]: [number | undefined, string | undefined] = [undefined, undefined];
+  channel.on("error", () => undefined);
+  channel.stdin.on("error", () => undefined);
+  channel.on("exit", (code: number | null, name?: string) => {
+    status = code ?? undefined;
+    signal = name;
+  });
+  channel.stderr.on("data", (chunk: Buffer) => {
+    if (stderr.length < STDERR_CHARS) stderr += chunk.toString("utf8");
+  });
+  const ended = new Promise<Ended>((resolve) => {
+    channel.once("close", () => resolve({ status, signal, lost: status === undefined && signal === undefined }));
+  });
+  return { stdin: channel.stdin, ended, stderr: () => stderr, close: () => channel.close() };
 }
 
 /** What sudo's own words mean; undefined when they are not sudo's. */

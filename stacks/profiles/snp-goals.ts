@@ -39,8 +39,9 @@ export function snpGoals(profile: Profile, settings: SnpSettings): Readonly<Reco
     host: [
       goal("packages", { names: host.packages.value, ...(host.pip === undefined ? {} : { pip: host.pip.value }) }),
       ...(kernel.kind === "build" ? [goal("kernel-build", recipeOf(kernel))] : []),
-      goal("kernel", kernelWant(kernel, host.kernelConfig.value)),
+      // Before the kernel: without its GRUB_DEFAULT=saved a power loss would boot a new kernel that nobody tried.
       goal("kernel-cmdline", host.commandLine.value),
+      goal("kernel", kernelWant(kernel, host.kernelConfig.value)),
       goal("module-options", { options: host.moduleOptions.value, load: host.modulesLoad.value }),
       goal("sev-firmware", host.sevFirmware.value),
       goal("vm-stack", stack),

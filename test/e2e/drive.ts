@@ -16,11 +16,15 @@ import { type SnpSettings, snpGoals } from "../../stacks/profiles/snp-goals.ts";
 
 export const NODE = "gpu-01";
 
-/** A twin with a stack config that leads to it, in a folder of its own. */
-export interface Bench {
-  readonly twin: Twin;
+/** How a provider process reaches the nodes of a stack. */
+export interface Reach {
   readonly config: StackConfig;
   readonly env: NodeJS.ProcessEnv;
+}
+
+/** A twin with a stack config that leads to it, in a folder of its own. */
+export interface Bench extends Reach {
+  readonly twin: Twin;
   readonly folder: string;
   close(): Promise<void>;
 }
@@ -76,7 +80,7 @@ function openValue(profile: unknown, path: string): string {
   return leaf === "memberSha256" && member !== undefined ? memberSha256(url, member) : downloadSha256(url);
 }
 
-export function goalsOf({ config }: Bench, profileName = "snp-upstream", settings: Partial<SnpSettings> = {}): Goal[] {
+export function goalsOf({ config }: Reach, profileName = "snp-upstream", settings: Partial<SnpSettings> = {}): Goal[] {
   const node = config.nodes[0];
   if (node === undefined) throw new Error("no node");
   const groups = snpGoals(resolveProfile(profileByName(profileName), config.pins), {
@@ -104,7 +108,7 @@ export interface Outcome {
 }
 
 /** What one `up` of the node does, through the production code over SSH and HTTPS; a fresh process as far as memory goes. */
-export async function up(b: Bench, permit: Permit = "reboot", goals: readonly Goal[] = goalsOf(b)): Promise<Outcome> {
+export async function up(b: Reach, permit: Permit = "reboot", goals: readonly Goal[] = goalsOf(b)): Promise<Outcome> {
   const ran: string[] = [];
   const findings: Finding[] = [];
   const reconciler = new Reconciler(openFleet(b.config, b.env, QUICK));
@@ -124,7 +128,7 @@ export async function up(b: Bench, permit: Permit = "reboot", goals: readonly Go
 
 /** What a preview sees. */
 export async function look(
-  b: Bench,
+  b: Reach,
   goals: readonly Goal[] = goalsOf(b),
 ): Promise<{ steps: Step[]; findings: Finding[]; byFacet: Record<string, { steps: string[]; findings: string[] }> }> {
   const reconciler = new Reconciler(openFleet(b.config, b.env, QUICK));

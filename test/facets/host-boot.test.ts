@@ -43,7 +43,7 @@ test("one restart for all that waits; the kernel is tried once, and the one that
     {
       do: "write",
       path: "/var/lib/teeup/restart.json",
-      content: `${JSON.stringify({ reasons: ["kernel-cmdline: command line lacks x=1", `kernel: ${kernel.reasons[0]}`] })}\n`,
+      content: `${JSON.stringify({ reasons: ["kernel-cmdline: command line lacks x=1", `kernel: ${kernel.reasons[0]}`], boots: 1 })}\n`,
     },
     { do: "reboot", trial: kernel.trial, timeoutSeconds: 1200 },
   ]);
