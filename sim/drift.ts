@@ -1,5 +1,277 @@
+import { POLICY_FILES } from "../providers/kit/attest.ts";
+import type { Machine } from "./model/machine.ts";
 import type { TwinNode } from "./model/node.ts";
 
-export function applyDrift(_node: TwinNode, name: string): void {
-  throw new Error(`no drift is called ${name}`);
+/** Something that changes on a good node behind TeeUp's back, one at a time. */
+export interface Drift {
+  readonly name: string;
+  /** The facet that must see it; others may see it too. */
+  readonly facet: string;
+  readonly about: string;
+  /** What the next `up` makes of it. `cannot`: only a person or a new part mends it. */
+  readonly repair: "repaired" | "cannot";
+  /** Only where this profile is applied. */
+  readonly profile?: "nvidia-du-11462-001-v1.0";
+  readonly apply: (node: TwinNode) => void;
+}
+
+const VM = "teeup-vm-cvm0.service";
+const guest = (node: TwinNode): Machine => {
+  const machine = node.guest?.machine;
+  if (machine?.running === undefined) throw new Error("no guest runs");
+  return machine;
+};
+const inGuest = (node: TwinNode, ...argv: string[]): void => {
+  const { status, stderr, stdout } = node.exec(guest(node), argv);
+  if (status !== 0) throw new Error(`${argv.join(" ")}: exit ${status}: ${stderr || stdout}`);
+};
+const edit = (machine: Machine, path: string, change: (text: string) => string): void => {
+  const before = machine.files.read(path);
+  const after = change(before);
+  if (after === before) throw new Error(`${path} did not change`);
+  machine.files.write(path, after);
+};
+const gpu = (node: TwinNode) => {
+  const first = [...node.gpus.values()][0];
+  if (first === undefined) throw new Error("this twin has no GPU");
+  return first;
+};
+const firstOf = (machine: Machine, folder: string, pattern: RegExp): string => {
+  const name = machine.files.listIf(folder).find((n) => pattern.test(n));
+  if (name === undefined) throw new Error(`nothing like ${pattern} in ${folder}`);
+  return `${folder}/${name}`;
+};
+/** A setting of this board that SNP needs, turned off. */
+const BIOS_OFF = {
+  supermicro: { "SEV-SNPSupport#01A7": "Disabled" },
+  dell: { Snp: "Disabled" },
+  asrockrack: { CbsSevSnpSupport: "CbsSevSnpSupportDisable" },
+  hpe: { AmdSecureNestedPaging: "Disabled" },
+  lenovo: { Processors_SEV_SNPSupport: "Disabled" },
+} as const;
+const SVM_OFF = {
+  supermicro: { "SVMMode#0031": "Disabled" },
+  dell: { ProcVirtualization: "Disabled" },
+  asrockrack: { CbsCmnCpuSvm: "CbsCmnCpuSvmDisable" },
+  hpe: { ProcAmdVirtualization: "Disabled" },
+  lenovo: { Processors_SVMMode: "Disabled" },
+} as const;
+
+export const DRIFTS: readonly Drift[] = [
+  {
+    name: "bios",
+    facet: "bios",
+    about: "SEV-SNP is turned off in the BIOS",
+    repair: "repaired",
+    apply: (node) => node.bios.force(BIOS_OFF[node.bios.vendor]),
+  },
+  {
+    name: "cpu",
+    facet: "cpu",
+    about: "virtualisation is turned off in the BIOS",
+    repair: "cannot",
+    apply: (node) => node.bios.force(SVM_OFF[node.bios.vendor]),
+  },
+  {
+    name: "packages",
+    facet: "packages",
+    about: "a package is removed",
+    repair: "repaired",
+    apply: (node) => void node.exec0(["apt-get", "-y", "remove", "jq"]),
+  },
+  {
+    name: "kernel-build",
+    facet: "kernel-build",
+    about: "the built kernel package is gone",
+    repair: "repaired",
+    profile: "nvidia-du-11462-001-v1.0",
+    apply: (node) => node.host.files.remove(firstOf(node.host, "/var/lib/teeup/artifacts", /^linux-image-.*\.deb$/)),
+  },
+  {
+    name: "kernel",
+    facet: "kernel",
+    about: "the kernel is no longer on hold",
+    repair: "repaired",
+    apply: (node) => void node.exec0(["apt-mark", "unhold", `linux-image-${node.host.now.kernel.release}`]),
+  },
+  {
+    name: "kernel-cmdline",
+    facet: "kernel-cmdline",
+    about: "the drop-in lost its words",
+    repair: "repaired",
+    apply: (node) => node.host.files.remove("/etc/default/grub.d/50-teeup.cfg"),
+  },
+  {
+    name: "module-options",
+    facet: "module-options",
+    about: "an option is edited",
+    repair: "repaired",
+    apply: (node) => edit(node.host, "/etc/modprobe.d/teeup.conf", (text) => text.replace("sev_snp=1", "sev_snp=0")),
+  },
+  {
+    name: "sev-firmware",
+    facet: "sev-firmware",
+    about: "the firmware file is gone",
+    repair: "repaired",
+    profile: "nvidia-du-11462-001-v1.0",
+    apply: (node) => node.host.files.remove("/lib/firmware/amd/amd_sev_fam19h_model0xh.sbin"),
+  },
+  {
+    name: "vm-stack",
+    facet: "vm-stack",
+    about: "the recipe of the built QEMU is gone",
+    repair: "repaired",
+    apply: (node) => node.host.files.remove("/opt/teeup/qemu/recipe.json"),
+  },
+  {
+    name: "host-boot",
+    facet: "host-boot",
+    about: "another entry boots by default",
+    repair: "repaired",
+    apply: (node) => void node.exec0(["grub-set-default", "0"]),
+  },
+  {
+    name: "snp-ready",
+    facet: "snp-ready",
+    about: "somebody loaded kvm_amd again, without SNP",
+    repair: "cannot",
+    apply: (node) => {
+      node.exec0(["systemctl", "stop", VM]);
+      node.exec0(["modprobe", "-r", "kvm_amd"]);
+      node.exec0(["modprobe", "kvm_amd", "sev_snp=0"]);
+    },
+  },
+  {
+    name: "gpu-inventory",
+    facet: "gpu-inventory",
+    about: "the GPU fell off the bus",
+    repair: "cannot",
+    apply: (node) => void (gpu(node).broken = true),
+  },
+  {
+    name: "gpu-tools",
+    facet: "gpu-tools",
+    about: "a file of gpu-admin-tools is changed",
+    repair: "repaired",
+    apply: (node) => edit(node.host, "/opt/teeup/gpu-admin-tools/gpu/defines.py", (text) => `${text}# changed\n`),
+  },
+  {
+    name: "gpu-cc-mode",
+    facet: "gpu-cc-mode",
+    about: "the VM is stopped and CC mode switched off",
+    repair: "repaired",
+    apply: (node) => {
+      node.exec0(["systemctl", "stop", VM]);
+      gpu(node).mode = "off";
+    },
+  },
+  {
+    name: "vfio-binding",
+    facet: "vfio-binding",
+    about: "the saved override is gone",
+    repair: "repaired",
+    apply: (node) => node.host.files.remove(`/etc/driverctl.d/pci-${gpu(node).bdf}`),
+  },
+  {
+    name: "guest-image",
+    facet: "guest-image",
+    about: "the seed is edited",
+    repair: "repaired",
+    apply: (node) => edit(node.host, "/var/lib/teeup/vm/cvm0/user-data", (text) => text.replace("TeeUp", "somebody")),
+  },
+  {
+    name: "confidential-vm",
+    facet: "confidential-vm",
+    about: "the VM is stopped",
+    repair: "repaired",
+    apply: (node) => void node.exec0(["systemctl", "stop", VM]),
+  },
+  {
+    name: "confidential-vm-unit",
+    facet: "confidential-vm",
+    about: "the unit is edited",
+    repair: "repaired",
+    apply: (node) =>
+      edit(node.host, `/etc/systemd/system/${VM}`, (text) => text.replace("Restart=always", "Restart=no")),
+  },
+  {
+    name: "guest-kernel",
+    facet: "guest-kernel",
+    about: "the guest's kernel is no longer on hold",
+    repair: "repaired",
+    apply: (node) => inGuest(node, "apt-mark", "unhold", `linux-image-${guest(node).now.kernel.release}`),
+  },
+  {
+    name: "lkca",
+    facet: "lkca",
+    about: "the LKCA file is edited",
+    repair: "repaired",
+    apply: (node) => edit(guest(node), "/etc/modprobe.d/nvidia-lkca.conf", (text) => `# ${text}`),
+  },
+  {
+    name: "nvidia-driver",
+    facet: "nvidia-driver",
+    about: "the driver's packages are no longer on hold",
+    repair: "repaired",
+    apply: (node) =>
+      inGuest(
+        node,
+        "apt-mark",
+        "unhold",
+        ...[...guest(node).packages.installed].filter(([n, p]) => p.hold && n.startsWith("nvidia")).map(([n]) => n),
+      ),
+  },
+  {
+    name: "nvidia-persistenced",
+    facet: "nvidia-persistenced",
+    about: "nvidia-persistenced is stopped: the SPDM session is gone",
+    repair: "repaired",
+    apply: (node) => inGuest(node, "systemctl", "stop", "nvidia-persistenced.service"),
+  },
+  {
+    name: "guest-evidence",
+    facet: "guest-evidence",
+    about: "the bounce buffers ran full",
+    repair: "cannot",
+    apply: (node) =>
+      guest(node).logs.kernel(
+        "nvidia 0000:01:00.0: swiotlb buffer is full (sz: 4096 bytes), total 524288 (slots), used 524288 (slots)",
+      ),
+  },
+  {
+    name: "attestation-tool",
+    facet: "attestation-tool",
+    about: "nvattest is removed",
+    repair: "repaired",
+    apply: (node) => inGuest(node, "apt-get", "-y", "remove", "nvattest"),
+  },
+  {
+    name: "attestation",
+    facet: "attestation",
+    about: "the policy is weakened",
+    repair: "repaired",
+    apply: (node) => edit(guest(node), POLICY_FILES.local, () => "package policy\ndefault nv_match := true\n"),
+  },
+  {
+    name: "attestation-fails",
+    facet: "attestation",
+    about: "the GPU attests itself no more",
+    repair: "cannot",
+    apply: (node) => void (node.faults.attestation = "measurements"),
+  },
+  {
+    name: "gpu-ready-state",
+    facet: "gpu-ready-state",
+    about: "the ready state is taken back",
+    repair: "repaired",
+    apply: (node) => inGuest(node, "nvidia-smi", "conf-compute", "-srs", "0"),
+  },
+];
+
+/** Applies a drift by name; throws when the node is not in the state that the drift needs. */
+export function applyDrift(node: TwinNode, name: string): void {
+  const found = DRIFTS.find((d) => d.name === name);
+  if (found === undefined)
+    throw new Error(`no drift is called ${name}; there are: ${DRIFTS.map((d) => d.name).join(", ")}`);
+  found.apply(node);
 }

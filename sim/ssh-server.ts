@@ -7,6 +7,7 @@ import type { Become } from "../providers/kit/session.ts";
 import { BATCH_ARGV, LOCK_CONFLICT, lockArgv, parseExec, SUDO_PROMPT, SUDO_READY } from "../providers/kit/session.ts";
 import { runEntry } from "./batch.ts";
 import { execute } from "./commands/exec.ts";
+import { freshKeyPair } from "./model/keys.ts";
 import type { Machine } from "./model/machine.ts";
 import type { TwinNode } from "./model/node.ts";
 
@@ -70,7 +71,7 @@ export async function openSshDoor(node: TwinNode, site: Site, port = 0): Promise
     port: (listener.address() as AddressInfo).port,
     dropAll: dropSockets,
     replaceHostKey() {
-      const pair = utils.generateKeyPairSync("ed25519");
+      const pair = freshKeyPair("replaced");
       site.machine.files.write(HOST_KEY, pair.private, { mode: "0600" });
       site.machine.files.write(`${HOST_KEY}.pub`, `${pair.public.trim()}\n`);
       server = serve(node, site, guestStreams, () => dropSockets());
@@ -100,7 +101,11 @@ function serve(node: TwinNode, site: Site, guestStreams: Set<{ destroy(): void }
       const good = site.keysOf(context.username).some((line) => {
         const parsed = utils.parseKey(line);
         if (parsed instanceof Error || !parsed.getPublicSSH().equals(context.key.data)) return false;
-        return context.signature === undefined || context.blob === undefined || parsed.verify(context.blob, context.signature, context.hashAlgo) === true;
+        return (
+          context.signature === undefined ||
+          context.blob === undefined ||
+          parsed.verify(context.blob, context.signature, context.hashAlgo) === true
+        );
       });
       if (!good) return refuse();
       user = context.username;
@@ -109,17 +114,22 @@ function serve(node: TwinNode, site: Site, guestStreams: Set<{ destroy(): void }
     client.on("ready", () => {
       client.on("session", (accept) => {
         const session = accept();
-        session.on("exec", (acceptExec, _reject, info) => onExec(node, machine, acceptExec(), info.command, user, drop));
+        session.on("exec", (acceptExec, _reject, info) =>
+          onExec(node, machine, acceptExec(), info.command, user, drop),
+        );
         session.on("env", (acceptEnv) => acceptEnv?.());
         session.on("shell", (_accept, reject) => reject());
       });
-      if (machine.kind === "host") client.on("tcpip", (accept, reject, info) => onForward(node, accept, reject, info, guestStreams));
+      if (machine.kind === "host")
+        client.on("tcpip", (accept, reject, info) => onForward(node, accept, reject, info, guestStreams));
     });
     // Unset, a client that asks for agent forwarding and the like would wait for ever.
     client.on("request", (_accept: unknown, reject: unknown) => (reject as (() => void) | undefined)?.());
   });
   server.on("error", () => {});
-  return { inject: (stream) => (server as unknown as { injectSocket(s: NodeJS.ReadWriteStream): void }).injectSocket(stream) };
+  return {
+    inject: (stream) => (server as unknown as { injectSocket(s: NodeJS.ReadWriteStream): void }).injectSocket(stream),
+  };
 }
 
 function onForward(
@@ -144,7 +154,9 @@ function onForward(
     guestStreams.add(stream);
     stream.once("close", () => guestStreams.delete(stream));
     const { machine } = guest;
-    serve(node, { machine, keysOf: (user) => authorized(machine, user) }, guestStreams, () => stream.destroy()).inject(stream);
+    serve(node, { machine, keysOf: (user) => authorized(machine, user) }, guestStreams, () => stream.destroy()).inject(
+      stream,
+    );
     return;
   }
   if (!loopback || !node.forwardsAnywhere) {
@@ -164,10 +176,19 @@ function onForward(
 /** Keys in a user's authorized_keys; a locked account has none. */
 export function authorized(machine: Machine, user: string): readonly string[] {
   const home = user === "root" ? "/root" : `/home/${user}`;
-  return (machine.files.readIf(`${home}/.ssh/authorized_keys`) ?? "").split("\n").filter((line) => line.trim() !== "" && !line.startsWith("#"));
+  return (machine.files.readIf(`${home}/.ssh/authorized_keys`) ?? "")
+    .split("\n")
+    .filter((line) => line.trim() !== "" && !line.startsWith("#"));
 }
 
-function onExec(node: TwinNode, machine: Machine, channel: ServerChannel, command: string, user: string, drop: () => void): void {
+function onExec(
+  node: TwinNode,
+  machine: Machine,
+  channel: ServerChannel,
+  command: string,
+  user: string,
+  drop: () => void,
+): void {
   const { journal, faults } = node;
   if (machine.kind === "host") journal.hostExecs++;
   else journal.guestExecs++;
@@ -282,7 +303,14 @@ function becomeRoot(
   });
 }
 
-async function runScript(machine: Machine, channel: ServerChannel, script: string, asRoot: boolean, drop: () => void, finish: (status: number) => void): Promise<void> {
+async function runScript(
+  machine: Machine,
+  channel: ServerChannel,
+  script: string,
+  asRoot: boolean,
+  drop: () => void,
+  finish: (status: number) => void,
+): Promise<void> {
   const { node } = machine;
   let entries: ReturnType<typeof parseBatch>;
   try {
@@ -302,7 +330,8 @@ async function runScript(machine: Machine, channel: ServerChannel, script: strin
       node.runLater();
       return;
     }
-    if (!channel.write(encodeFrame(outcome.frame))) await new Promise<void>((resolve) => channel.once("drain", resolve).once("close", resolve));
+    if (!channel.write(encodeFrame(outcome.frame)))
+      await new Promise<void>((resolve) => channel.once("drain", resolve).once("close", resolve));
   }
   finish(0);
   // What a reboot leaves for later comes once the answer is on its way.
@@ -310,7 +339,14 @@ async function runScript(machine: Machine, channel: ServerChannel, script: strin
 }
 
 /** The lock's channel: the first comer holds it until its stdin or its connection ends. */
-function hold(node: TwinNode, machine: Machine, channel: ServerChannel, argv: readonly string[], early: string, finish: (status: number) => void): void {
+function hold(
+  node: TwinNode,
+  machine: Machine,
+  channel: ServerChannel,
+  argv: readonly string[],
+  early: string,
+  finish: (status: number) => void,
+): void {
   const [, , , , file = "", tee, owner = ""] = argv;
   if (tee !== "tee" || argv.join(" ") !== lockArgv(file, owner).join(" ")) {
     const result = execute(machine, argv);

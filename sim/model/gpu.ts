@@ -19,7 +19,7 @@ export class Gpu {
   readonly uuid: string;
   readonly serial: string;
   /** 128 GiB BAR, which the guest's MMIO window must hold. */
-  readonly barMiB = 131_072;
+  barMiB = 131_072;
   vbios: string;
   mode: CcMode = "off";
   /** Set by the tool, in force after a reset. */
@@ -29,6 +29,8 @@ export class Gpu {
   asleep = false;
   /** Fell off the bus: only a power cycle brings it back. */
   broken = false;
+  /** Not even a power cycle helps. */
+  dead = false;
   /** A trap on purpose: the mode change never takes. */
   refusesSwitch = false;
   /** SPDM: a session was made and torn down since the last function reset. */
@@ -63,7 +65,7 @@ export class Gpu {
   /** The whole machine lost power or was reset. The mode survives: it stands in the GPU's own flash. */
   coldReset(): void {
     this.asleep = false;
-    this.broken = false;
+    this.broken = this.dead;
     this.session = "none";
     this.ready = false;
     if (this.nextMode !== undefined && !this.refusesSwitch) this.mode = this.nextMode;

@@ -19,7 +19,12 @@ const image = (name: string): FileNode => ({
   size: 620_000_000,
 });
 
-const runFile = (version: string): FileNode => ({ ...file(`nvidia-runfile version=${version}\n`), program: "nvidia-runfile", mode: "0644", size: 4_300_000_000 });
+const runFile = (version: string): FileNode => ({
+  ...file(`nvidia-runfile version=${version}\n`),
+  program: "nvidia-runfile",
+  mode: "0644",
+  size: 4_300_000_000,
+});
 
 /** Top folder and files of a QEMU source tree. */
 export function qemuTree(version: string, snp: boolean, vfio: boolean): Record<string, FileNode> {
@@ -30,13 +35,20 @@ export function qemuTree(version: string, snp: boolean, vfio: boolean): Record<s
   };
 }
 
-const CUDA_LIST = "deb [signed-by=/usr/share/keyrings/cuda-archive-keyring.gpg] https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/ /\n";
+const CUDA_LIST =
+  "deb [signed-by=/usr/share/keyrings/cuda-archive-keyring.gpg] https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/ /\n";
 
 export const DOWNLOADS: readonly Download[] = [
   {
     url: "https://download.qemu.org/qemu-9.2.4.tar.xz",
     node: {
-      ...file(archive(Object.fromEntries(Object.entries(qemuTree("9.2.4", true, true)).map(([path, node]) => [`qemu-9.2.4/${path}`, node])))),
+      ...file(
+        archive(
+          Object.fromEntries(
+            Object.entries(qemuTree("9.2.4", true, true)).map(([path, node]) => [`qemu-9.2.4/${path}`, node]),
+          ),
+        ),
+      ),
       size: 135_000_000,
       sha256: "f3cc1c4eabfdb288218ac3e33763dbe9e276d8bc890b867a2335d58de2ddd39a",
     },
@@ -54,11 +66,22 @@ export const DOWNLOADS: readonly Download[] = [
       }),
     ),
   },
-  { url: "https://cloud-images.ubuntu.com/releases/noble/release/ubuntu-24.04-server-cloudimg-amd64.img", node: image("noble") },
-  { url: "https://cloud-images.ubuntu.com/releases/jammy/release/ubuntu-22.04-server-cloudimg-amd64.img", node: image("jammy") },
+  {
+    url: "https://cloud-images.ubuntu.com/releases/noble/release/ubuntu-24.04-server-cloudimg-amd64.img",
+    node: image("noble"),
+  },
+  {
+    url: "https://cloud-images.ubuntu.com/releases/jammy/release/ubuntu-22.04-server-cloudimg-amd64.img",
+    node: image("jammy"),
+  },
   {
     url: "https://developer.amd.com/wp-content/resources/amd_sev_fam19h_model0xh_1.33.03.zip",
-    node: file(archive({ "amd_sev_fam19h_model0xh_1.33.03.sbin": file(sevFirmwareFile({ major: 1, minor: 51, build: 3 })), "LICENSE.txt": file("synthetic\n") })),
+    node: file(
+      archive({
+        "amd_sev_fam19h_model0xh_1.33.03.sbin": file(sevFirmwareFile({ major: 1, minor: 51, build: 3 })),
+        "LICENSE.txt": file("synthetic\n"),
+      }),
+    ),
   },
   {
     url: "https://developer.download.nvidia.com/compute/cuda/12.2.0/local_installers/cuda_12.2.0_535.86.06_linux.run",
@@ -81,9 +104,15 @@ export const REPOSITORIES: readonly GitRepository[] = [
   {
     url: "https://github.com/NVIDIA/nvtrust",
     files: {
-      "infrastructure/linux/patches/iommu_pagefault.patch": file("--- a/drivers/iommu/amd/iommu.c\n+++ b/drivers/iommu/amd/iommu.c\n"),
-      "infrastructure/linux/patches/iommu_pagesize.patch": file("--- a/drivers/iommu/amd/io_pgtable.c\n+++ b/drivers/iommu/amd/io_pgtable.c\n"),
-      "guest_tools/gpu_verifiers/local_gpu_verifier/pyproject.toml": file('[project]\nname = "nv-local-gpu-verifier"\nversion = "1.0"\n'),
+      "infrastructure/linux/patches/iommu_pagefault.patch": file(
+        "--- a/drivers/iommu/amd/iommu.c\n+++ b/drivers/iommu/amd/iommu.c\n",
+      ),
+      "infrastructure/linux/patches/iommu_pagesize.patch": file(
+        "--- a/drivers/iommu/amd/io_pgtable.c\n+++ b/drivers/iommu/amd/io_pgtable.c\n",
+      ),
+      "guest_tools/gpu_verifiers/local_gpu_verifier/pyproject.toml": file(
+        '[project]\nname = "nv-local-gpu-verifier"\nversion = "1.0"\n',
+      ),
       "guest_tools/attestation_sdk/pyproject.toml": file('[project]\nname = "nv-attestation-sdk"\nversion = "1.0"\n'),
       "guest_tools/attestation_sdk/tests/SmallGPUTest.py": file("# synthetic\n"),
       [SEED_POLICY]: file("{}\n"),
@@ -92,7 +121,9 @@ export const REPOSITORIES: readonly GitRepository[] = [
   {
     url: "https://github.com/AMDESE/linux",
     files: {
-      Makefile: file("# SPDX-License-Identifier: GPL-2.0\nVERSION = 5\nPATCHLEVEL = 19\nSUBLEVEL = 0\nEXTRAVERSION = -rc6\nNAME = Superb Owl\n"),
+      Makefile: file(
+        "# SPDX-License-Identifier: GPL-2.0\nVERSION = 5\nPATCHLEVEL = 19\nSUBLEVEL = 0\nEXTRAVERSION = -rc6\nNAME = Superb Owl\n",
+      ),
       "scripts/config": program("kernel-config"),
       "drivers/iommu/amd/iommu.c": file("/* synthetic */\n"),
       "drivers/iommu/amd/io_pgtable.c": file("/* synthetic */\n"),
@@ -102,7 +133,11 @@ export const REPOSITORIES: readonly GitRepository[] = [
   { url: "https://github.com/AMDESE/qemu", files: qemuTree("6.1.50", true, true) },
   {
     url: "https://github.com/AMDESE/AMDSEV",
-    files: { "kvm.conf": file("options kvm_amd sev_snp=1 sev=1 sev_es=1\n"), "build.sh": file("# synthetic\n", "0755"), "common.sh": file("# synthetic\n") },
+    files: {
+      "kvm.conf": file("options kvm_amd sev_snp=1 sev=1 sev_es=1\n"),
+      "build.sh": file("# synthetic\n", "0755"),
+      "common.sh": file("# synthetic\n"),
+    },
   },
   {
     url: "https://github.com/tianocore/edk2",
@@ -116,7 +151,11 @@ export const REPOSITORIES: readonly GitRepository[] = [
   },
 ];
 
-const bare = (url: string): string => url.replace(/\.git$/, "").replace(/\/$/, "").toLowerCase();
+const bare = (url: string): string =>
+  url
+    .replace(/\.git$/, "")
+    .replace(/\/$/, "")
+    .toLowerCase();
 
 export class Internet {
   /** Set to make every download and fetch fail. */
@@ -126,6 +165,11 @@ export class Internet {
 
   serve(url: string, node: FileNode): void {
     this.#downloads.set(url, node);
+  }
+
+  /** The link is dead from now on. */
+  withdraw(url: string): void {
+    this.#downloads.delete(url);
   }
 
   serveRepository(repository: GitRepository): void {

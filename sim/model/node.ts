@@ -8,8 +8,8 @@ import type { Gpu } from "./gpu.ts";
 import type { Guest } from "./guest.ts";
 import type { Internet } from "./internet.ts";
 import { atLeast } from "./kernel.ts";
-import { Machine } from "./machine.ts";
 import type { MachineOptions } from "./machine.ts";
+import { Machine } from "./machine.ts";
 import type { Driver } from "./nvidia.ts";
 import { driverFor, installedDriver, nvidiaProbe } from "./nvidia.ts";
 import type { PciFunction } from "./pci.ts";
@@ -67,7 +67,18 @@ export class TwinNode {
   /** Traps that are set on purpose; scenarios switch them on. */
   /** Set by a mode switch under the trap of the same name: attestation fails until the host was reset. */
   attestationStale = false;
-  readonly traps = { staleAttestationAfterSwitch: false, swiotlb: false, noRim: false };
+  readonly traps = {
+    /** After a mode switch attestation fails until the host was reset (NVIDIA/attestation-sdk#31). */
+    staleAttestationAfterSwitch: false,
+    /** The guest's bounce buffers never suffice for the driver. */
+    swiotlb: false,
+    /** Nobody published reference measurements for this driver and VBIOS. */
+    noRim: false,
+    /** The BIOS says that the RMP covers all memory and reserves too little (AMDESE/AMDSEV#226). */
+    rmpShort: false,
+    /** The firmware reports another TCB than the platform has (virtee/snphost#127). */
+    tcb: false,
+  };
 
   constructor(options: NodeOptions) {
     this.clock = options.clock;
@@ -179,6 +190,13 @@ export class TwinNode {
     this.onDown("guest");
   }
 
+  /** Runs a program on the host, as somebody with a terminal would. Throws when it fails. */
+  exec0(argv: readonly string[]): string {
+    const { status, stdout, stderr } = this.exec(this.host, argv);
+    if (status !== 0) throw new Error(`${argv.join(" ")}: exit ${status}: ${stderr || stdout}`);
+    return stdout;
+  }
+
   get guestRuns(): boolean {
     return this.guest !== undefined;
   }
@@ -222,7 +240,9 @@ export class TwinNode {
   nvidiaLoaded(machine: Machine): void {
     const driver = this.driverOf(machine);
     machine.logs.kernel("nvidia-nvlink: Nvlink Core is being initialized, major device number 236");
-    machine.logs.kernel(`NVRM: loading NVIDIA UNIX ${driver?.open === true ? "Open Kernel Module for x86_64" : "x86_64 Kernel Module"}  ${driver?.version ?? "?"}  Release Build  (dvs-builder@U22-I3-B05-01)`);
+    machine.logs.kernel(
+      `NVRM: loading NVIDIA UNIX ${driver?.open === true ? "Open Kernel Module for x86_64" : "x86_64 Kernel Module"}  ${driver?.version ?? "?"}  Release Build  (dvs-builder@U22-I3-B05-01)`,
+    );
   }
 
   /** Seed 000: with a newer kernel the 535 driver installs and never sees the GPU. */

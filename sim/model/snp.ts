@@ -22,7 +22,10 @@ export function firmwareFiles(machine: Machine): string[] {
   const { family, modelNumber } = machine.cpu;
   const fam = family.toString(16);
   const model = modelNumber.toString(16).padStart(2, "0");
-  return [`/lib/firmware/amd/amd_sev_fam${fam}h_model${model}h.sbin`, `/lib/firmware/amd/amd_sev_fam${fam}h_model${model[0]}xh.sbin`];
+  return [
+    `/lib/firmware/amd/amd_sev_fam${fam}h_model${model}h.sbin`,
+    `/lib/firmware/amd/amd_sev_fam${fam}h_model${model[0]}xh.sbin`,
+  ];
 }
 
 /** Boot part: writes the kernel's lines and says what works. */
@@ -51,18 +54,25 @@ export function initSnp(machine: Machine, iommu: { on: boolean; passthrough: boo
     // 16 bytes for each 4 KiB page and a 16 KiB header.
     const start = 0x35600000n;
     const needed = (BigInt(machine.memoryBytes) + (2n << 30n)) / 256n + 0x4000n;
-    const size = bios.rmp === "full" ? needed : needed / 4n;
+    const short = bios.rmp === "partial" || node.traps.rmpShort;
+    const size = short ? needed / 4n : needed;
     const range = [start, start + size - 1n].map((n) => `0x${n.toString(16).padStart(16, "0")}`).join(" - ");
     logs.kernel(seed ? `SEV-SNP: RMP table physical address ${range}` : `SEV-SNP: RMP table physical range [${range}]`);
     // Up to 6.9-rc this went unnoticed (AMDESE/AMDSEV#226).
-    if (bios.rmp === "partial" && !seed) {
-      logs.kernel(`SEV-SNP: Memory reserved for the RMP table does not cover full system RAM (expected 0x${needed.toString(16)} got 0x${size.toString(16)})`);
+    if (short && !seed) {
+      logs.kernel(
+        `SEV-SNP: Memory reserved for the RMP table does not cover full system RAM (expected 0x${needed.toString(16)} got 0x${size.toString(16)})`,
+      );
       reasons.push("RMP covers only part of memory");
       platform = false;
     }
   }
   if (platform && (!iommu.on || iommu.passthrough)) {
-    logs.kernel(seed ? "AMD-Vi: SNP: IOMMU is either disabled or configured in passthrough mode" : "AMD-Vi: SNP: IOMMU is disabled or configured in passthrough mode, SNP cannot be supported.");
+    logs.kernel(
+      seed
+        ? "AMD-Vi: SNP: IOMMU is either disabled or configured in passthrough mode"
+        : "AMD-Vi: SNP: IOMMU is disabled or configured in passthrough mode, SNP cannot be supported.",
+    );
     reasons.push(iommu.on ? "the IOMMU is in passthrough mode" : "the IOMMU is off");
     platform = false;
   } else if (platform) logs.kernel("AMD-Vi: IOMMU SNP support enabled.");
@@ -75,7 +85,11 @@ export function initSnp(machine: Machine, iommu: { on: boolean; passthrough: boo
     const old = node.sevFirmware;
     if (order(found) > order(old)) {
       node.sevFirmware = found;
-      logs.kernel(seed ? `${CCP}: SEV firmware update successful` : `${CCP}: SEV firmware updated from ${show(old)} to ${show(found)}`);
+      logs.kernel(
+        seed
+          ? `${CCP}: SEV firmware update successful`
+          : `${CCP}: SEV firmware updated from ${show(old)} to ${show(found)}`,
+      );
     }
     break;
   }
@@ -125,6 +139,7 @@ export function startKvmAmd(machine: Machine): void {
     const range = esAsids > 0 ? `1 - ${esAsids}` : "0 - 0";
     logs.kernel(`kvm_amd: SEV ${sev ? "enabled" : "disabled"} (ASIDs ${effect.minSevAsid} - ${effect.maxSevAsid})`);
     logs.kernel(`kvm_amd: SEV-ES ${es ? "enabled" : "disabled"} (ASIDs ${range})`);
-    if (module.parameters.has("sev_snp")) logs.kernel(`kvm_amd: SEV-SNP ${snp ? "enabled" : "disabled"} (ASIDs ${range})`);
+    if (module.parameters.has("sev_snp"))
+      logs.kernel(`kvm_amd: SEV-SNP ${snp ? "enabled" : "disabled"} (ASIDs ${range})`);
   }
 }

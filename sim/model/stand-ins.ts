@@ -5,7 +5,7 @@ import type { FileNode } from "./files.ts";
 export interface Disk {
   /** Differs for every image that was made; resizes keep it. */
   readonly id: string;
-  /** Which system is on it: `noble`, `jammy`, `jammy-6.2`, `blank`. */
+  /** Which system is on it: `noble`, `jammy`, `noble+kernel=6.11.0-29-generic`, `blank`. */
   readonly image: string;
   readonly format: "qcow2" | "raw";
   /** Bytes a guest sees. */
@@ -19,9 +19,11 @@ const ARCHIVE = "archive ";
 const DEB = "debian-package ";
 
 export const diskText = (disk: Disk): string => `${DISK}${JSON.stringify(disk)}\n`;
-export const parseDisk = (text: string | undefined): Disk | undefined => (text?.startsWith(DISK) === true ? (JSON.parse(text.slice(DISK.length)) as Disk) : undefined);
+export const parseDisk = (text: string | undefined): Disk | undefined =>
+  text?.startsWith(DISK) === true ? (JSON.parse(text.slice(DISK.length)) as Disk) : undefined;
 
-export const isoText = (label: string, files: Readonly<Record<string, string>>): string => `${ISO}${JSON.stringify({ label, files })}\n`;
+export const isoText = (label: string, files: Readonly<Record<string, string>>): string =>
+  `${ISO}${JSON.stringify({ label, files })}\n`;
 
 /** Files of a cloud-init seed image; undefined for anything else. */
 export function readIso(text: string | undefined): Readonly<Record<string, string>> | undefined {
@@ -31,13 +33,15 @@ export function readIso(text: string | undefined): Readonly<Record<string, strin
 }
 
 /** A zip or tar file: its members by path. */
-export const archive = (members: Readonly<Record<string, FileNode>>): string => `${ARCHIVE}${JSON.stringify(members)}\n`;
+export const archive = (members: Readonly<Record<string, FileNode>>): string =>
+  `${ARCHIVE}${JSON.stringify(members)}\n`;
 export const readArchive = (text: string | undefined): Readonly<Record<string, FileNode>> | undefined =>
   text?.startsWith(ARCHIVE) === true ? (JSON.parse(text.slice(ARCHIVE.length)) as Record<string, FileNode>) : undefined;
 
 /** A .deb file: the package it holds. */
 export const debText = (pkg: object): string => `${DEB}${JSON.stringify(pkg)}\n`;
-export const readDeb = (text: string | undefined): object | undefined => (text?.startsWith(DEB) === true ? (JSON.parse(text.slice(DEB.length)) as object) : undefined);
+export const readDeb = (text: string | undefined): object | undefined =>
+  text?.startsWith(DEB) === true ? (JSON.parse(text.slice(DEB.length)) as object) : undefined;
 
 /** SEV firmware `major.minor.build`. */
 export interface SevFirmware {
@@ -54,5 +58,6 @@ export function parseSevFirmware(text: string | undefined): SevFirmware | undefi
 }
 
 /** What a QEMU binary says of itself. */
-export const qemuData = (version: string, snp: boolean, vfio: boolean): string => `qemu version=${version} snp=${snp ? 1 : 0} snp-vfio=${vfio ? 1 : 0}`;
+export const qemuData = (version: string, snp: boolean, vfio: boolean): string =>
+  `qemu version=${version} snp=${snp ? 1 : 0} snp-vfio=${vfio ? 1 : 0}`;
 export const ovmfData = (version: string, snp: boolean): string => `ovmf version=${version} sev-snp=${snp ? 1 : 0}\n`;

@@ -32,7 +32,9 @@ const unit = (description: string, exec: string, wanted = "multi-user.target"): 
 
 function common(os: OsName): [string, FileNode][] {
   const { pretty, version, codename } = OS[os];
-  const programs = [...COMMANDS.values()].filter((c) => c.base).flatMap((c) => c.names.map((name): [string, FileNode] => [`${c.folder ?? "/usr/bin"}/${name}`, program(name)]));
+  const programs = [...COMMANDS.values()]
+    .filter((c) => c.base)
+    .flatMap((c) => c.names.map((name): [string, FileNode] => [`${c.folder ?? "/usr/bin"}/${name}`, program(name)]));
   return [
     ...programs,
     ["/bin", link("usr/bin")],
@@ -41,26 +43,59 @@ function common(os: OsName): [string, FileNode][] {
     ["/usr/lib/modules", dir()],
     ["/usr/lib/firmware/amd", dir()],
     ["/boot/grub", dir()],
-    ["/etc/os-release", file(`PRETTY_NAME="${pretty}"\nNAME="Ubuntu"\nVERSION_ID="${version}"\nVERSION_CODENAME=${codename}\nID=ubuntu\nID_LIKE=debian\n`)],
+    [
+      "/etc/os-release",
+      file(
+        `PRETTY_NAME="${pretty}"\nNAME="Ubuntu"\nVERSION_ID="${version}"\nVERSION_CODENAME=${codename}\nID=ubuntu\nID_LIKE=debian\n`,
+      ),
+    ],
     ["/etc/default/grub", file(GRUB_DEFAULT)],
     ["/etc/default/grub.d", dir()],
     ["/etc/grub.d/10_linux", file("#!/bin/sh\n", "0755")],
-    ["/etc/modprobe.d/blacklist.conf", file("# This file lists those modules which we don't want to be loaded by\n# alias expansion.\nblacklist evbug\n")],
+    [
+      "/etc/modprobe.d/blacklist.conf",
+      file(
+        "# This file lists those modules which we don't want to be loaded by\n# alias expansion.\nblacklist evbug\n",
+      ),
+    ],
     ["/etc/modprobe.d/blacklist-nouveau.conf", file("blacklist nouveau\noptions nouveau modeset=0\n")],
     ["/etc/modules-load.d/modules.conf", file("# /etc/modules is obsolete\n")],
     ["/etc/passwd", file("root:x:0:0:root:/root:/bin/bash\nops:x:1000:1000::/home/ops:/bin/bash\n")],
     ["/etc/ssh/sshd_config", file("Include /etc/ssh/sshd_config.d/*.conf\n")],
-    ["/etc/apt/sources.list.d/ubuntu.sources", file(`Types: deb\nURIs: http://archive.ubuntu.com/ubuntu/\nSuites: ${codename} ${codename}-updates\nComponents: main universe\n`)],
+    [
+      "/etc/apt/sources.list.d/ubuntu.sources",
+      file(
+        `Types: deb\nURIs: http://archive.ubuntu.com/ubuntu/\nSuites: ${codename} ${codename}-updates\nComponents: main universe\n`,
+      ),
+    ],
     ["/usr/lib/systemd/system/ssh.service", unit("OpenBSD Secure Shell server", "/usr/sbin/sshd -D")],
     ["/usr/sbin/sshd", program("sshd")],
-    ["/usr/lib/systemd/system/unattended-upgrades.service", unit("Unattended Upgrades Shutdown", "/usr/share/unattended-upgrades/unattended-upgrade-shutdown --wait-for-signal")],
+    [
+      "/usr/lib/systemd/system/unattended-upgrades.service",
+      unit(
+        "Unattended Upgrades Shutdown",
+        "/usr/share/unattended-upgrades/unattended-upgrade-shutdown --wait-for-signal",
+      ),
+    ],
     ["/usr/share/unattended-upgrades/unattended-upgrade-shutdown", program("unattended-upgrade-shutdown")],
-    ["/usr/lib/systemd/system/apt-daily.timer", file("[Unit]\nDescription=Daily apt download activities\n\n[Install]\nWantedBy=timers.target\n")],
-    ["/usr/lib/systemd/system/apt-daily-upgrade.timer", file("[Unit]\nDescription=Daily apt upgrade and clean activities\n\n[Install]\nWantedBy=timers.target\n")],
+    [
+      "/usr/lib/systemd/system/apt-daily.timer",
+      file("[Unit]\nDescription=Daily apt download activities\n\n[Install]\nWantedBy=timers.target\n"),
+    ],
+    [
+      "/usr/lib/systemd/system/apt-daily-upgrade.timer",
+      file("[Unit]\nDescription=Daily apt upgrade and clean activities\n\n[Install]\nWantedBy=timers.target\n"),
+    ],
     ["/etc/systemd/system/multi-user.target.wants/ssh.service", link("/usr/lib/systemd/system/ssh.service")],
-    ["/etc/systemd/system/multi-user.target.wants/unattended-upgrades.service", link("/usr/lib/systemd/system/unattended-upgrades.service")],
+    [
+      "/etc/systemd/system/multi-user.target.wants/unattended-upgrades.service",
+      link("/usr/lib/systemd/system/unattended-upgrades.service"),
+    ],
     ["/etc/systemd/system/timers.target.wants/apt-daily.timer", link("/usr/lib/systemd/system/apt-daily.timer")],
-    ["/etc/systemd/system/timers.target.wants/apt-daily-upgrade.timer", link("/usr/lib/systemd/system/apt-daily-upgrade.timer")],
+    [
+      "/etc/systemd/system/timers.target.wants/apt-daily-upgrade.timer",
+      link("/usr/lib/systemd/system/apt-daily-upgrade.timer"),
+    ],
     ["/root", dir("0700")],
     ["/home/ops", dir()],
     ["/var/lib/dpkg/info", dir()],
@@ -89,12 +124,42 @@ export const GENOA: Cpu = {
   modelNumber: 17,
   sockets: 2,
   coresPerSocket: 32,
-  flags: ["fpu", "vme", "de", "pse", "msr", "svm", "lm", "nx", "aes", "avx2", "sme", "sev", "sev_es", "sev_snp", "debug_swap", "vnmi"],
+  flags: [
+    "fpu",
+    "vme",
+    "de",
+    "pse",
+    "msr",
+    "svm",
+    "lm",
+    "nx",
+    "aes",
+    "avx2",
+    "sme",
+    "sev",
+    "sev_es",
+    "sev_snp",
+    "debug_swap",
+    "vnmi",
+  ],
 };
 
 export const MILAN: Cpu = { ...GENOA, model: "AMD EPYC 7763 64-Core Processor", modelNumber: 1, coresPerSocket: 64 };
-export const NAPLES: Cpu = { ...GENOA, model: "AMD EPYC 7601 32-Core Processor", family: 23, modelNumber: 1, flags: GENOA.flags.filter((f) => f !== "sev_snp" && f !== "sev_es") };
-export const XEON: Cpu = { ...GENOA, vendor: "GenuineIntel", model: "INTEL(R) XEON(R) PLATINUM 8580", family: 6, modelNumber: 207, flags: ["fpu", "vme", "vmx", "lm", "nx", "aes", "avx2", "tme"] };
+export const NAPLES: Cpu = {
+  ...GENOA,
+  model: "AMD EPYC 7601 32-Core Processor",
+  family: 23,
+  modelNumber: 1,
+  flags: GENOA.flags.filter((f) => f !== "sev_snp" && f !== "sev_es"),
+};
+export const XEON: Cpu = {
+  ...GENOA,
+  vendor: "GenuineIntel",
+  model: "INTEL(R) XEON(R) PLATINUM 8580",
+  family: 6,
+  modelNumber: 207,
+  flags: ["fpu", "vme", "vmx", "lm", "nx", "aes", "avx2", "tme"],
+};
 
 /** Names that a fresh installation has besides its kernel. */
 const BASE_PACKAGES = ["python3", "openssl", "kmod", "ca-certificates", "gnupg", "linux-firmware", "pciutils"];
@@ -114,18 +179,30 @@ export function installSystem(machine: Machine, kernel: string, metas: readonly 
   for (const name of metas) {
     const pkg = archive.get(name)?.at(-1);
     // The meta package of the day the image was made points at the kernel that is there.
-    if (pkg !== undefined) machine.packages.install({ ...pkg, version: kernel.replace("-generic", "").replace(/-(\d+)$/, "-$1.$1"), depends: [`linux-image-${kernel}`] }, true);
+    if (pkg !== undefined)
+      machine.packages.install(
+        {
+          ...pkg,
+          version: kernel.replace("-generic", "").replace(/-(\d+)$/, "-$1.$1"),
+          depends: [`linux-image-${kernel}`],
+        },
+        true,
+      );
   }
   writeGrubenv(machine, new Map());
   updateGrub(machine);
 }
 
 /** What every EPYC host has: the newest firmware file that linux-firmware brings. */
-export function hostFirmware(machine: Machine, newest: { major: number; minor: number; build: number } | undefined): void {
-  if (newest !== undefined) machine.files.write("/lib/firmware/amd/amd_sev_fam19h_model1xh.sbin", sevFirmwareFile(newest));
+export function hostFirmware(
+  machine: Machine,
+  newest: { major: number; minor: number; build: number } | undefined,
+): void {
+  if (newest !== undefined)
+    machine.files.write("/lib/firmware/amd/amd_sev_fam19h_model1xh.sbin", sevFirmwareFile(newest));
 }
 
-/** A fresh guest from a cloud image. */
+/** A fresh guest from a cloud image: `noble` or `jammy`, with `+kernel=…` and `+cmdline=…` for odd ones. */
 export function guestSystem(node: TwinNode, image: string): Machine {
   const jammy = image.startsWith("jammy");
   const os: OsName = jammy ? "ubuntu-22.04" : "ubuntu-24.04";
@@ -135,14 +212,24 @@ export function guestSystem(node: TwinNode, image: string): Machine {
     node,
     clock: node.clock,
     base: systemFiles(os),
-    cpu: { ...GENOA, model: "AMD EPYC-v4 Processor", flags: ["fpu", "lm", "nx", "aes", "avx2", "sev", "sev_es", "sev_snp", "hypervisor"] },
+    cpu: {
+      ...GENOA,
+      model: "AMD EPYC-v4 Processor",
+      flags: ["fpu", "lm", "nx", "aes", "avx2", "sev", "sev_es", "sev_snp", "hypervisor"],
+    },
     memoryBytes: 2 ** 36,
     pci: [],
     used: 2 * 2 ** 30,
   });
-  machine.files.write("/etc/default/grub.d/50-cloudimg-settings.cfg", 'GRUB_TIMEOUT=0\nGRUB_CMDLINE_LINUX_DEFAULT="console=tty1 console=ttyS0"\n');
+  machine.files.write(
+    "/etc/default/grub.d/50-cloudimg-settings.cfg",
+    'GRUB_TIMEOUT=0\nGRUB_CMDLINE_LINUX_DEFAULT="console=tty1 console=ttyS0"\n',
+  );
   machine.files.write("/etc/modprobe.d/blacklist-nouveau.conf", "blacklist nouveau\n");
-  const kernel = image === "jammy-6.2" ? "6.2.0-26-generic" : jammy ? "5.15.0-60-generic" : "6.8.0-45-generic";
+  const [, wanted] = /\+kernel=([^+]+)/.exec(image) ?? [];
+  const [, words] = /\+cmdline=([^+]+)/.exec(image) ?? [];
+  if (words !== undefined) machine.files.write("/etc/default/grub.d/60-site.cfg", `GRUB_CMDLINE_LINUX="${words}"\n`);
+  const kernel = wanted ?? (jammy ? "5.15.0-60-generic" : "6.8.0-45-generic");
   installSystem(machine, kernel, ["linux-image-virtual", "linux-headers-virtual", "linux-virtual"]);
   for (const [path, content, mode] of makeHostKeys("localhost")) machine.files.write(path, content, { mode });
   return machine;

@@ -2,9 +2,9 @@ import * as shlex from "shlex";
 import { parseJobScript } from "../../providers/kit/job.ts";
 import type { Work } from "./clock.ts";
 import { systemdTime } from "./clock.ts";
+import { qemuProgram, startGuest } from "./guest.ts";
 import type { Machine } from "./machine.ts";
 import { closeGpus, openGpu } from "./nvidia.ts";
-import { qemuProgram, startGuest } from "./guest.ts";
 
 export interface UnitFile {
   readonly path: string;
@@ -24,7 +24,12 @@ export interface UnitState {
   restarts: number;
   since: number;
   invocation: string;
-  transient?: { readonly argv: readonly string[]; readonly collect: boolean; readonly type: string; readonly description: string };
+  transient?: {
+    readonly argv: readonly string[];
+    readonly collect: boolean;
+    readonly type: string;
+    readonly description: string;
+  };
   work?: Work;
 }
 
@@ -36,7 +41,8 @@ export interface UnitResult {
 const FOLDERS = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 const OK: UnitResult = { status: 0, stderr: "" };
 
-export const unitName = (name: string): string => (/\.(service|timer|socket|target|mount|path)$/.test(name) ? name : `${name}.service`);
+export const unitName = (name: string): string =>
+  /\.(service|timer|socket|target|mount|path)$/.test(name) ? name : `${name}.service`;
 
 /** systemd of one machine: unit files as loaded, what runs, and why something does not. */
 export class Units {
@@ -55,9 +61,12 @@ export class Units {
       const path = `${folder}/${name}`;
       const node = files.lstat(path);
       if (node === undefined) continue;
-      if (node.kind === "link" && node.target === "/dev/null") return { path, text: "", values: new Map(), masked: true };
+      if (node.kind === "link" && node.target === "/dev/null")
+        return { path, text: "", values: new Map(), masked: true };
       const texts = [files.readIf(path) ?? ""];
-      for (const base of FOLDERS) for (const dropIn of files.listIf(`${base}/${name}.d`)) if (dropIn.endsWith(".conf")) texts.push(files.readIf(`${base}/${name}.d/${dropIn}`) ?? "");
+      for (const base of FOLDERS)
+        for (const dropIn of files.listIf(`${base}/${name}.d`))
+          if (dropIn.endsWith(".conf")) texts.push(files.readIf(`${base}/${name}.d/${dropIn}`) ?? "");
       return { path, text: texts.join("\n"), values: parseUnit(texts), masked: false };
     }
     return undefined;
@@ -84,7 +93,18 @@ export class Units {
   state(name: string): UnitState {
     const had = this.states.get(name);
     if (had !== undefined) return had;
-    return { name, active: "inactive", sub: "dead", result: "success", mainPid: 0, execMainStatus: 0, execMainPid: 0, restarts: 0, since: 0, invocation: "" };
+    return {
+      name,
+      active: "inactive",
+      sub: "dead",
+      result: "success",
+      mainPid: 0,
+      execMainStatus: 0,
+      execMainPid: 0,
+      restarts: 0,
+      since: 0,
+      invocation: "",
+    };
   }
 
   #keep(state: UnitState): UnitState {
@@ -112,13 +132,17 @@ export class Units {
 
   enable(name: string): UnitResult & { readonly stdout: string } {
     const disk = this.onDisk(name);
-    if (disk === undefined) return { status: 1, stdout: "", stderr: `Failed to enable unit: Unit file ${name} does not exist.\n` };
-    if (disk.masked) return { status: 1, stdout: "", stderr: `Failed to enable unit: Unit file ${disk.path} is masked.\n` };
+    if (disk === undefined)
+      return { status: 1, stdout: "", stderr: `Failed to enable unit: Unit file ${name} does not exist.\n` };
+    if (disk.masked)
+      return { status: 1, stdout: "", stderr: `Failed to enable unit: Unit file ${disk.path} is masked.\n` };
     const targets = [
       ...(disk.values.get("Install.WantedBy") ?? []).flatMap((v) => v.split(/\s+/)).map((t) => `${t}.wants`),
       ...(disk.values.get("Install.RequiredBy") ?? []).flatMap((v) => v.split(/\s+/)).map((t) => `${t}.requires`),
     ];
-    const made = targets.map((target) => `/etc/systemd/system/${target}/${name}`).filter((path) => this.#machine.files.lstat(path) === undefined);
+    const made = targets
+      .map((target) => `/etc/systemd/system/${target}/${name}`)
+      .filter((path) => this.#machine.files.lstat(path) === undefined);
     for (const path of made) this.#machine.files.link(disk.path, path);
     return { status: 0, stdout: "", stderr: made.map((path) => `Created symlink ${path} → ${disk.path}.\n`).join("") };
   }
@@ -146,10 +170,18 @@ export class Units {
     const now = this.state(name);
     if (now.active === "active" || (now.active === "activating" && now.work !== undefined)) return OK;
     if (/\.(target|timer|socket|path|mount)$/.test(name)) {
-      this.#keep({ ...now, active: "active", sub: name.endsWith(".timer") ? "waiting" : "active", since: this.#machine.clock.now });
+      this.#keep({
+        ...now,
+        active: "active",
+        sub: name.endsWith(".timer") ? "waiting" : "active",
+        since: this.#machine.clock.now,
+      });
       return OK;
     }
-    for (const other of [...(unit.values.get("Unit.Requires") ?? []), ...(unit.values.get("Unit.BindsTo") ?? [])].flatMap((v) => v.split(/\s+/))) {
+    for (const other of [
+      ...(unit.values.get("Unit.Requires") ?? []),
+      ...(unit.values.get("Unit.BindsTo") ?? []),
+    ].flatMap((v) => v.split(/\s+/))) {
       if (/\.service$/.test(other) && this.start(other).status !== 0) {
         return { status: 1, stderr: `A dependency job for ${name} failed. See 'journalctl -xe' for details.\n` };
       }
@@ -189,7 +221,8 @@ export class Units {
       for (const line of starts) {
         const argv = parseExecLine(line);
         const result = machine.node.exec(machine, argv.argv);
-        if (result.stdout + result.stderr !== "") machine.logs.unit(name, argv.argv[0] ?? "", result.stdout + result.stderr);
+        if (result.stdout + result.stderr !== "")
+          machine.logs.unit(name, argv.argv[0] ?? "", result.stdout + result.stderr);
         if (result.status !== 0 && !argv.ignoreFailure) return this.#exited(state, unit, result.status, true);
       }
       const stays = /^(yes|true|1)$/.test(unit.values.get("Service.RemainAfterExit")?.at(-1) ?? "");
@@ -231,7 +264,8 @@ export class Units {
     }
     running();
     const result = machine.node.exec(machine, argv);
-    if (result.stdout + result.stderr !== "") machine.logs.unit(name, program.split("/").at(-1) ?? "", result.stdout + result.stderr);
+    if (result.stdout + result.stderr !== "")
+      machine.logs.unit(name, program.split("/").at(-1) ?? "", result.stdout + result.stderr);
     return this.#exited(state, unit, result.status, false);
   }
 
@@ -244,7 +278,10 @@ export class Units {
     if (!machine.now.modules.has("nvidia")) {
       // The daemon's own nvidia-modprobe loads the module.
       machine.node.exec(machine, ["modprobe", "nvidia"]);
-      if (!machine.now.modules.has("nvidia")) return failed("Failed to query NVIDIA devices. Please ensure that the NVIDIA device files (/dev/nvidia*) exist, and that user 0 has read and write permissions for those files.");
+      if (!machine.now.modules.has("nvidia"))
+        return failed(
+          "Failed to query NVIDIA devices. Please ensure that the NVIDIA device files (/dev/nvidia*) exist, and that user 0 has read and write permissions for those files.",
+        );
     }
     const persistence = !argv.includes("--no-persistence-mode");
     const finish = (): UnitResult => {
@@ -253,7 +290,11 @@ export class Units {
       if (!persistence) return OK;
       for (const bdf of machine.now.gpus.keys()) {
         const complaint = openGpu(machine, bdf);
-        machine.logs.unit(state.name, "nvidia-persistenced", complaint === undefined ? `device ${bdf} - persistence mode enabled.` : `device ${bdf} - failed to open.`);
+        machine.logs.unit(
+          state.name,
+          "nvidia-persistenced",
+          complaint === undefined ? `device ${bdf} - persistence mode enabled.` : `device ${bdf} - failed to open.`,
+        );
         machine.logs.unit(state.name, "nvidia-persistenced", `device ${bdf} - NUMA memory onlined.`);
       }
       if (machine.node.guest?.machine === machine) machine.node.guest.gpuUsed = true;
@@ -285,12 +326,21 @@ export class Units {
     Object.assign(state, { mainPid: 0, execMainStatus: status });
     const clean = status === 0;
     if (!clean) {
-      machine.logs.unit(name, "systemd", `${name}: Main process exited, code=exited, status=${status}/${status === 203 ? "EXEC" : "FAILURE"}`);
+      machine.logs.unit(
+        name,
+        "systemd",
+        `${name}: Main process exited, code=exited, status=${status}/${status === 203 ? "EXEC" : "FAILURE"}`,
+      );
       machine.logs.unit(name, "systemd", `${name}: Failed with result 'exit-code'.`);
     } else machine.logs.unit(name, "systemd", `${name}: Deactivated successfully.`);
-    Object.assign(state, { active: clean ? "inactive" : "failed", sub: clean ? "dead" : "failed", result: clean ? "success" : "exit-code" });
+    Object.assign(state, {
+      active: clean ? "inactive" : "failed",
+      sub: clean ? "dead" : "failed",
+      result: clean ? "success" : "exit-code",
+    });
     const restart = unit.values.get("Service.Restart")?.at(-1) ?? "no";
-    if (restart === "always" || (restart === "on-failure" && !clean) || (restart === "on-success" && clean)) this.#autoRestart(state, unit);
+    if (restart === "always" || (restart === "on-failure" && !clean) || (restart === "on-success" && clean))
+      this.#autoRestart(state, unit);
     const job = `Job for ${name} failed because the control process exited with error code.\nSee "systemctl status ${name}" and "journalctl -xeu ${name}" for details.\n`;
     return waited && !clean ? { status: 1, stderr: job } : OK;
   }
@@ -312,7 +362,11 @@ export class Units {
         machine.clock.advance(5);
         state.restarts++;
         const { restarts } = state;
-        machine.logs.unit(state.name, "systemd", `${state.name}: Scheduled restart job, restart counter is at ${restarts}.`);
+        machine.logs.unit(
+          state.name,
+          "systemd",
+          `${state.name}: Scheduled restart job, restart counter is at ${restarts}.`,
+        );
         this.#launch(state.name, this.loaded(state.name) ?? unit);
         const next = this.states.get(state.name);
         if (next !== undefined) next.restarts = restarts;
@@ -335,7 +389,9 @@ export class Units {
     const machine = this.#machine;
     const state = this.states.get(name);
     if (state === undefined || state.active === "inactive") {
-      return this.loaded(name) === undefined && state === undefined ? { status: 5, stderr: `Failed to stop ${name}: Unit ${name} not loaded.\n` } : OK;
+      return this.loaded(name) === undefined && state === undefined
+        ? { status: 5, stderr: `Failed to stop ${name}: Unit ${name} not loaded.\n` }
+        : OK;
     }
     if (state.work !== undefined) {
       machine.clock.cancel(state.work);
@@ -359,11 +415,18 @@ export class Units {
   }
 
   /** systemd-run: a transient service. */
-  startTransient(name: string, argv: readonly string[], options: { collect: boolean; type: string; description: string }): UnitResult {
+  startTransient(
+    name: string,
+    argv: readonly string[],
+    options: { collect: boolean; type: string; description: string },
+  ): UnitResult {
     const machine = this.#machine;
     const before = this.states.get(name);
     if (before !== undefined && before.active !== "inactive") {
-      return { status: 1, stderr: `Failed to start transient service unit: Unit ${name} was already loaded or has a fragment file.\n` };
+      return {
+        status: 1,
+        stderr: `Failed to start transient service unit: Unit ${name} was already loaded or has a fragment file.\n`,
+      };
     }
     const state = this.#keep({
       ...this.state(name),
@@ -399,7 +462,8 @@ export class Units {
         if (idle > 0) {
           idle--;
           const next = lines[at];
-          if (at === 0 && next !== undefined && idle === 0) machine.logs.unit(name, "sh", `+ ${shlex.join([...next.argv])}`);
+          if (at === 0 && next !== undefined && idle === 0)
+            machine.logs.unit(name, "sh", `+ ${shlex.join([...next.argv])}`);
           return false;
         }
         for (let n = 0; n < perTick && at < lines.length; n++, at++) {
@@ -409,8 +473,16 @@ export class Units {
           const fault = machine.node.faults.failJobLine;
           const hit = fault !== undefined && fault.times > 0 && line.argv.join(" ").includes(fault.text);
           if (hit) fault.times--;
-          const result = hit ? { status: 1, stdout: "", stderr: `${line.argv[0]}: error: injected failure\n` } : machine.node.exec(machine, line.argv, { cwd: line.cwd });
-          machine.node.journal.add({ machine: machine.kind, verb: "job", argv: line.argv, mutating: false, status: result.status });
+          const result = hit
+            ? { status: 1, stdout: "", stderr: `${line.argv[0]}: error: injected failure\n` }
+            : machine.node.exec(machine, line.argv, { cwd: line.cwd });
+          machine.node.journal.add({
+            machine: machine.kind,
+            verb: "job",
+            argv: line.argv,
+            mutating: false,
+            status: result.status,
+          });
           const output = result.stdout + result.stderr;
           if (output !== "") machine.logs.unit(name, line.argv[0]?.split("/").at(-1) ?? "sh", output);
           if (result.status !== 0) {
@@ -434,14 +506,27 @@ export class Units {
     const machine = this.#machine;
     machine.running?.processes.delete(state.mainPid);
     const clean = status === 0;
-    Object.assign(state, { active: clean ? "inactive" : "failed", sub: clean ? "dead" : "failed", result: clean ? "success" : "exit-code", mainPid: 0, execMainStatus: status });
-    machine.logs.unit(state.name, "systemd", clean ? `${state.name}: Deactivated successfully.` : `${state.name}: Main process exited, code=exited, status=${status}/FAILURE`);
+    Object.assign(state, {
+      active: clean ? "inactive" : "failed",
+      sub: clean ? "dead" : "failed",
+      result: clean ? "success" : "exit-code",
+      mainPid: 0,
+      execMainStatus: status,
+    });
+    machine.logs.unit(
+      state.name,
+      "systemd",
+      clean
+        ? `${state.name}: Deactivated successfully.`
+        : `${state.name}: Main process exited, code=exited, status=${status}/FAILURE`,
+    );
     if (!clean) machine.logs.unit(state.name, "systemd", `${state.name}: Failed with result 'exit-code'.`);
     if (clean || state.transient?.collect === true) this.states.delete(state.name);
   }
 
   resetFailed(name?: string): void {
-    for (const [key, state] of [...this.states]) if (state.active === "failed" && (name === undefined || name === key)) this.states.delete(key);
+    for (const [key, state] of [...this.states])
+      if (state.active === "failed" && (name === undefined || name === key)) this.states.delete(key);
   }
 
   /** The machine goes down: nothing runs any more. */
@@ -456,9 +541,28 @@ export class Units {
     this.states.clear();
     this.#loaded = new Map();
     const { files } = this.#machine;
-    for (const folder of files.listIf("/etc/systemd/system").filter((f) => /\.(wants|requires)$/.test(f))) {
-      for (const name of files.list(`/etc/systemd/system/${folder}`)) this.start(name);
-    }
+    const folders = files.listIf("/etc/systemd/system").filter((f) => /\.(wants|requires)$/.test(f));
+    for (const name of this.#ordered([
+      ...new Set(folders.flatMap((folder) => files.list(`/etc/systemd/system/${folder}`))),
+    ]))
+      this.start(name);
+  }
+
+  /** By name, and then as Before= and After= ask. */
+  #ordered(names: readonly string[]): string[] {
+    const words = (name: string, key: string) =>
+      (this.loaded(name)?.values.get(`Unit.${key}`) ?? []).flatMap((v) => v.split(/\s+/));
+    const done: string[] = [];
+    const add = (name: string, path: readonly string[]) => {
+      if (done.includes(name) || path.includes(name)) return;
+      const first = names.filter(
+        (other) => words(name, "After").includes(other) || words(other, "Before").includes(name),
+      );
+      for (const other of first) add(other, [...path, name]);
+      done.push(name);
+    };
+    for (const name of [...names].sort()) add(name, []);
+    return done;
   }
 
   /** Properties for `systemctl show`, in systemd's spelling. */
@@ -494,7 +598,15 @@ export class Units {
 }
 
 /** Programs that stay when started. */
-const DAEMONS = ["/sshd", "/cron", "/agetty", "/unattended-upgrade-shutdown", "/nvidia-fabricmanager", "/dcgm", "/nv-hostengine"];
+const DAEMONS = [
+  "/sshd",
+  "/cron",
+  "/agetty",
+  "/unattended-upgrade-shutdown",
+  "/nvidia-fabricmanager",
+  "/dcgm",
+  "/nv-hostengine",
+];
 
 const describe = (unit: UnitFile | undefined, name: string): string => {
   const text = unit?.values.get("Unit.Description")?.at(-1);
