@@ -36,6 +36,13 @@ const starts = (name: string) =>
 const log = (action: Job) => readFileSync(at(`units/${jobPlace(action.name, action.lines).unit}.log`), "utf8");
 /** A line that goes on once a file is there. */
 const until = (file: string) => sh(`while [ ! -e '${at(file)}' ]; do sleep 0.02; done`);
+const isRunning = (pid: string) => {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`).length > 0;
+  } catch {
+    return false;
+  }
+};
 const there = async (file: string) => {
   while (!existsSync(at(file))) await new Promise((resolve) => setTimeout(resolve, 10));
 };
@@ -88,7 +95,7 @@ test("a job that ended while nobody watched is taken as done once, and runs agai
   const { marker, unit } = jobPlace("once", once.lines);
   await there(marker.replace("/var/lib", "lib"));
   const pid = readFileSync(at(`units/${unit}.pid`), "utf8").trim();
-  while (existsSync(`/proc/${pid}`)) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (isRunning(pid)) await new Promise((resolve) => setTimeout(resolve, 10));
   const said: string[] = [];
   await run(once, undefined, (line) => said.push(line));
   expect(said).toEqual(["once: an earlier run has done it"]);
@@ -121,7 +128,7 @@ test("a failed job shows its last 40 lines and the command that shows all, and i
   expect(error).toMatchObject({
     code: "job.failed",
     message: expect.stringMatching(
-      /gpu-01: job bad \(unit teeup-bad-[0-9a-f]{12}\) failed:[^]*error: no such patch[^]*next: ssh gpu-01 sudo journalctl -u teeup-bad-/,
+      /gpu-01: job bad \(unit teeup-bad-[0-9a-f]{12}\) failed:[\s\S]*error: no such patch[\s\S]*next: ssh gpu-01 sudo journalctl -u teeup-bad-/,
     ),
   });
   expect((error as Error).message).not.toMatch(/^ +60$/m);

@@ -276,7 +276,8 @@ echo $! >"$D/units/$u.pid"
 case $1 in
   show)
     u=\${2%.service}; s=inactive
-    if [ -e "$D/units/$u.pid" ] && kill -0 "$(cat "$D/units/$u.pid")" 2>/dev/null; then s=active; fi
+    # A process that ended and was not waited for yet has an empty command line.
+    if [ -e "$D/units/$u.pid" ] && grep -q . "/proc/$(cat "$D/units/$u.pid")/cmdline" 2>/dev/null; then s=active; fi
     [ ! -e "$D/units/$u.failed" ] || s=failed
     echo "ActiveState=$s";;
   reset-failed) rm -f "$D/units/\${2%.service}.failed";;
