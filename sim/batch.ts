@@ -20,7 +20,11 @@ export function runEntry(machine: Machine, id: number, entry: Entry, asRoot: boo
     journal.add({ machine: machine.kind, verb: entry.verb, argv, mutating, status: 124 });
     return { hang: true };
   }
-  const frame = hangs ? { id, kind: "timeout" as const, status: 124, stdout: "", stderr: "" } : !asRoot && mutating ? denied(id) : answer(machine, id, entry);
+  const frame = hangs
+    ? { id, kind: "timeout" as const, status: 124, stdout: "", stderr: "" }
+    : !asRoot && mutating
+      ? denied(id)
+      : answer(machine, id, entry);
   journal.add({ machine: machine.kind, verb: entry.verb, argv, mutating, status: frame.status });
   if (mutating && faults.dropAfterMutation !== undefined && --faults.dropAfterMutation <= 0) {
     delete faults.dropAfterMutation;
@@ -32,7 +36,13 @@ export function runEntry(machine: Machine, id: number, entry: Entry, asRoot: boo
 const denied = (id: number): Frame => ({ id, kind: "denied", status: 126, stdout: "", stderr: "Permission denied" });
 
 function answer(machine: Machine, id: number, entry: Entry): Frame {
-  const plain = (kind: Frame["kind"], status: number, stdout = "", stderr = ""): Frame => ({ id, kind, status, stdout, stderr });
+  const plain = (kind: Frame["kind"], status: number, stdout = "", stderr = ""): Frame => ({
+    id,
+    kind,
+    status,
+    stdout,
+    stderr,
+  });
   switch (entry.verb) {
     case "ask": {
       const shut = entry.gates.findIndex((gate) => execute(machine, gate.argv).status !== gate.exit);
@@ -48,7 +58,9 @@ function answer(machine: Machine, id: number, entry: Entry): Frame {
         return plain("ran", 0, cutBytes(machine.files.read(entry.path), entry.maxBytes + 1));
       } catch (error) {
         if (!(error instanceof FsError)) throw error;
-        return error.code === "ENOENT" ? plain("missing", 1) : plain("error", 1, "", `head: error reading '${entry.path}': ${error.message}\n`);
+        return error.code === "ENOENT"
+          ? plain("missing", 1)
+          : plain("error", 1, "", `head: error reading '${entry.path}': ${error.message}\n`);
       }
     case "put":
       return files(id, () => {
@@ -84,7 +96,13 @@ function notThere(machine: Machine, id: number, argv: readonly string[]): Frame 
 function ended(id: number, result: Result, seconds: number, cut: (text: string) => string): Frame {
   const timeout = result.status === 124 || (result.seconds ?? 0) > seconds;
   const kind = timeout ? "timeout" : result.status === 126 ? "denied" : result.status === 127 ? "missing" : "ran";
-  return { id, kind, status: timeout ? 124 : result.status, stdout: timeout ? "" : cut(result.stdout), stderr: result.stderr.slice(0, STDERR_BYTES) };
+  return {
+    id,
+    kind,
+    status: timeout ? 124 : result.status,
+    stdout: timeout ? "" : cut(result.stdout),
+    stderr: result.stderr.slice(0, STDERR_BYTES),
+  };
 }
 
 function cutBytes(text: string, bytes: number): string {

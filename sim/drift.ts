@@ -146,7 +146,9 @@ export const DRIFTS: readonly Drift[] = [
     facet: "gpu-inventory",
     about: "the GPU fell off the bus",
     repair: "cannot",
-    apply: (node) => void (gpu(node).broken = true),
+    apply: (node) => {
+      gpu(node).broken = true;
+    },
   },
   {
     name: "gpu-tools",
@@ -175,9 +177,9 @@ export const DRIFTS: readonly Drift[] = [
   {
     name: "guest-image",
     facet: "guest-image",
-    about: "the seed is edited",
+    about: "the seed is gone",
     repair: "repaired",
-    apply: (node) => edit(node.host, "/var/lib/teeup/vm/cvm0/user-data", (text) => text.replace("TeeUp", "somebody")),
+    apply: (node) => node.host.files.remove("/var/lib/teeup/vm/cvm0/seed.iso"),
   },
   {
     name: "confidential-vm",
@@ -257,7 +259,9 @@ export const DRIFTS: readonly Drift[] = [
     facet: "attestation",
     about: "the GPU attests itself no more",
     repair: "cannot",
-    apply: (node) => void (node.faults.attestation = "measurements"),
+    apply: (node) => {
+      node.faults.attestation = "measurements";
+    },
   },
   {
     name: "gpu-ready-state",

@@ -1,4 +1,14 @@
-export type AttestationFault = "ocsp" | "rim-missing" | "time-out" | "malformed" | "truncated" | "nonce" | "measurements" | "exit-512" | "policy" | "empty";
+export type AttestationFault =
+  | "ocsp"
+  | "rim-missing"
+  | "time-out"
+  | "malformed"
+  | "truncated"
+  | "nonce"
+  | "measurements"
+  | "exit-512"
+  | "policy"
+  | "empty";
 
 /**
  * What goes wrong on demand. Set a field on `twin.faults`; clear it to be well again. Counters count down: once they

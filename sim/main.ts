@@ -19,8 +19,14 @@ import { startTwin } from "./twin.ts";
 const program = new Command("sim")
   .description("A simulated SEV-SNP GPU node behind real SSH and a real Redfish BMC, on loopback.")
   .addOption(new Option("--platform <name>").choices(["snp"]).default("snp"))
-  .addOption(new Option("--scenario <name>", "change the untouched machine first").choices([...SCENARIOS.map((s) => s.name)]))
-  .addOption(new Option("--vendor <name>", "BIOS and BMC").choices(["supermicro", "dell", "asrockrack", "hpe", "lenovo"]).default("supermicro"))
+  .addOption(
+    new Option("--scenario <name>", "change the untouched machine first").choices([...SCENARIOS.map((s) => s.name)]),
+  )
+  .addOption(
+    new Option("--vendor <name>", "BIOS and BMC")
+      .choices(["supermicro", "dell", "asrockrack", "hpe", "lenovo"])
+      .default("supermicro"),
+  )
   .addOption(new Option("--os <name>").choices(["ubuntu-24.04", "ubuntu-22.04"]).default("ubuntu-24.04"))
   .option("--name <host>", "host name", "twin")
   .option("--gpus <n>", "number of GPUs", Number, 1)
@@ -49,7 +55,10 @@ const options = program.opts<{
 const say = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 
 if (options.list === true) {
-  say({ scenarios: SCENARIOS.map(({ name, about, expect }) => ({ name, about, expect })), drifts: DRIFTS.map(({ name, facet, about }) => ({ name, facet, about })) });
+  say({
+    scenarios: SCENARIOS.map(({ name, about, expect }) => ({ name, about, expect })),
+    drifts: DRIFTS.map(({ name, facet, about }) => ({ name, facet, about })),
+  });
 } else await serve();
 
 async function serve(): Promise<void> {
@@ -61,13 +70,24 @@ async function serve(): Promise<void> {
     sshPort: options.sshPort,
     bmc: options.bmc,
     ...(options.scenario === undefined ? {} : { scenario: options.scenario }),
-    ...(options.authorizedKey === undefined ? {} : { authorizedKeys: [readFileSync(options.authorizedKey, "utf8").trim()] }),
+    ...(options.authorizedKey === undefined
+      ? {}
+      : { authorizedKeys: [readFileSync(options.authorizedKey, "utf8").trim()] }),
   });
   const { privateKey, ...ssh } = twin.ssh;
   if (options.key !== undefined && privateKey !== undefined) writeFileSync(options.key, privateKey, { mode: 0o600 });
   say({
     ssh: { ...ssh, ...(options.key === undefined ? { privateKey } : { keyFile: options.key }) },
-    ...(twin.bmc === undefined ? {} : { bmc: { url: twin.bmc.url, user: twin.bmc.user, password: twin.bmc.password, certificate: twin.bmc.fingerprint } }),
+    ...(twin.bmc === undefined
+      ? {}
+      : {
+          bmc: {
+            url: twin.bmc.url,
+            user: twin.bmc.user,
+            password: twin.bmc.password,
+            certificate: twin.bmc.fingerprint,
+          },
+        }),
     downloads: Object.fromEntries(DOWNLOADS.map(({ url }) => [url, downloadSha256(url)])),
   });
   const stop = async () => {
@@ -105,7 +125,10 @@ function answer(twin: Twin, line: string): unknown {
           up: twin.node.up,
           kernel: twin.host.running?.kernel.release,
           gpus: [...twin.node.gpus.values()].map(({ bdf, mode, ready }) => ({ bdf, mode, ready })),
-          guest: guest === undefined ? undefined : { snp: guest.snp, gpus: guest.gpus, kernel: guest.machine.running?.kernel.release },
+          guest:
+            guest === undefined
+              ? undefined
+              : { snp: guest.snp, gpus: guest.gpus, kernel: guest.machine.running?.kernel.release },
           bios: { current: twin.node.bios.current, staged: twin.node.bios.staged },
         };
       }

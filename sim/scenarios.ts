@@ -326,7 +326,9 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "no room on the host",
     source: "issue 3, The twin",
     when: "untouched",
-    on: (node) => void (node.host.files.capacity = node.host.files.used + 40_000_000),
+    on: (node) => {
+      node.host.files.capacity = node.host.files.used + 40_000_000;
+    },
     expect: { error: "action.failed", finding: "kernel.installed" },
   },
   {
@@ -334,7 +336,9 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "the node reaches no archive",
     source: "seed 000 (dead links)",
     when: "untouched",
-    on: (node) => void (node.internet.down = true),
+    on: (node) => {
+      node.internet.down = true;
+    },
     expect: { error: "action.failed", finding: "packages.missing" },
   },
 
@@ -415,7 +419,9 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "the mode switch never takes",
     source: "NVIDIA/nvtrust#33, #77",
     when: "untouched",
-    off: (node) => void (firstGpu(node).refusesSwitch = true),
+    off: (node) => {
+      firstGpu(node).refusesSwitch = true;
+    },
     expect: { error: "action.failed", finding: "gpu-cc-mode.mode" },
   },
   {
@@ -424,7 +430,9 @@ export const SCENARIOS: readonly Scenario[] = [
     source: "NVIDIA/nvtrust#128",
     when: "untouched",
     options: { gpus: 2 },
-    off: (node) => void (firstGpu(node).ppcie = "on"),
+    off: (node) => {
+      firstGpu(node).ppcie = "on";
+    },
     expect: { error: "action.failed", finding: "gpu-cc-mode.mode" },
   },
   {
@@ -444,7 +452,9 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "after off → on attestation fails until the host restarts",
     source: "NVIDIA/attestation-sdk#31",
     when: "untouched",
-    off: (node) => void (node.traps.staleAttestationAfterSwitch = true),
+    off: (node) => {
+      node.traps.staleAttestationAfterSwitch = true;
+    },
     expect: { finding: "attestation.overall-false" },
   },
 
@@ -454,7 +464,9 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "the GPU's BAR is larger than the guest's MMIO window",
     source: "NVIDIA/nvtrust#56",
     when: "untouched",
-    off: (node) => void (firstGpu(node).barMiB = 262_144),
+    off: (node) => {
+      firstGpu(node).barMiB = 262_144;
+    },
     expect: { finding: "guest-evidence.mmio-window" },
   },
   {
@@ -462,7 +474,9 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "the bounce buffers do not suffice",
     source: "NVIDIA/nvtrust#19",
     when: "untouched",
-    off: (node) => void (node.traps.swiotlb = true),
+    off: (node) => {
+      node.traps.swiotlb = true;
+    },
     expect: { finding: "guest-evidence.swiotlb-full" },
   },
   {
@@ -478,7 +492,9 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "the GPU was bought early",
     source: "seed 000, NVIDIA Firmware",
     when: "untouched",
-    off: (node) => void (firstGpu(node).vbios = "96.00.30.00.01"),
+    off: (node) => {
+      firstGpu(node).vbios = "96.00.30.00.01";
+    },
     expect: { finding: "guest-evidence.vbios" },
   },
   {
@@ -583,7 +599,9 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "the driver cannot initialise the GPU",
     source: "docs/sources.md, Confidential VM and guests",
     when: "untouched",
-    on: (node) => void (node.faults.gpuInit = "NVRM: GPU 0000:01:00.0: unexpected state"),
+    on: (node) => {
+      node.faults.gpuInit = "NVRM: GPU 0000:01:00.0: unexpected state";
+    },
     expect: { finding: "guest-evidence.gpu-init" },
   },
 
@@ -593,7 +611,9 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "no reference for this driver and VBIOS",
     source: "NVIDIA/nvtrust#151",
     when: "untouched",
-    off: (node) => void (node.traps.noRim = true),
+    off: (node) => {
+      node.traps.noRim = true;
+    },
     expect: { finding: "attestation.rim" },
   },
   attestation("ocsp-bad", "ocsp", "a certificate's status is not good", "attestation.ocsp"),

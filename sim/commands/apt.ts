@@ -5,9 +5,29 @@ import type { Command, Result } from "./command.ts";
 import { fail, lines, never, ok, options, unmodelled } from "./command.ts";
 import { packageInFile } from "./dpkg.ts";
 
-const FLAGS = ["-y|--yes|--assume-yes", "-q|-qq|--quiet", "-yqq", "-s|--simulate|--dry-run", "--no-install-recommends", "--no-remove", "--allow-downgrades", "--allow-change-held-packages", "--purge", "--auto-remove|--autoremove", "-f|--fix-broken", "--no-upgrade", "--reinstall", "--only-upgrade", "-V"];
+const FLAGS = [
+  "-y|--yes|--assume-yes",
+  "-q|-qq|--quiet",
+  "-yqq",
+  "-s|--simulate|--dry-run",
+  "--no-install-recommends",
+  "--no-remove",
+  "--allow-downgrades",
+  "--allow-change-held-packages",
+  "--purge",
+  "--auto-remove|--autoremove",
+  "-f|--fix-broken",
+  "--no-upgrade",
+  "--reinstall",
+  "--only-upgrade",
+  "-V",
+];
 
-function plan(machine: Machine, wanted: readonly string[], given: { has(name: string): boolean }): { add: Package[]; files: Package[] } | Result {
+function plan(
+  machine: Machine,
+  wanted: readonly string[],
+  given: { has(name: string): boolean },
+): { add: Package[]; files: Package[] } | Result {
   const files: Package[] = [];
   const names: string[] = [];
   for (const word of wanted) {
@@ -22,8 +42,11 @@ function plan(machine: Machine, wanted: readonly string[], given: { has(name: st
   }
   try {
     const add = machine.packages.resolve(names);
-    const held = add.find((p) => machine.packages.installed.get(p.name)?.hold === true && !given.has("--allow-change-held-packages"));
-    if (held !== undefined) return fail(100, `E: Held packages were changed and -y was used without --allow-change-held-packages.`);
+    const held = add.find(
+      (p) => machine.packages.installed.get(p.name)?.hold === true && !given.has("--allow-change-held-packages"),
+    );
+    if (held !== undefined)
+      return fail(100, `E: Held packages were changed and -y was used without --allow-change-held-packages.`);
     return { add, files };
   } catch (error) {
     if (error instanceof AptError) return fail(100, error.message);
@@ -40,7 +63,11 @@ const aptGet: Command = {
     const [verb = "", ...names] = o.rest;
     const simulate = o.has("-s");
     if (verb === "update") {
-      if (machine.node.internet.down) return fail(100, "E: Failed to fetch http://archive.ubuntu.com/ubuntu/dists/noble/InRelease  Could not connect to archive.ubuntu.com:80");
+      if (machine.node.internet.down)
+        return fail(
+          100,
+          "E: Failed to fetch http://archive.ubuntu.com/ubuntu/dists/noble/InRelease  Could not connect to archive.ubuntu.com:80",
+        );
       if (!simulate) {
         machine.packages.update();
         machine.files.write("/var/lib/apt/periodic/update-success-stamp", `${Math.floor(machine.clock.now)}\n`);
@@ -49,20 +76,41 @@ const aptGet: Command = {
     }
     if (verb === "clean" || verb === "autoclean") return ok();
     if (verb === "install") {
-      if (machine.node.internet.down) return fail(100, "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?");
+      if (machine.node.internet.down)
+        return fail(100, "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?");
       const removals = names.filter((n) => n.endsWith("-") && machine.packages.installed.has(n.slice(0, -1)));
-      const planned = plan(machine, names.filter((n) => !removals.includes(n)), o);
+      const planned = plan(
+        machine,
+        names.filter((n) => !removals.includes(n)),
+        o,
+      );
       if ("status" in planned) return planned;
       const all = [...planned.add, ...planned.files];
       const summary = `The following NEW packages will be installed:\n  ${all.map((p) => p.name).join(" ")}\n`;
-      if (simulate) return ok(summary + lines(all.map((p) => `Inst ${p.name} (${p.version} Ubuntu:24.04/noble [amd64])`)));
-      for (const p of all) machine.packages.install(p, names.some((n) => n.split("=")[0] === p.name));
+      if (simulate)
+        return ok(summary + lines(all.map((p) => `Inst ${p.name} (${p.version} Ubuntu:24.04/noble [amd64])`)));
+      for (const p of all)
+        machine.packages.install(
+          p,
+          names.some((n) => n.split("=")[0] === p.name),
+        );
       for (const n of removals) machine.packages.remove(n.slice(0, -1));
-      return ok(`Reading package lists...\nBuilding dependency tree...\n${all.length === 0 ? "0 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n" : summary + lines(all.map((p) => `Setting up ${p.name} (${p.version}) ...`))}`, 5 + 4 * all.length);
+      return ok(
+        `Reading package lists...\nBuilding dependency tree...\n${all.length === 0 ? "0 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n" : summary + lines(all.map((p) => `Setting up ${p.name} (${p.version}) ...`))}`,
+        5 + 4 * all.length,
+      );
     }
     if (verb === "upgrade" || verb === "dist-upgrade" || verb === "full-upgrade") {
       const newer = machine.packages.upgradable();
-      if (simulate) return ok(lines(newer.map((p) => `Inst ${p.name} [${machine.packages.installed.get(p.name)?.pkg.version}] (${p.version} Ubuntu:24.04/noble [amd64])`)));
+      if (simulate)
+        return ok(
+          lines(
+            newer.map(
+              (p) =>
+                `Inst ${p.name} [${machine.packages.installed.get(p.name)?.pkg.version}] (${p.version} Ubuntu:24.04/noble [amd64])`,
+            ),
+          ),
+        );
       for (const p of newer) {
         for (const more of machine.packages.resolve([`${p.name}=${p.version}`])) machine.packages.install(more, false);
       }
@@ -70,7 +118,8 @@ const aptGet: Command = {
     }
     if (verb === "remove" || verb === "purge" || verb === "autoremove") {
       const held = names.find((n) => machine.packages.installed.get(n)?.hold === true);
-      if (held !== undefined && !o.has("--allow-change-held-packages")) return fail(100, "E: Held packages were changed and -y was used without --allow-change-held-packages.");
+      if (held !== undefined && !o.has("--allow-change-held-packages"))
+        return fail(100, "E: Held packages were changed and -y was used without --allow-change-held-packages.");
       if (simulate) return ok(lines(names.map((n) => `Remv ${n}`)));
       for (const n of names) machine.packages.remove(n);
       return ok(lines(names.map((n) => `Removing ${n} ...`)), 10);
@@ -95,12 +144,21 @@ const aptMark: Command = {
       const entry = installed.get(name);
       if (verb === "hold" || verb === "unhold") {
         if (entry === undefined) {
-          if (machine.packages.available(name).length === 0) return fail(100, `E: Unable to locate package ${name}\nE: No packages found`);
+          if (machine.packages.available(name).length === 0)
+            return fail(100, `E: Unable to locate package ${name}\nE: No packages found`);
           // A package that is not installed can be on hold too.
           out.push(`${name} set on ${verb === "hold" ? "hold" : "install"}.`);
           continue;
         }
-        out.push(verb === "hold" ? (entry.hold ? `${name} was already set on hold.` : `${name} set on hold.`) : entry.hold ? `Canceled hold on ${name}.` : `${name} was already not on hold.`);
+        out.push(
+          verb === "hold"
+            ? entry.hold
+              ? `${name} was already set on hold.`
+              : `${name} set on hold.`
+            : entry.hold
+              ? `Canceled hold on ${name}.`
+              : `${name} was already not on hold.`,
+        );
         entry.hold = verb === "hold";
       } else if (verb === "manual" || verb === "auto") {
         if (entry !== undefined) entry.manual = verb === "manual";
@@ -129,7 +187,12 @@ const aptCache: Command = {
             `  Installed: ${installed ?? "(none)"}`,
             `  Candidate: ${versions.at(-1)?.version ?? installed}`,
             "  Version table:",
-            ...[...versions].reverse().flatMap((p) => [` ${p.version === installed ? "***" : "   "} ${p.version} 500`, "        500 http://archive.ubuntu.com/ubuntu noble-updates/main amd64 Packages"]),
+            ...[...versions]
+              .reverse()
+              .flatMap((p) => [
+                ` ${p.version === installed ? "***" : "   "} ${p.version} 500`,
+                "        500 http://archive.ubuntu.com/ubuntu noble-updates/main amd64 Packages",
+              ]),
             "",
           ].join("\n"),
         ];
@@ -137,8 +200,18 @@ const aptCache: Command = {
       return ok(blocks.join(""));
     }
     if (verb === "show" || verb === "madison") {
-      const found = names.flatMap((name) => [...machine.packages.available(name)].reverse().map((p) => (verb === "madison" ? `${name} | ${p.version} | http://archive.ubuntu.com/ubuntu noble/main amd64 Packages` : `Package: ${name}\nVersion: ${p.version}\n`)));
-      return found.length === 0 ? fail(verb === "show" ? 100 : 0, verb === "show" ? "E: No packages found" : "") : ok(lines(found));
+      const found = names.flatMap((name) =>
+        [...machine.packages.available(name)]
+          .reverse()
+          .map((p) =>
+            verb === "madison"
+              ? `${name} | ${p.version} | http://archive.ubuntu.com/ubuntu noble/main amd64 Packages`
+              : `Package: ${name}\nVersion: ${p.version}\n`,
+          ),
+      );
+      return found.length === 0
+        ? fail(verb === "show" ? 100 : 0, verb === "show" ? "E: No packages found" : "")
+        : ok(lines(found));
     }
     return unmodelled(argv);
   },

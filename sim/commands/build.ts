@@ -6,7 +6,8 @@ import type { Command, Result } from "./command.ts";
 import { always, fail, ok, unmodelled } from "./command.ts";
 import { applyPatch } from "./git.ts";
 
-const word = (argv: readonly string[], name: string): string | undefined => argv.find((w) => w.startsWith(`${name}=`))?.slice(name.length + 1);
+const word = (argv: readonly string[], name: string): string | undefined =>
+  argv.find((w) => w.startsWith(`${name}=`))?.slice(name.length + 1);
 
 /** Release that a kernel tree's Makefile and configuration give. */
 function kernelRelease(machine: Machine, tree: string): string {
@@ -26,24 +27,43 @@ function make(machine: Machine, argv: readonly string[], cwd: string): Result {
   const makefile = files.readIf(`${tree}/Makefile`);
   if (makefile?.includes("PATCHLEVEL") === true) {
     if (targets.includes("olddefconfig") || targets.includes("defconfig")) {
-      if (!files.exists(`${tree}/.config`)) files.write(`${tree}/.config`, files.readIf(`/boot/config-${machine.now.kernel.release}`) ?? configText(kernelRelease(machine, tree)));
+      if (!files.exists(`${tree}/.config`))
+        files.write(
+          `${tree}/.config`,
+          files.readIf(`/boot/config-${machine.now.kernel.release}`) ?? configText(kernelRelease(machine, tree)),
+        );
       return ok("#\n# configuration written to .config\n#\n", 10);
     }
     if (targets.includes("kernelrelease")) return ok(`${kernelRelease(machine, tree)}\n`);
     if (targets.some((t) => t === "bindeb-pkg" || t === "deb-pkg")) {
       const missing = KERNEL_TOOLS.find((name) => !machine.packages.installed.has(name));
-      if (missing !== undefined) return fail(2, `fatal error: a build dependency is missing: ${missing}\nmake: *** [Makefile:725: include/config/auto.conf] Error 2`);
+      if (missing !== undefined)
+        return fail(
+          2,
+          `fatal error: a build dependency is missing: ${missing}\nmake: *** [Makefile:725: include/config/auto.conf] Error 2`,
+        );
       const config = files.readIf(`${tree}/.config`);
-      if (config === undefined) return fail(2, "***\n*** Configuration file \".config\" not found!\n***");
+      if (config === undefined) return fail(2, '***\n*** Configuration file ".config" not found!\n***');
       const release = kernelRelease(machine, tree);
       const version = word(argv, "KDEB_PKGVERSION") ?? `${release}-1`;
       const snp = files.exists(`${tree}/sim-snp-host`) && parseConfig(config).get("CONFIG_KVM_AMD_SEV") === "y";
       files.write(`/var/lib/teeup-twin/kernels/${release}`, JSON.stringify({ release, config, snp }));
       machine.kernels.set(release, makeKernel(release, { config, snpHost: snp }));
       const parent = normalise(`${tree}/..`);
-      files.write(`${parent}/linux-image-${release}_${version}_amd64.deb`, debText({ name: `linux-image-${release}`, version, kernel: release, config }), { size: 70_000_000 });
-      files.write(`${parent}/linux-headers-${release}_${version}_amd64.deb`, debText({ name: `linux-headers-${release}`, version }), { size: 9_000_000 });
-      return ok(`dpkg-deb: building package 'linux-image-${release}' in '../linux-image-${release}_${version}_amd64.deb'.\n`, 3600);
+      files.write(
+        `${parent}/linux-image-${release}_${version}_amd64.deb`,
+        debText({ name: `linux-image-${release}`, version, kernel: release, config }),
+        { size: 70_000_000 },
+      );
+      files.write(
+        `${parent}/linux-headers-${release}_${version}_amd64.deb`,
+        debText({ name: `linux-headers-${release}`, version }),
+        { size: 9_000_000 },
+      );
+      return ok(
+        `dpkg-deb: building package 'linux-image-${release}' in '../linux-image-${release}_${version}_amd64.deb'.\n`,
+        3600,
+      );
     }
     return unmodelled(argv);
   }
@@ -70,7 +90,12 @@ function make(machine: Machine, argv: readonly string[], cwd: string): Result {
 
 export const build: readonly Command[] = [
   { names: ["make"], base: false, mutates: always, run: (machine, argv, context) => make(machine, argv, context.cwd) },
-  { names: ["ninja"], base: false, mutates: always, run: (machine, argv, context) => make(machine, ["make", ...argv.slice(1)], context.cwd) },
+  {
+    names: ["ninja"],
+    base: false,
+    mutates: always,
+    run: (machine, argv, context) => make(machine, ["make", ...argv.slice(1)], context.cwd),
+  },
   {
     names: ["kernel-config"],
     base: false,
@@ -125,9 +150,18 @@ export const build: readonly Command[] = [
     base: false,
     mutates: always,
     run: (machine, argv, context) => {
-      for (const name of ["libglib2.0-dev", "libpixman-1-dev", "ninja-build"]) if (!machine.packages.installed.has(name)) return fail(1, `ERROR: Dependency "${name}" not found`);
-      if (argv.includes("--enable-slirp") && !machine.packages.installed.has("libslirp-dev") && !/version=6\./.test(context.data)) return fail(1, 'ERROR: Dependency "slirp" not found, tried pkgconfig');
-      machine.files.write(`${context.cwd}/build/config`, JSON.stringify({ prefix: word(argv, "--prefix") ?? "/usr/local", data: context.data }));
+      for (const name of ["libglib2.0-dev", "libpixman-1-dev", "ninja-build"])
+        if (!machine.packages.installed.has(name)) return fail(1, `ERROR: Dependency "${name}" not found`);
+      if (
+        argv.includes("--enable-slirp") &&
+        !machine.packages.installed.has("libslirp-dev") &&
+        !/version=6\./.test(context.data)
+      )
+        return fail(1, 'ERROR: Dependency "slirp" not found, tried pkgconfig');
+      machine.files.write(
+        `${context.cwd}/build/config`,
+        JSON.stringify({ prefix: word(argv, "--prefix") ?? "/usr/local", data: context.data }),
+      );
       return ok("qemu configured\n", 30);
     },
   },
@@ -137,9 +171,13 @@ export const build: readonly Command[] = [
     mutates: always,
     run: (machine, _argv, context) => {
       const tree = context.cwd;
-      if (!machine.files.exists(`${tree}/BaseTools/Source/C/bin/GenFv`)) return fail(1, "build.py... : error: BaseTools are not built");
-      for (const name of ["nasm", "uuid-dev", "iasl"]) if (name === "nasm" && !machine.packages.installed.has(name)) return fail(1, `/bin/sh: 1: ${name}: not found`);
-      machine.files.write(`${tree}/Build/OvmfX64/RELEASE_GCC5/FV/OVMF.fd`, ovmfData("202302", true), { size: 4_194_304 });
+      if (!machine.files.exists(`${tree}/BaseTools/Source/C/bin/GenFv`))
+        return fail(1, "build.py... : error: BaseTools are not built");
+      for (const name of ["nasm", "uuid-dev", "iasl"])
+        if (name === "nasm" && !machine.packages.installed.has(name)) return fail(1, `/bin/sh: 1: ${name}: not found`);
+      machine.files.write(`${tree}/Build/OvmfX64/RELEASE_GCC5/FV/OVMF.fd`, ovmfData("202302", true), {
+        size: 4_194_304,
+      });
       return ok("- Done -\n", 300);
     },
   },
@@ -151,11 +189,21 @@ export const build: readonly Command[] = [
       const at = argv.findIndex((w) => w === "-i" || w === "--input");
       const path = normalise(argv[at + 1] ?? "", context.cwd);
       const text = machine.files.readIf(path);
-      if (at < 0 || text === undefined) return fail(2, `patch: **** Can't open patch file ${argv[at + 1]} : No such file or directory`);
+      if (at < 0 || text === undefined)
+        return fail(2, `patch: **** Can't open patch file ${argv[at + 1]} : No such file or directory`);
       const names = applyPatch(machine, context.cwd, text);
       const lost = names.find((n) => !machine.files.exists(`${context.cwd}/${n}`));
-      return lost === undefined ? ok(names.map((n) => `patching file ${n}\n`).join("")) : fail(1, `can't find file to patch at input line 1`);
+      return lost === undefined
+        ? ok(names.map((n) => `patching file ${n}\n`).join(""))
+        : fail(1, `can't find file to patch at input line 1`);
     },
   },
-  ...["gcc", "g++", "rsync", "jq", "mcopy", "qemu-nbd"].map((name): Command => ({ names: [name], base: false, mutates: always, run: (_m, argv) => (argv.includes("--version") ? ok(`${name} 1.0\n`) : unmodelled(argv)) })),
+  ...["gcc", "g++", "rsync", "jq", "mcopy", "qemu-nbd"].map(
+    (name): Command => ({
+      names: [name],
+      base: false,
+      mutates: always,
+      run: (_m, argv) => (argv.includes("--version") ? ok(`${name} 1.0\n`) : unmodelled(argv)),
+    }),
+  ),
 ];

@@ -62,8 +62,12 @@ export function options(
   argv: readonly string[],
   spec: { flags?: readonly string[]; valued?: readonly string[] },
 ): { has(name: string): boolean; get(name: string): string | undefined; all(name: string): string[]; rest: string[] } {
-  const flagOf = new Map((spec.flags ?? []).flatMap((s) => s.split("|").map((n) => [n, s.split("|")[0] ?? n] as const)));
-  const valuedOf = new Map((spec.valued ?? []).flatMap((s) => s.split("|").map((n) => [n, s.split("|")[0] ?? n] as const)));
+  const flagOf = new Map(
+    (spec.flags ?? []).flatMap((s) => s.split("|").map((n) => [n, s.split("|")[0] ?? n] as const)),
+  );
+  const valuedOf = new Map(
+    (spec.valued ?? []).flatMap((s) => s.split("|").map((n) => [n, s.split("|")[0] ?? n] as const)),
+  );
   const seen = new Map<string, string[]>();
   const rest: string[] = [];
   const put = (key: string, value: string) => seen.set(key, [...(seen.get(key) ?? []), value]);

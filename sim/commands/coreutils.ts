@@ -9,7 +9,12 @@ const reader = (name: string, run: Run): Command => ({ names: [name], base: true
 const writer = (name: string, run: Run): Command => ({ names: [name], base: true, mutates: always, run });
 
 /** Does something for each path; what fails is said and the rest goes on, as GNU tools do. */
-function forEach(name: string, paths: readonly string[], verb: string, f: (path: string) => string | undefined): Result {
+function forEach(
+  name: string,
+  paths: readonly string[],
+  verb: string,
+  f: (path: string) => string | undefined,
+): Result {
   let [status, stdout, stderr] = [0, "", ""];
   for (const path of paths) {
     try {
@@ -28,7 +33,9 @@ const at = (context: CommandContext, path: string): string => normalise(path, co
 
 const cat = reader("cat", (machine, argv, context) => {
   const { rest } = options(argv, { flags: ["-A", "-n", "-v"] });
-  return rest.length === 0 ? ok(context.stdin) : forEach("cat", rest, "", (p) => (p === "-" ? context.stdin : machine.files.read(at(context, p))));
+  return rest.length === 0
+    ? ok(context.stdin)
+    : forEach("cat", rest, "", (p) => (p === "-" ? context.stdin : machine.files.read(at(context, p))));
 });
 
 const head = (name: "head" | "tail"): Command =>
@@ -41,15 +48,30 @@ const head = (name: "head" | "tail"): Command =>
       const n = Number(o.get("-n") ?? 10);
       const list = text.replace(/\n$/, "").split("\n");
       if (text === "") return "";
-      return lines(name === "head" ? (n < 0 ? list.slice(0, n) : list.slice(0, n)) : list.slice(Math.max(0, list.length - Math.abs(n))));
+      return lines(
+        name === "head"
+          ? n < 0
+            ? list.slice(0, n)
+            : list.slice(0, n)
+          : list.slice(Math.max(0, list.length - Math.abs(n))),
+      );
     };
-    return o.rest.length === 0 ? ok(cut(context.stdin)) : forEach(name, o.rest, "cannot open '", (p) => cut(machine.files.read(at(context, p))));
+    return o.rest.length === 0
+      ? ok(cut(context.stdin))
+      : forEach(name, o.rest, "cannot open '", (p) => cut(machine.files.read(at(context, p))));
   });
 
 const wc = reader("wc", (machine, argv, context) => {
   const o = options(argv, { flags: ["-l", "-c", "-w"] });
-  const count = (text: string) => (o.has("-c") ? Buffer.byteLength(text) : o.has("-w") ? text.split(/\s+/).filter(Boolean).length : text.split("\n").length - 1);
-  return o.rest.length === 0 ? ok(`${count(context.stdin)}\n`) : forEach("wc", o.rest, "", (p) => `${count(machine.files.read(at(context, p)))} ${p}\n`);
+  const count = (text: string) =>
+    o.has("-c")
+      ? Buffer.byteLength(text)
+      : o.has("-w")
+        ? text.split(/\s+/).filter(Boolean).length
+        : text.split("\n").length - 1;
+  return o.rest.length === 0
+    ? ok(`${count(context.stdin)}\n`)
+    : forEach("wc", o.rest, "", (p) => `${count(machine.files.read(at(context, p)))} ${p}\n`);
 });
 
 const ls = reader("ls", (machine, argv, context) => {
@@ -62,16 +84,26 @@ const ls = reader("ls", (machine, argv, context) => {
     const owner = node === undefined || node.kind === "link" ? "root root" : node.owner.replace(":", " ");
     return `${kind}rw-r--r-- 1 ${owner} ${node === undefined ? 0 : nodeSize(node)} Oct  5 08:00 ${name}${node?.kind === "link" ? ` -> ${node.target}` : ""}\n`;
   };
-  return { ...forEach("ls", paths, "cannot access '", (p) => {
-    const path = at(context, p);
-    const node = machine.files.stat(path);
-    if (node === undefined) throw new FsError("ENOENT", p);
-    if (o.has("-d") || node.kind !== "dir") return row(path, p);
-    const shown = machine.files.list(path).filter((n) => o.has("-a") || o.has("-A") || !n.startsWith("."));
-    return shown.map((n) => row(`${path}/${n}`, n)).join("");
-  }) };
+  return {
+    ...forEach("ls", paths, "cannot access '", (p) => {
+      const path = at(context, p);
+      const node = machine.files.stat(path);
+      if (node === undefined) throw new FsError("ENOENT", p);
+      if (o.has("-d") || node.kind !== "dir") return row(path, p);
+      const shown = machine.files.list(path).filter((n) => o.has("-a") || o.has("-A") || !n.startsWith("."));
+      return shown.map((n) => row(`${path}/${n}`, n)).join("");
+    }),
+  };
 });
-const lsStatus: Command = { ...ls, run: (m, a, c) => { const r = ls.run(m, a, c); return r.status === 0 ? r : { ...r, status: 2, stderr: r.stderr.replace(/cannot access '(.*): No such/g, "cannot access '$1': No such") }; } };
+const lsStatus: Command = {
+  ...ls,
+  run: (m, a, c) => {
+    const r = ls.run(m, a, c);
+    return r.status === 0
+      ? r
+      : { ...r, status: 2, stderr: r.stderr.replace(/cannot access '(.*): No such/g, "cannot access '$1': No such") };
+  },
+};
 
 const stat = reader("stat", (machine, argv, context) => {
   const o = options(argv, { valued: ["-c|--format", "--printf"], flags: ["-L|--dereference", "-f", "-t"] });
@@ -83,7 +115,12 @@ const stat = reader("stat", (machine, argv, context) => {
     if (node === undefined) throw new FsError("ENOENT", p);
     const [user = "root", group = "root"] = node.kind === "link" ? [] : node.owner.split(":");
     const mode = node.kind === "link" ? "777" : node.mode.replace(/^0+(?=\d{3})/, "");
-    const kinds = { file: nodeSize(node) === 0 ? "regular empty file" : "regular file", dir: "directory", link: "symbolic link", device: "character special file" };
+    const kinds = {
+      file: nodeSize(node) === 0 ? "regular empty file" : "regular file",
+      dir: "directory",
+      link: "symbolic link",
+      device: "character special file",
+    };
     const values: Readonly<Record<string, string>> = {
       a: mode,
       s: String(nodeSize(node)),
@@ -114,7 +151,16 @@ const test = (name: string): Command =>
       if (w.length === 1) return w[0] !== "";
       if (w.length === 3) {
         const [a = "", op, b = ""] = w;
-        const numbers: Readonly<Record<string, boolean>> = { "-eq": +a === +b, "-ne": +a !== +b, "-gt": +a > +b, "-ge": +a >= +b, "-lt": +a < +b, "-le": +a <= +b, "=": a === b, "!=": a !== b };
+        const numbers: Readonly<Record<string, boolean>> = {
+          "-eq": +a === +b,
+          "-ne": +a !== +b,
+          "-gt": +a > +b,
+          "-ge": +a >= +b,
+          "-lt": +a < +b,
+          "-le": +a <= +b,
+          "=": a === b,
+          "!=": a !== b,
+        };
         return numbers[op ?? ""] ?? false;
       }
       const [op, p = ""] = w;
@@ -168,7 +214,9 @@ const realpath = reader("realpath", (machine, argv, context) => {
 });
 
 const sums = reader("sha256sum", (machine, argv, context) => {
-  const o = options(argv, { flags: ["-c|--check", "--strict", "--quiet", "--status", "-b", "-z|--zero", "--ignore-missing"] });
+  const o = options(argv, {
+    flags: ["-c|--check", "--strict", "--quiet", "--status", "-b", "-z|--zero", "--ignore-missing"],
+  });
   if (o.has("-c")) {
     let [status, stdout, stderr] = [0, "", ""];
     for (const list of o.rest) {
@@ -246,7 +294,10 @@ export function copyTree(machine: Machine, from: string, to: string): void {
 }
 
 const cp = writer("cp", (machine, argv, context) => {
-  const o = options(argv, { flags: ["-a", "-r|-R|--recursive", "-p", "-f|--force", "-T", "-v", "-L", "-u", "--no-target-directory", "-d", "-n"], valued: ["--sparse", "--reflink", "-t|--target-directory"] });
+  const o = options(argv, {
+    flags: ["-a", "-r|-R|--recursive", "-p", "-f|--force", "-T", "-v", "-L", "-u", "--no-target-directory", "-d", "-n"],
+    valued: ["--sparse", "--reflink", "-t|--target-directory"],
+  });
   const into = o.get("-t") ?? o.rest.at(-1) ?? "";
   const sources = o.get("-t") === undefined ? o.rest.slice(0, -1) : o.rest;
   const target = at(context, into);
@@ -264,28 +315,44 @@ const cp = writer("cp", (machine, argv, context) => {
 });
 
 const mv = writer("mv", (machine, argv, context) => {
-  const o = options(argv, { flags: ["-f|--force", "-T|--no-target-directory", "-v", "-n"], valued: ["-t|--target-directory"] });
+  const o = options(argv, {
+    flags: ["-f|--force", "-T|--no-target-directory", "-v", "-n"],
+    valued: ["-t|--target-directory"],
+  });
   const target = at(context, o.get("-t") ?? o.rest.at(-1) ?? "");
   const sources = o.get("-t") === undefined ? o.rest.slice(0, -1) : o.rest;
   return forEach("mv", sources, "cannot stat '", (p) => {
     const from = at(context, p);
-    const to = (o.get("-t") !== undefined || machine.files.isDir(target)) && !o.has("-T") ? `${target}/${baseName(from)}` : target;
+    const to =
+      (o.get("-t") !== undefined || machine.files.isDir(target)) && !o.has("-T")
+        ? `${target}/${baseName(from)}`
+        : target;
     machine.files.rename(from, to);
     return undefined;
   });
 });
 
 const install = writer("install", (machine, argv, context) => {
-  const o = options(argv, { flags: ["-d|--directory", "-D", "-T|--no-target-directory", "-v", "-C|--compare"], valued: ["-m|--mode", "-o|--owner", "-g|--group", "-t|--target-directory"] });
+  const o = options(argv, {
+    flags: ["-d|--directory", "-D", "-T|--no-target-directory", "-v", "-C|--compare"],
+    valued: ["-m|--mode", "-o|--owner", "-g|--group", "-t|--target-directory"],
+  });
   const owner = `${o.get("-o") ?? "root"}:${o.get("-g") ?? "root"}`;
   const mode = (o.get("-m") ?? "0755").padStart(4, "0");
-  if (o.has("-d")) return forEach("install", o.rest, "cannot create directory '", (p) => void machine.files.mkdir(at(context, p), mode, owner));
+  if (o.has("-d"))
+    return forEach(
+      "install",
+      o.rest,
+      "cannot create directory '",
+      (p) => void machine.files.mkdir(at(context, p), mode, owner),
+    );
   const target = at(context, o.get("-t") ?? o.rest.at(-1) ?? "");
   const sources = o.get("-t") === undefined ? o.rest.slice(0, -1) : o.rest;
   return forEach("install", sources, "cannot stat '", (p) => {
     const node = machine.files.stat(at(context, p));
     if (node?.kind !== "file") throw new FsError("ENOENT", p);
-    const to = (o.get("-t") !== undefined || machine.files.isDir(target)) && !o.has("-T") ? `${target}/${baseName(p)}` : target;
+    const to =
+      (o.get("-t") !== undefined || machine.files.isDir(target)) && !o.has("-T") ? `${target}/${baseName(p)}` : target;
     machine.files.place(to, { ...node, mode, owner });
     return undefined;
   });
@@ -296,7 +363,8 @@ const ln = writer("ln", (machine, argv, context) => {
   const [target = "", name] = o.rest;
   const path = at(context, name ?? baseName(target));
   const to = machine.files.isDir(path) && !o.has("-n") && !o.has("-T") ? `${path}/${baseName(target)}` : path;
-  if (machine.files.lstat(to) !== undefined && !o.has("-f")) return fail(1, `ln: failed to create symbolic link '${to}': File exists`);
+  if (machine.files.lstat(to) !== undefined && !o.has("-f"))
+    return fail(1, `ln: failed to create symbolic link '${to}': File exists`);
   machine.files.remove(to);
   machine.files.link(target, to);
   return ok();
@@ -310,7 +378,15 @@ const chmod = writer("chmod", (machine, argv, context) => {
       const node = machine.files.stat(each);
       if (node === undefined) throw new FsError("ENOENT", p);
       const old = node.kind === "link" ? 0 : Number.parseInt(node.mode, 8);
-      const next = /^\d+$/.test(mode) ? Number.parseInt(mode, 8) : mode === "+x" || mode === "a+x" ? old | 0o111 : mode === "u+x" ? old | 0o100 : mode === "a+r" ? old | 0o444 : undefined;
+      const next = /^\d+$/.test(mode)
+        ? Number.parseInt(mode, 8)
+        : mode === "+x" || mode === "a+x"
+          ? old | 0o111
+          : mode === "u+x"
+            ? old | 0o100
+            : mode === "a+r"
+              ? old | 0o444
+              : undefined;
       if (next === undefined) unmodelled(argv);
       machine.files.chmod(each, (next ?? old).toString(8).padStart(4, "0"));
     }
@@ -322,7 +398,8 @@ const chown = writer("chown", (machine, argv, context) => {
   const o = options(argv, { flags: ["-R|--recursive", "-h"] });
   const [owner = "", ...paths] = o.rest;
   return forEach("chown", paths, "cannot access '", (p) => {
-    for (const each of o.has("-R") ? machine.files.walk(at(context, p)) : [at(context, p)]) machine.files.chown(each, owner.includes(":") ? owner : `${owner}:${owner}`);
+    for (const each of o.has("-R") ? machine.files.walk(at(context, p)) : [at(context, p)])
+      machine.files.chown(each, owner.includes(":") ? owner : `${owner}:${owner}`);
     return undefined;
   });
 });
@@ -350,7 +427,14 @@ const truncate = writer("truncate", (machine, argv, context) => {
 
 const df = reader("df", (machine, argv) => {
   const o = options(argv, { flags: ["-P", "-k", "-B1", "-h", "-m"], valued: ["-B|--block-size", "--output"] });
-  const unit = o.has("-B1") || o.get("-B") === "1" ? 1 : o.get("-B") === "1M" || o.has("-m") ? 2 ** 20 : o.get("-B") === "1G" ? 2 ** 30 : 1024;
+  const unit =
+    o.has("-B1") || o.get("-B") === "1"
+      ? 1
+      : o.get("-B") === "1M" || o.has("-m")
+        ? 2 ** 20
+        : o.get("-B") === "1G"
+          ? 2 ** 30
+          : 1024;
   const { capacity, used, free } = machine.files;
   const [size, inUse, avail] = [capacity, used, free].map((n) => String(Math.floor(n / unit)));
   const columns: Readonly<Record<string, readonly [string, string]>> = {
@@ -370,15 +454,23 @@ const df = reader("df", (machine, argv) => {
 const du = reader("du", (machine, argv, context) => {
   const o = options(argv, { flags: ["-s", "-b", "-k"] });
   return forEach("du", o.rest, "cannot access '", (p) => {
-    const total = machine.files.walk(at(context, p)).reduce((sum, each) => sum + nodeSize(machine.files.lstat(each) ?? { kind: "dir", mode: "", owner: "", mtime: 0 }), 0);
+    const total = machine.files
+      .walk(at(context, p))
+      .reduce(
+        (sum, each) => sum + nodeSize(machine.files.lstat(each) ?? { kind: "dir", mode: "", owner: "", mtime: 0 }),
+        0,
+      );
     return `${o.has("-b") ? total : Math.ceil(total / 1024)}\t${p}\n`;
   });
 });
 
 const uname = reader("uname", (machine, argv) => {
-  const o = options(argv, { flags: ["-r|--kernel-release", "-a|--all", "-m|--machine", "-n|--nodename", "-s|--kernel-name", "-v"] });
+  const o = options(argv, {
+    flags: ["-r|--kernel-release", "-a|--all", "-m|--machine", "-n|--nodename", "-s|--kernel-name", "-v"],
+  });
   const { kernel } = machine.now;
-  if (o.has("-a")) return ok(`Linux ${machine.hostname} ${kernel.release} ${kernel.build} x86_64 x86_64 x86_64 GNU/Linux\n`);
+  if (o.has("-a"))
+    return ok(`Linux ${machine.hostname} ${kernel.release} ${kernel.build} x86_64 x86_64 x86_64 GNU/Linux\n`);
   const parts = [
     [o.has("-s") || argv.length === 1, "Linux"],
     [o.has("-n"), machine.hostname],
@@ -386,7 +478,12 @@ const uname = reader("uname", (machine, argv) => {
     [o.has("-v"), kernel.build],
     [o.has("-m"), "x86_64"],
   ] as const;
-  return ok(`${parts.filter(([on]) => on).map(([, text]) => text).join(" ")}\n`);
+  return ok(
+    `${parts
+      .filter(([on]) => on)
+      .map(([, text]) => text)
+      .join(" ")}\n`,
+  );
 });
 
 const id = reader("id", (_machine, argv) => {
@@ -457,12 +554,24 @@ export const coreutils: readonly Command[] = [
   reader("hostname", (machine) => ok(`${machine.hostname}\n`)),
   reader("whoami", () => ok("root\n")),
   reader("nproc", (machine) => ok(`${cpus(machine)}\n`)),
-  reader("basename", (_m, argv) => ok(`${baseName(argv[1] ?? "").replace(argv[2] === undefined ? "" : new RegExp(`${argv[2]}$`), "")}\n`)),
+  reader("basename", (_m, argv) =>
+    ok(`${baseName(argv[1] ?? "").replace(argv[2] === undefined ? "" : new RegExp(`${argv[2]}$`), "")}\n`),
+  ),
   reader("dirname", (_m, argv) => ok(`${(argv[1] ?? "").replace(/\/[^/]*$/, "") || "/"}\n`)),
-  reader("getconf", (machine, argv) => (argv[1] === "_NPROCESSORS_ONLN" ? ok(`${cpus(machine)}\n`) : argv[1] === "PAGE_SIZE" || argv[1] === "PAGESIZE" ? ok("4096\n") : unmodelled(argv))),
+  reader("getconf", (machine, argv) =>
+    argv[1] === "_NPROCESSORS_ONLN"
+      ? ok(`${cpus(machine)}\n`)
+      : argv[1] === "PAGE_SIZE" || argv[1] === "PAGESIZE"
+        ? ok("4096\n")
+        : unmodelled(argv),
+  ),
   reader("which", (machine, argv) => {
     const found = argv.slice(1).map((name) => findProgram(machine, name));
-    return { status: found.every((f) => f !== undefined) ? 0 : 1, stdout: lines(found.filter((f) => f !== undefined)), stderr: "" };
+    return {
+      status: found.every((f) => f !== undefined) ? 0 : 1,
+      stdout: lines(found.filter((f) => f !== undefined)),
+      stderr: "",
+    };
   }),
   reader("date", (machine, argv) => {
     const d = new Date(machine.clock.now * 1000);
@@ -474,9 +583,11 @@ export const coreutils: readonly Command[] = [
     const o = options(argv, { flags: ["-b", "-k", "-m", "-g"] });
     const unit = o.has("-b") ? 1 : o.has("-m") ? 2 ** 20 : o.has("-g") ? 2 ** 30 : 1024;
     const total = Math.floor(machine.memoryBytes / unit);
-    return ok(`               total        used        free      shared  buff/cache   available\nMem: ${total} ${Math.floor(total * 0.04)} ${Math.floor(total * 0.92)} 0 0 ${Math.floor(total * 0.95)}\nSwap: 0 0 0\n`);
+    return ok(
+      `               total        used        free      shared  buff/cache   available\nMem: ${total} ${Math.floor(total * 0.04)} ${Math.floor(total * 0.92)} 0 0 ${Math.floor(total * 0.95)}\nSwap: 0 0 0\n`,
+    );
   }),
-  reader("findmnt", (machine, argv) => (argv.includes("--target") || argv.length > 1 ? ok("/dev/nvme0n1p2\n") : (unmodelled(argv), ok(machine.hostname)))),
+  reader("findmnt", (_m, argv) => (argv.length > 1 ? ok("/dev/nvme0n1p2\n") : unmodelled(argv))),
   writer("mktemp", (machine, argv) => {
     const template = argv.filter((w) => !w.startsWith("-")).at(1) ?? "/tmp/tmp.XXXXXXXXXX";
     const path = template.replace(/X+$/, (x) => machine.node.uuid().replaceAll("-", "").slice(0, x.length));
@@ -484,7 +595,15 @@ export const coreutils: readonly Command[] = [
     else machine.files.write(path, "", { mode: "0600" });
     return ok(`${path}\n`);
   }),
-  wrap("env", (argv) => argv.slice(1).filter((w, i, all) => !(/^[A-Za-z_]\w*=/.test(w) && all.slice(0, i).every((x) => /^[A-Za-z_]\w*=/.test(x) || x.startsWith("-"))) && !(i === 0 && w === "-i"))),
+  wrap("env", (argv) =>
+    argv
+      .slice(1)
+      .filter(
+        (w, i, all) =>
+          !(/^[A-Za-z_]\w*=/.test(w) && all.slice(0, i).every((x) => /^[A-Za-z_]\w*=/.test(x) || x.startsWith("-"))) &&
+          !(i === 0 && w === "-i"),
+      ),
+  ),
   wrap("timeout", (argv) => {
     let i = 1;
     while ((argv[i] ?? "").startsWith("-")) i += /^-(k|s)$/.test(argv[i] ?? "") ? 2 : 1;

@@ -9,7 +9,31 @@ const curl: Command = {
   mutates: (argv) => argv.some((w) => w === "-o" || w === "--output" || w === "-O" || /^-\w*[oO]/.test(w)),
   run: (machine, argv, context) => {
     if (argv.includes("--version") || argv.includes("-V")) return ok(`curl ${context.data}\n`);
-    const o = options(argv, { flags: ["-f|--fail", "-L|--location", "-s|--silent", "-S|--show-error", "-O|--remote-name", "-I|--head", "-C-", "--compressed", "-4", "--proto-default"], valued: ["-o|--output", "--retry", "-C|--continue-at", "--max-time", "--connect-timeout", "--proto", "--tlsv1.2", "--retry-delay", "-w|--write-out"] });
+    const o = options(argv, {
+      flags: [
+        "-f|--fail",
+        "-L|--location",
+        "-s|--silent",
+        "-S|--show-error",
+        "-O|--remote-name",
+        "-I|--head",
+        "-C-",
+        "--compressed",
+        "-4",
+        "--proto-default",
+      ],
+      valued: [
+        "-o|--output",
+        "--retry",
+        "-C|--continue-at",
+        "--max-time",
+        "--connect-timeout",
+        "--proto",
+        "--tlsv1.2",
+        "--retry-delay",
+        "-w|--write-out",
+      ],
+    });
     const url = o.rest[0] ?? "";
     const node = machine.node.internet.get(url);
     if (machine.node.internet.down) return fail(6, `curl: (6) Could not resolve host: ${url.split("/")[2]}`);
@@ -26,7 +50,10 @@ const wget: Command = {
   base: false,
   mutates: always,
   run: (machine, argv, context) => {
-    const o = options(argv, { flags: ["-q|--quiet", "-nv", "-c|--continue"], valued: ["-O|--output-document", "-P|--directory-prefix", "-t|--tries", "-T|--timeout"] });
+    const o = options(argv, {
+      flags: ["-q|--quiet", "-nv", "-c|--continue"],
+      valued: ["-O|--output-document", "-P|--directory-prefix", "-t|--tries", "-T|--timeout"],
+    });
     const url = o.rest[0] ?? "";
     const node = machine.node.internet.get(url);
     if (machine.node.internet.down) return fail(4, `wget: unable to resolve host address '${url.split("/")[2]}'`);
@@ -50,7 +77,8 @@ const unzip: Command = {
     const chosen = Object.entries(members).filter(([path]) => wanted.length === 0 || wanted.includes(path));
     if (chosen.length === 0) return fail(11, `caution: filename not matched:  ${wanted.join(" ")}`);
     if (o.has("-l")) return ok(chosen.map(([path]) => `${path}\n`).join(""));
-    for (const [path, node] of chosen) machine.files.place(normalise(`${o.get("-d") ?? "."}/${o.has("-j") ? baseName(path) : path}`, context.cwd), node);
+    for (const [path, node] of chosen)
+      machine.files.place(normalise(`${o.get("-d") ?? "."}/${o.has("-j") ? baseName(path) : path}`, context.cwd), node);
     return ok("", 1);
   },
 };
@@ -62,12 +90,23 @@ const tar: Command = {
   run: (machine, argv, context) => {
     // The old form without a dash: `tar xf …`.
     const words = argv.map((w, i) => (i === 1 && /^[a-zA-Z]+$/.test(w) ? `-${w}` : w));
-    const o = options(words, { flags: ["-x|--extract", "-z|--gzip", "-J|--xz", "-j", "-v", "-p", "--no-same-owner", "--overwrite"], valued: ["-f|--file", "-C|--directory", "--strip-components"] });
+    const o = options(words, {
+      flags: ["-x|--extract", "-z|--gzip", "-J|--xz", "-j", "-v", "-p", "--no-same-owner", "--overwrite"],
+      valued: ["-f|--file", "-C|--directory", "--strip-components"],
+    });
     const file = normalise(o.get("-f") ?? "", context.cwd);
     const text = machine.files.readIf(file);
-    if (text === undefined) return fail(2, `tar: ${o.get("-f")}: Cannot open: No such file or directory\ntar: Error is not recoverable: exiting now`);
+    if (text === undefined)
+      return fail(
+        2,
+        `tar: ${o.get("-f")}: Cannot open: No such file or directory\ntar: Error is not recoverable: exiting now`,
+      );
     const members = readArchive(text);
-    if (members === undefined) return fail(2, "xz: (stdin): File format not recognized\ntar: Child returned status 1\ntar: Error is not recoverable: exiting now");
+    if (members === undefined)
+      return fail(
+        2,
+        "xz: (stdin): File format not recognized\ntar: Child returned status 1\ntar: Error is not recoverable: exiting now",
+      );
     const into = normalise(o.get("-C") ?? ".", context.cwd);
     if (!machine.files.isDir(into)) return fail(2, `tar: ${into}: Cannot open: No such file or directory`);
     const strip = Number(o.get("--strip-components") ?? 0);

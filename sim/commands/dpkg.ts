@@ -5,7 +5,13 @@ import { readDeb } from "../model/stand-ins.ts";
 import type { Command } from "./command.ts";
 import { always, fail, lines, never, ok, options, unmodelled } from "./command.ts";
 
-const glob = (pattern: string): RegExp => new RegExp(`^${pattern.replace(/[.+^${}()|\\]/g, "\\$&").replaceAll("*", ".*").replaceAll("?", ".")}$`);
+const glob = (pattern: string): RegExp =>
+  new RegExp(
+    `^${pattern
+      .replace(/[.+^${}()|\\]/g, "\\$&")
+      .replaceAll("*", ".*")
+      .replaceAll("?", ".")}$`,
+  );
 
 /** Fields of dpkg-query's format. */
 function field(machine: Machine, name: string, key: string): string {
@@ -38,7 +44,10 @@ function field(machine: Machine, name: string, key: string): string {
 }
 
 const query = (machine: Machine, argv: readonly string[]): ReturnType<Command["run"]> => {
-  const o = options(argv, { flags: ["-W|--show", "-l|--list", "-s|--status", "-L|--listfiles", "-S|--search"], valued: ["-f|--showformat"] });
+  const o = options(argv, {
+    flags: ["-W|--show", "-l|--list", "-s|--status", "-L|--listfiles", "-S|--search"],
+    valued: ["-f|--showformat"],
+  });
   const installed = [...machine.packages.installed.keys()].sort();
   let [status, stdout, stderr] = [0, "", ""];
   const names = o.rest.length === 0 ? installed : [];
@@ -52,7 +61,7 @@ const query = (machine: Machine, argv: readonly string[]): ReturnType<Command["r
     names.push(...hits);
   }
   if (o.has("-W")) {
-    const format = o.get("-f") ?? "${binary:Package}\t${Version}\n";
+    const format = o.get("-f") ?? `$\{binary:Package}\t$\{Version}\n`;
     stdout = names
       .map((name) =>
         format
@@ -64,8 +73,11 @@ const query = (machine: Machine, argv: readonly string[]): ReturnType<Command["r
   } else if (o.has("-l")) {
     stdout = `Desired=Unknown/Install/Remove/Purge/Hold\n||/ Name Version Architecture Description\n+++-====-=======-============-===========\n${names.map((n) => `${field(machine, n, "db:Status-Abbrev")} ${n} ${field(machine, n, "Version")} amd64 synthetic\n`).join("")}`;
   } else if (o.has("-s")) {
-    stdout = names.map((n) => `Package: ${n}\nStatus: ${field(machine, n, "Status")}\nVersion: ${field(machine, n, "Version")}\n`).join("\n");
-  } else if (o.has("-L")) stdout = names.map((n) => machine.files.readIf(`/var/lib/dpkg/info/${n}.list`) ?? "").join("\n");
+    stdout = names
+      .map((n) => `Package: ${n}\nStatus: ${field(machine, n, "Status")}\nVersion: ${field(machine, n, "Version")}\n`)
+      .join("\n");
+  } else if (o.has("-L"))
+    stdout = names.map((n) => machine.files.readIf(`/var/lib/dpkg/info/${n}.list`) ?? "").join("\n");
   else unmodelled(argv);
   return { status, stdout, stderr };
 };
@@ -81,19 +93,40 @@ export const dpkg: readonly Command[] = [
   {
     names: ["dpkg"],
     base: true,
-    mutates: (argv) => argv.some((w) => ["-i", "--install", "-r", "--remove", "-P", "--purge", "--configure", "--set-selections"].includes(w)),
+    mutates: (argv) =>
+      argv.some((w) =>
+        ["-i", "--install", "-r", "--remove", "-P", "--purge", "--configure", "--set-selections"].includes(w),
+      ),
     run: (machine, argv, context) => {
       if (argv.includes("--print-architecture")) return ok("amd64\n");
       if (argv.includes("--compare-versions") || argv.includes("--audit") || argv.includes("-C")) return ok();
-      if (argv.some((w) => ["-l", "--list", "-s", "--status", "-L", "--listfiles"].includes(w))) return query(machine, ["dpkg-query", ...argv.slice(1)]);
-      const o = options(argv, { flags: ["-i|--install", "-r|--remove", "-P|--purge", "--configure", "-a", "--force-confold", "--force-confnew", "--force-depends"] });
+      if (argv.some((w) => ["-l", "--list", "-s", "--status", "-L", "--listfiles"].includes(w)))
+        return query(machine, ["dpkg-query", ...argv.slice(1)]);
+      const o = options(argv, {
+        flags: [
+          "-i|--install",
+          "-r|--remove",
+          "-P|--purge",
+          "--configure",
+          "-a",
+          "--force-confold",
+          "--force-confnew",
+          "--force-depends",
+        ],
+      });
       if (o.has("-i")) {
         let out = "";
         for (const path of o.rest) {
           const pkg = packageInFile(machine, normalise(path, context.cwd));
-          if (pkg === undefined) return fail(1, `dpkg: error: cannot access archive '${path}': No such file or directory`, out);
+          if (pkg === undefined)
+            return fail(1, `dpkg: error: cannot access archive '${path}': No such file or directory`, out);
           const missing = (pkg.depends ?? []).filter((d) => !machine.packages.installed.has(d));
-          if (missing.length > 0) return fail(1, `dpkg: dependency problems prevent configuration of ${pkg.name}:\n ${pkg.name} depends on ${missing[0]}; however:\n  Package ${missing[0]} is not installed.`, out);
+          if (missing.length > 0)
+            return fail(
+              1,
+              `dpkg: dependency problems prevent configuration of ${pkg.name}:\n ${pkg.name} depends on ${missing[0]}; however:\n  Package ${missing[0]} is not installed.`,
+              out,
+            );
           machine.packages.install(pkg);
           out += `Selecting previously unselected package ${pkg.name}.\nUnpacking ${pkg.name} (${pkg.version}) ...\nSetting up ${pkg.name} (${pkg.version}) ...\n`;
         }
@@ -101,7 +134,8 @@ export const dpkg: readonly Command[] = [
       }
       if (o.has("-r") || o.has("-P")) {
         for (const name of o.rest) {
-          if (!machine.packages.installed.has(name)) return fail(0, `dpkg: warning: ignoring request to remove ${name} which isn't installed`);
+          if (!machine.packages.installed.has(name))
+            return fail(0, `dpkg: warning: ignoring request to remove ${name} which isn't installed`);
           machine.packages.remove(name);
         }
         return ok(lines(o.rest.map((n) => `Removing ${n} ...`)), 10);

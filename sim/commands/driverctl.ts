@@ -13,9 +13,23 @@ export const driverctl: Command = {
     const o = options(argv, { flags: ["--nosave", "--noprobe", "-v|--verbose"], valued: ["-b|--bus"] });
     const [verb, name = "", driver] = o.rest;
     if (verb === "list-overrides") {
-      return ok(lines(machine.pci.flatMap((f) => (machine.now.overrides.has(f.bdf) ? [`${f.bdf} ${machine.now.overrides.get(f.bdf)}`] : []))));
+      return ok(
+        lines(
+          machine.pci.flatMap((f) =>
+            machine.now.overrides.has(f.bdf) ? [`${f.bdf} ${machine.now.overrides.get(f.bdf)}`] : [],
+          ),
+        ),
+      );
     }
-    if (verb === "list-devices") return ok(lines(machine.pci.map((f) => `${f.bdf} ${machine.now.drivers.get(f.bdf) ?? "(none)"}${machine.now.overrides.has(f.bdf) ? " [*]" : ""}`)));
+    if (verb === "list-devices")
+      return ok(
+        lines(
+          machine.pci.map(
+            (f) =>
+              `${f.bdf} ${machine.now.drivers.get(f.bdf) ?? "(none)"}${machine.now.overrides.has(f.bdf) ? " [*]" : ""}`,
+          ),
+        ),
+      );
     const f = findFunction(machine, name);
     if (f === undefined) return fail(1, `driverctl: no such device: ${name}`);
     if (verb === "set-override") {

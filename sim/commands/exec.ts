@@ -8,7 +8,9 @@ const PATH = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sb
 
 /** The file that a word of a command line runs, as a shell finds it. */
 export function findProgram(machine: Machine, word: string, cwd = "/"): string | undefined {
-  const candidates = word.includes("/") ? [word.startsWith("/") ? word : `${cwd}/${word}`] : PATH.map((folder) => `${folder}/${word}`);
+  const candidates = word.includes("/")
+    ? [word.startsWith("/") ? word : `${cwd}/${word}`]
+    : PATH.map((folder) => `${folder}/${word}`);
   return candidates.find((path) => {
     const node = machine.files.stat(path);
     return node?.kind === "file" && (Number.parseInt(node.mode, 8) & 0o111) !== 0;
@@ -16,7 +18,11 @@ export function findProgram(machine: Machine, word: string, cwd = "/"): string |
 }
 
 /** Runs one argv. A program that is not there ends with 127; one that the twin cannot answer too, and is recorded. */
-export function execute(machine: Machine, argv: readonly string[], options: { cwd?: string; stdin?: string } = {}): Result {
+export function execute(
+  machine: Machine,
+  argv: readonly string[],
+  options: { cwd?: string; stdin?: string } = {},
+): Result {
   const { journal, faults } = machine.node;
   const word = argv[0] ?? "";
   const cwd = options.cwd ?? "/";
@@ -51,7 +57,8 @@ export function execute(machine: Machine, argv: readonly string[], options: { cw
   try {
     const result = command.run(machine, argv, context);
     machine.clock.advance(result.seconds ?? 0);
-    if (machine.files.changes !== changes && !command.mutates(argv)) throw new Error(`${argv.join(" ")} changed a file although it says it does not`);
+    if (machine.files.changes !== changes && !command.mutates(argv))
+      throw new Error(`${argv.join(" ")} changed a file although it says it does not`);
     return result;
   } catch (error) {
     if (error instanceof Unmodelled) {

@@ -3,14 +3,23 @@ import { baseName, nodeSize, normalise } from "../model/files.ts";
 import type { Command, Result } from "./command.ts";
 import { unmodelled } from "./command.ts";
 
-const glob = (pattern: string): RegExp => new RegExp(`^${pattern.replace(/[.+^${}()|\\]/g, "\\$&").replaceAll("*", ".*").replaceAll("?", ".")}$`);
+const glob = (pattern: string): RegExp =>
+  new RegExp(
+    `^${pattern
+      .replace(/[.+^${}()|\\]/g, "\\$&")
+      .replaceAll("*", ".*")
+      .replaceAll("?", ".")}$`,
+  );
 
 type Test = (path: string, node: FileNode, depth: number) => boolean;
 
 export const find: Command = {
   names: ["find"],
   base: true,
-  mutates: (argv) => argv.includes("-delete") || (argv.includes("-exec") && !["sha256sum", "grep", "cat", "head", "stat"].includes(argv[argv.indexOf("-exec") + 1] ?? "")),
+  mutates: (argv) =>
+    argv.includes("-delete") ||
+    (argv.includes("-exec") &&
+      !["sha256sum", "grep", "cat", "head", "stat"].includes(argv[argv.indexOf("-exec") + 1] ?? "")),
   run: (machine, argv, context) => {
     const words = argv.slice(1);
     const starts: string[] = [];
@@ -19,7 +28,10 @@ export const find: Command = {
     while (words[0] !== undefined && !/^[-(!]/.test(words[0])) starts.push(words.shift() ?? "");
     const tests: Test[] = [];
     let [min, max] = [0, Number.POSITIVE_INFINITY];
-    let action: { kind: "print" | "print0" | "delete" | "printf" | "exec" | "execplus"; words: string[] } = { kind: "print", words: [] };
+    let action: { kind: "print" | "print0" | "delete" | "printf" | "exec" | "execplus"; words: string[] } = {
+      kind: "print",
+      words: [],
+    };
     let negate = false;
     let orGroups: Test[][] | undefined;
     const push = (t: Test) => {
@@ -41,7 +53,8 @@ export const find: Command = {
         push((_p, node) => node.kind === kind);
       } else if (word === "-maxdepth") max = Number(value());
       else if (word === "-mindepth") min = Number(value());
-      else if (word === "-empty") push((p, node) => (node.kind === "dir" ? machine.files.list(p).length === 0 : nodeSize(node) === 0));
+      else if (word === "-empty")
+        push((p, node) => (node.kind === "dir" ? machine.files.list(p).length === 0 : nodeSize(node) === 0));
       else if (word === "!" || word === "-not") negate = !negate;
       else if (word === "(") orGroups = [[]];
       else if (word === "-o" || word === "-or") orGroups?.push([]);
@@ -64,10 +77,13 @@ export const find: Command = {
     const hits: string[] = [];
     const visit = (shown: string, depth: number) => {
       const path = normalise(shown, context.cwd);
-      const node = follow || depth === 0 ? (machine.files.stat(path) ?? machine.files.lstat(path)) : machine.files.lstat(path);
+      const node =
+        follow || depth === 0 ? (machine.files.stat(path) ?? machine.files.lstat(path)) : machine.files.lstat(path);
       if (node === undefined) return;
       if (depth >= min && depth <= max && tests.every((t) => t(shown, node, depth))) hits.push(shown);
-      if (node.kind === "dir" && depth < max) for (const name of machine.files.list(path)) visit(shown === "/" ? `/${name}` : `${shown.replace(/\/$/, "")}/${name}`, depth + 1);
+      if (node.kind === "dir" && depth < max)
+        for (const name of machine.files.list(path))
+          visit(shown === "/" ? `/${name}` : `${shown.replace(/\/$/, "")}/${name}`, depth + 1);
     };
     for (const start of starts.length === 0 ? ["."] : starts) {
       if (machine.files.lstat(normalise(start, context.cwd)) === undefined) {
@@ -99,7 +115,20 @@ export const find: Command = {
             .replaceAll("\\n", "\n")
             .replaceAll("\\0", "\0")
             .replaceAll("\\t", "\t")
-            .replace(/%(\w)/g, (all, key: string) => ({ p: h, f: baseName(h), s: String(node === undefined ? 0 : nodeSize(node)), y: letter, m: mode, l: node?.kind === "link" ? node.target : "", u: "root", g: "root" })[key] ?? all);
+            .replace(
+              /%(\w)/g,
+              (all, key: string) =>
+                ({
+                  p: h,
+                  f: baseName(h),
+                  s: String(node === undefined ? 0 : nodeSize(node)),
+                  y: letter,
+                  m: mode,
+                  l: node?.kind === "link" ? node.target : "",
+                  u: "root",
+                  g: "root",
+                })[key] ?? all,
+            );
         }
         break;
       case "execplus":

@@ -32,7 +32,8 @@ function split(argv: readonly string[]): { folder: string | undefined; verb: str
 function commitOf(name: string): string {
   if (COMMIT.test(name)) return name;
   let hash = "";
-  for (let i = 0; hash.length < 40; i++) hash += [...`${name}${i}`].reduce((sum, c) => (sum * 31 + c.charCodeAt(0)) >>> 0, 7).toString(16);
+  for (let i = 0; hash.length < 40; i++)
+    hash += [...`${name}${i}`].reduce((sum, c) => (sum * 31 + c.charCodeAt(0)) >>> 0, 7).toString(16);
   return hash.slice(0, 40);
 }
 
@@ -45,7 +46,8 @@ export const git: Command = {
     if (argv.includes("--version")) return ok(`git version ${context.data}\n`);
     const { files } = machine;
     const cwd = normalise(folder ?? ".", context.cwd);
-    if (folder !== undefined && !files.isDir(cwd)) return fail(128, `fatal: cannot change to '${folder}': No such file or directory`);
+    if (folder !== undefined && !files.isDir(cwd))
+      return fail(128, `fatal: cannot change to '${folder}': No such file or directory`);
     const words = rest.filter((w) => !w.startsWith("-"));
     if (verb === "init") {
       const target = normalise(words[0] ?? ".", cwd);
@@ -53,18 +55,30 @@ export const git: Command = {
       return ok("", 0.1);
     }
     if (verb === "clone") {
-      const branch = rest.find((w, i) => rest[i - 1] === "--branch" || rest[i - 1] === "-b");
+      const branch = rest.find((_w, i) => rest[i - 1] === "--branch" || rest[i - 1] === "-b");
       const plain = words.filter((w) => w !== branch && !/^\d+$/.test(w));
       const [url = "", into] = plain;
-      const target = normalise(into ?? url.split("/").at(-1)?.replace(/\.git$/, "") ?? "", cwd);
-      if (files.isDir(target) && files.list(target).length > 0) return fail(128, `fatal: destination path '${into}' already exists and is not an empty directory.`);
+      const target = normalise(
+        into ??
+          url
+            .split("/")
+            .at(-1)
+            ?.replace(/\.git$/, "") ??
+          "",
+        cwd,
+      );
+      if (files.isDir(target) && files.list(target).length > 0)
+        return fail(128, `fatal: destination path '${into}' already exists and is not an empty directory.`);
       if (machine.node.internet.repository(url) === undefined) return notFound(machine, url);
       const commit = commitOf(branch ?? "main");
       save(machine, target, { fetched: { [commit]: url }, head: commit });
       checkout(machine, target, url);
       return ok("", 20);
     }
-    if (verb === "ls-remote") return machine.node.internet.repository(words[0] ?? "") === undefined ? notFound(machine, words[0] ?? "") : ok(`${commitOf("main")}\tHEAD\n`);
+    if (verb === "ls-remote")
+      return machine.node.internet.repository(words[0] ?? "") === undefined
+        ? notFound(machine, words[0] ?? "")
+        : ok(`${commitOf("main")}\tHEAD\n`);
     const repo = load(machine, cwd);
     if (repo === undefined) return fail(128, FATAL);
     switch (verb) {
@@ -82,9 +96,13 @@ export const git: Command = {
       case "reset": {
         const name = words[0] ?? "HEAD";
         const commit = name === "FETCH_HEAD" ? repo.fetchHead : name === "HEAD" ? repo.head : commitOf(name);
-        const url = commit === undefined ? undefined : (repo.fetched[commit] ?? (COMMIT.test(name) ? undefined : Object.values(repo.fetched)[0]));
+        const url =
+          commit === undefined
+            ? undefined
+            : (repo.fetched[commit] ?? (COMMIT.test(name) ? undefined : Object.values(repo.fetched)[0]));
         if (commit === undefined || url === undefined) return fail(128, `fatal: reference is not a tree: ${name}`);
-        if (commit !== repo.head) for (const path of Object.keys(tree(machine, repo) ?? {})) files.remove(`${cwd}/${path}`);
+        if (commit !== repo.head)
+          for (const path of Object.keys(tree(machine, repo) ?? {})) files.remove(`${cwd}/${path}`);
         repo.fetched[commit] = url;
         repo.head = commit;
         save(machine, cwd, repo);
@@ -104,24 +122,43 @@ export const git: Command = {
       case "submodule":
         return ok("", 15);
       case "rev-parse":
-        if (repo.head === undefined) return fail(128, `HEAD\nfatal: ambiguous argument 'HEAD': unknown revision or path not in the working tree.`);
+        if (repo.head === undefined)
+          return fail(128, `HEAD\nfatal: ambiguous argument 'HEAD': unknown revision or path not in the working tree.`);
         return ok(`${rest.includes("--short") ? repo.head.slice(0, 7) : repo.head}\n`);
       case "log":
-        return repo.head === undefined ? fail(128, "fatal: your current branch 'main' does not have any commits yet") : ok(`${repo.head}\n`);
+        return repo.head === undefined
+          ? fail(128, "fatal: your current branch 'main' does not have any commits yet")
+          : ok(`${repo.head}\n`);
       case "status": {
         const known = tree(machine, repo) ?? {};
         const changed = Object.entries(known).flatMap(([path, node]) => {
           const now = files.stat(`${cwd}/${path}`);
           if (now === undefined) return [` D ${path}`];
-          return node.kind === "file" && now.kind === "file" && nodeSha256(node) !== nodeSha256(now) ? [` M ${path}`] : [];
+          return node.kind === "file" && now.kind === "file" && nodeSha256(node) !== nodeSha256(now)
+            ? [` M ${path}`]
+            : [];
         });
-        const untracked = rest.includes("--untracked-files=no") || rest.includes("-uno") ? [] : files.walk(cwd).map((p) => p.slice(cwd.length + 1)).filter((p) => p !== "" && !p.startsWith(".git") && files.stat(`${cwd}/${p}`)?.kind === "file" && known[p] === undefined).map((p) => `?? ${p}`);
+        const untracked =
+          rest.includes("--untracked-files=no") || rest.includes("-uno")
+            ? []
+            : files
+                .walk(cwd)
+                .map((p) => p.slice(cwd.length + 1))
+                .filter(
+                  (p) =>
+                    p !== "" &&
+                    !p.startsWith(".git") &&
+                    files.stat(`${cwd}/${p}`)?.kind === "file" &&
+                    known[p] === undefined,
+                )
+                .map((p) => `?? ${p}`);
         return ok(lines([...changed, ...untracked]));
       }
       case "apply":
       case "am": {
         for (const patch of words) {
-          if (files.readIf(normalise(patch, cwd)) === undefined) return fail(128, `error: can't open patch '${patch}': No such file or directory`);
+          if (files.readIf(normalise(patch, cwd)) === undefined)
+            return fail(128, `error: can't open patch '${patch}': No such file or directory`);
           applyPatch(machine, cwd, files.read(normalise(patch, cwd)));
         }
         return ok("", 0.1);
@@ -167,5 +204,6 @@ function tree(machine: Machine, repo: Repo) {
 }
 
 function checkout(machine: Machine, folder: string, url: string): void {
-  for (const [path, node] of Object.entries(machine.node.internet.repository(url)?.files ?? {})) machine.files.place(`${folder}/${path}`, node);
+  for (const [path, node] of Object.entries(machine.node.internet.repository(url)?.files ?? {}))
+    machine.files.place(`${folder}/${path}`, node);
 }

@@ -2,7 +2,17 @@ import { FsError, normalise } from "../model/files.ts";
 import type { Command } from "./command.ts";
 import { fail, never, options, unmodelled } from "./command.ts";
 
-const CLASSES: Readonly<Record<string, string>> = { space: "\\s", digit: "0-9", alpha: "A-Za-z", alnum: "A-Za-z0-9", upper: "A-Z", lower: "a-z", blank: " \\t", xdigit: "0-9A-Fa-f", punct: "!-/:-@\\[-`{-~" };
+const CLASSES: Readonly<Record<string, string>> = {
+  space: "\\s",
+  digit: "0-9",
+  alpha: "A-Za-z",
+  alnum: "A-Za-z0-9",
+  upper: "A-Z",
+  lower: "a-z",
+  blank: " \\t",
+  xdigit: "0-9A-Fa-f",
+  punct: "!-/:-@\\[-`{-~",
+};
 
 /** A POSIX expression as JavaScript's. Basic ones have their operators backslashed. */
 export function posixRegExp(pattern: string, kind: "basic" | "extended" | "perl" | "fixed", flags = ""): RegExp {
@@ -34,18 +44,48 @@ export function posixRegExp(pattern: string, kind: "basic" | "extended" | "perl"
 
 const run: Command["run"] = (machine, argv, context) => {
   const o = options(argv, {
-    flags: ["-q|--quiet|--silent", "-r|-R|--recursive|--dereference-recursive", "-s|--no-messages", "-H|--with-filename", "-h|--no-filename", "-i|--ignore-case", "-E|--extended-regexp", "-P|--perl-regexp", "-F|--fixed-strings", "-G", "-v|--invert-match", "-c|--count", "-l|--files-with-matches", "-L", "-n|--line-number", "-o|--only-matching", "-w|--word-regexp", "-x|--line-regexp", "-a|--text", "-I"],
+    flags: [
+      "-q|--quiet|--silent",
+      "-r|-R|--recursive|--dereference-recursive",
+      "-s|--no-messages",
+      "-H|--with-filename",
+      "-h|--no-filename",
+      "-i|--ignore-case",
+      "-E|--extended-regexp",
+      "-P|--perl-regexp",
+      "-F|--fixed-strings",
+      "-G",
+      "-v|--invert-match",
+      "-c|--count",
+      "-l|--files-with-matches",
+      "-L",
+      "-n|--line-number",
+      "-o|--only-matching",
+      "-w|--word-regexp",
+      "-x|--line-regexp",
+      "-a|--text",
+      "-I",
+    ],
     valued: ["-e|--regexp", "-m|--max-count", "--include", "--exclude", "-A", "-B", "--color", "-f"],
   });
   if (o.has("-f") || o.has("-A") || o.has("-B")) unmodelled(argv);
   const patterns = o.has("-e") ? o.all("-e") : [o.rest[0] ?? ""];
   const paths = o.has("-e") ? o.rest : o.rest.slice(1);
-  const kind = argv[0]?.endsWith("egrep") || o.has("-E") ? "extended" : o.has("-P") ? "perl" : o.has("-F") || argv[0]?.endsWith("fgrep") ? "fixed" : "basic";
-  const tests = patterns.flatMap((p) => p.split("\n")).map((p) => {
-    const plain = posixRegExp(p, kind, o.has("-i") ? "i" : "");
-    if (o.has("-w")) return new RegExp(`\\b(?:${plain.source})\\b`, plain.flags);
-    return o.has("-x") ? new RegExp(`^(?:${plain.source})$`, plain.flags) : plain;
-  });
+  const kind =
+    argv[0]?.endsWith("egrep") || o.has("-E")
+      ? "extended"
+      : o.has("-P")
+        ? "perl"
+        : o.has("-F") || argv[0]?.endsWith("fgrep")
+          ? "fixed"
+          : "basic";
+  const tests = patterns
+    .flatMap((p) => p.split("\n"))
+    .map((p) => {
+      const plain = posixRegExp(p, kind, o.has("-i") ? "i" : "");
+      if (o.has("-w")) return new RegExp(`\\b(?:${plain.source})\\b`, plain.flags);
+      return o.has("-x") ? new RegExp(`^(?:${plain.source})$`, plain.flags) : plain;
+    });
   let [stdout, stderr, matched, trouble] = ["", "", false, false];
   const inputs: { name: string; text: string }[] = [];
   const add = (p: string, named: boolean) => {
@@ -62,7 +102,12 @@ const run: Command["run"] = (machine, argv, context) => {
           // -r does not follow links below the start, -R does.
           if (machine.files.lstat(`${path}/${name}`)?.kind === "link" && !argv.some((w) => /^-\w*R/.test(w))) continue;
           const include = o.get("--include");
-          if (include !== undefined && !machine.files.isDir(`${path}/${name}`) && !new RegExp(`^${include.replaceAll(".", "\\.").replaceAll("*", ".*")}$`).test(name)) continue;
+          if (
+            include !== undefined &&
+            !machine.files.isDir(`${path}/${name}`) &&
+            !new RegExp(`^${include.replaceAll(".", "\\.").replaceAll("*", ".*")}$`).test(name)
+          )
+            continue;
           add(inner, false);
         }
         return;
@@ -86,7 +131,9 @@ const run: Command["run"] = (machine, argv, context) => {
       matched = true;
       count++;
       if (o.has("-q") || o.has("-c") || o.has("-l")) continue;
-      const shown = o.has("-o") ? [...line.matchAll(new RegExp(tests[0] ?? /$^/, `g${o.has("-i") ? "i" : ""}`))].map((m) => m[0]) : [line];
+      const shown = o.has("-o")
+        ? [...line.matchAll(new RegExp(tests[0] ?? /$^/, `g${o.has("-i") ? "i" : ""}`))].map((m) => m[0])
+        : [line];
       for (const s of shown) stdout += `${prefix ? `${name}:` : ""}${o.has("-n") ? `${n + 1}:` : ""}${s}\n`;
       if (o.has("-m") && count >= Number(o.get("-m"))) break;
     }

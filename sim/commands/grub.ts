@@ -46,7 +46,8 @@ export const grub: readonly Command[] = [
       const table = readGrubenv(machine);
       const [verb, ...rest] = words;
       if (verb === "list") return ok(lines([...table].map(([k, v]) => `${k}=${v}`)));
-      if (verb === "set") for (const word of rest) table.set(word.slice(0, word.indexOf("=")), word.slice(word.indexOf("=") + 1));
+      if (verb === "set")
+        for (const word of rest) table.set(word.slice(0, word.indexOf("=")), word.slice(word.indexOf("=") + 1));
       else if (verb === "unset") for (const word of rest) table.delete(word);
       else if (verb !== "create") return unmodelled(argv);
       writeGrubenv(machine, table);
@@ -62,7 +63,8 @@ export const grub: readonly Command[] = [
       const which = o.get("-k") ?? machine.now.kernel.release;
       const releases = which === "all" ? installedKernels(machine) : [which];
       for (const release of releases) {
-        if (!machine.files.exists(`/lib/modules/${release}`)) return fail(1, `${release} is not a valid kernel version\nupdate-initramfs: failed for ${release}`);
+        if (!machine.files.exists(`/lib/modules/${release}`))
+          return fail(1, `${release} is not a valid kernel version\nupdate-initramfs: failed for ${release}`);
         updateInitramfs(machine, release);
       }
       return ok(lines(releases.map((r) => `update-initramfs: Generating /boot/initrd.img-${r}`)), 20);

@@ -21,10 +21,11 @@
  *   (`program("qemu-img", "8.2.2")` in files.ts; `context.data` is that text). They must still be listed here.
  * - `mutates` is checked: saying false and changing a file is an error.
  */
-import type { Command } from "./command.ts";
+
 import { apt } from "./apt.ts";
 import { awk } from "./awk.ts";
 import { build } from "./build.ts";
+import type { Command } from "./command.ts";
 import { coreutils } from "./coreutils.ts";
 import { download } from "./download.ts";
 import { dpkg } from "./dpkg.ts";
@@ -72,4 +73,6 @@ const ALL: readonly Command[] = [
   ...systemctl,
 ];
 
-export const COMMANDS: ReadonlyMap<string, Command> = new Map(ALL.flatMap((command) => command.names.map((name) => [name, command] as const)));
+export const COMMANDS: ReadonlyMap<string, Command> = new Map(
+  ALL.flatMap((command) => command.names.map((name) => [name, command] as const)),
+);

@@ -1,5 +1,5 @@
-import { driverFor } from "../model/nvidia.ts";
 import { loadModule, moduleName, moduleSize, unloadModule, whereIs } from "../model/modules.ts";
+import { driverFor } from "../model/nvidia.ts";
 import type { Command } from "./command.ts";
 import { always, fail, lines, never, ok, options } from "./command.ts";
 
@@ -11,12 +11,24 @@ export const kmod: readonly Command[] = [
     ...sbin,
     mutates: (argv) => !argv.some((w) => ["-n", "--dry-run", "--show-depends", "-c", "--showconfig", "-D"].includes(w)),
     run: (machine, argv) => {
-      const o = options(argv, { flags: ["-r|--remove", "-a|--all", "-q|--quiet", "-v", "-i|--ignore-install", "-n|--dry-run", "-f", "--first-time"] });
+      const o = options(argv, {
+        flags: [
+          "-r|--remove",
+          "-a|--all",
+          "-q|--quiet",
+          "-v",
+          "-i|--ignore-install",
+          "-n|--dry-run",
+          "-f",
+          "--first-time",
+        ],
+      });
       const quiet = o.has("-q");
       if (o.has("-r")) {
         for (const name of o.rest) {
           if (!machine.now.modules.has(moduleName(name))) {
-            if (whereIs(machine, moduleName(name)) === "missing" && !quiet) return fail(1, `modprobe: FATAL: Module ${name} not found.`);
+            if (whereIs(machine, moduleName(name)) === "missing" && !quiet)
+              return fail(1, `modprobe: FATAL: Module ${name} not found.`);
             continue;
           }
           const error = unloadModule(machine, name);
@@ -27,7 +39,13 @@ export const kmod: readonly Command[] = [
       const names = o.has("-a") ? o.rest : o.rest.slice(0, 1);
       for (const name of names) {
         if (o.has("-n")) {
-          if (whereIs(machine, moduleName(name)) === "missing") return fail(1, quiet ? "" : `modprobe: FATAL: Module ${name} not found in directory /lib/modules/${machine.now.kernel.release}`);
+          if (whereIs(machine, moduleName(name)) === "missing")
+            return fail(
+              1,
+              quiet
+                ? ""
+                : `modprobe: FATAL: Module ${name} not found in directory /lib/modules/${machine.now.kernel.release}`,
+            );
           continue;
         }
         const error = loadModule(machine, name, o.has("-a") ? [] : o.rest.slice(1), o.has("-i"));
@@ -52,7 +70,10 @@ export const kmod: readonly Command[] = [
     names: ["lsmod"],
     ...sbin,
     mutates: never,
-    run: (machine) => ok(`Module                  Size  Used by\n${lines([...machine.now.modules.keys()].map((n) => `${n.padEnd(23)} ${String(moduleSize(n)).padStart(7)}  0`))}`),
+    run: (machine) =>
+      ok(
+        `Module                  Size  Used by\n${lines([...machine.now.modules.keys()].map((n) => `${n.padEnd(23)} ${String(moduleSize(n)).padStart(7)}  0`))}`,
+      ),
   },
   {
     names: ["modinfo"],
@@ -63,10 +84,16 @@ export const kmod: readonly Command[] = [
       const name = moduleName(o.rest[0] ?? "");
       const release = o.get("-k") ?? machine.now.kernel.release;
       const driver = name === "nvidia" ? driverFor(machine, release) : undefined;
-      if (name === "nvidia" ? driver === undefined : whereIs(machine, name) === "missing") return fail(1, `modinfo: ERROR: Module ${o.rest[0]} not found.`);
+      if (name === "nvidia" ? driver === undefined : whereIs(machine, name) === "missing")
+        return fail(1, `modinfo: ERROR: Module ${o.rest[0]} not found.`);
       const fields: Readonly<Record<string, string>> = {
-        filename: driver === undefined ? `/lib/modules/${release}/kernel/${name}.ko.zst` : `/lib/modules/${release}/updates/dkms/nvidia.ko`,
-        ...(driver === undefined ? { license: "GPL v2" } : { version: driver.version, license: driver.open ? "Dual MIT/GPL" : "NVIDIA" }),
+        filename:
+          driver === undefined
+            ? `/lib/modules/${release}/kernel/${name}.ko.zst`
+            : `/lib/modules/${release}/updates/dkms/nvidia.ko`,
+        ...(driver === undefined
+          ? { license: "GPL v2" }
+          : { version: driver.version, license: driver.open ? "Dual MIT/GPL" : "NVIDIA" }),
         vermagic: `${release} SMP preempt mod_unload modversions `,
       };
       const wanted = o.get("-F") ?? (o.has("-n") ? "filename" : undefined);

@@ -62,7 +62,9 @@ function claimsOf(evidence: Evidence): unknown[] {
     "x-nvidia-gpu-vbios-rim-measurements-available": true,
     "x-nvidia-gpu-vbios-rim-cert-chain": chain(true, "2028-02-22T23:17:58Z"),
     "x-nvidia-gpu-vbios-index-no-conflict": true,
-    "x-nvidia-mismatch-measurement-records": same ? null : [{ index: 9, measurementSource: "driver", goldenValue: "aa", runtimeValue: "bb" }],
+    "x-nvidia-mismatch-measurement-records": same
+      ? null
+      : [{ index: 9, measurementSource: "driver", goldenValue: "aa", runtimeValue: "bb" }],
   }));
 }
 
@@ -72,25 +74,54 @@ export const nvattest: Command = {
   mutates: never,
   run: (machine, argv, context) => {
     const o = options(argv, {
-      valued: ["--device", "--verifier", "--nonce", "--relying-party-policy", "--format", "--log-level", "--gpu-evidence-source", "--rim-url", "--ocsp-url", "--nras-url", "--service-key"],
+      valued: [
+        "--device",
+        "--verifier",
+        "--nonce",
+        "--relying-party-policy",
+        "--format",
+        "--log-level",
+        "--gpu-evidence-source",
+        "--rim-url",
+        "--ocsp-url",
+        "--nras-url",
+        "--service-key",
+      ],
       flags: ["--version"],
     });
     const verb = o.rest[0];
     // The tool logs its version.
-    if (verb === "version" || o.has("--version")) return { status: 0, stdout: "", stderr: `[2026-10-05 08:00:00.000] [info] nvattest ${context.data} (Linux/x86_64)\n`, seconds: 0.1 };
+    if (verb === "version" || o.has("--version"))
+      return {
+        status: 0,
+        stdout: "",
+        stderr: `[2026-10-05 08:00:00.000] [info] nvattest ${context.data} (Linux/x86_64)\n`,
+        seconds: 0.1,
+      };
     if (verb !== "attest") return unmodelled(argv);
     const policy = o.get("--relying-party-policy");
-    if (policy !== undefined && !machine.files.exists(policy)) return fail(4, `Failed to open relying party policy file: ${policy}`);
+    if (policy !== undefined && !machine.files.exists(policy))
+      return fail(4, `Failed to open relying party policy file: ${policy}`);
     if (machine.node.faults.attestation === "time-out") return { status: 124, stdout: "", stderr: "", seconds: 300 };
     const evidence = collectEvidence(machine, o.get("--nonce") ?? "0".repeat(64));
     const [code, message] = evidence.failure === undefined ? [0, "Ok"] : CODES[evidence.failure];
     const full = code === 0 || code === 11 || code === 12;
-    const json = JSON.stringify({ result_code: code, result_message: message, claims: full ? claimsOf(evidence) : {}, detached_eat: {} }, null, 4);
+    const json = JSON.stringify(
+      { result_code: code, result_message: message, claims: full ? claimsOf(evidence) : {}, detached_eat: {} },
+      null,
+      4,
+    );
     const status = code & 0xff;
     if (evidence.failure === "malformed") return ok("Segmentation fault\n", 2);
     if (evidence.failure === "empty") return ok("", 2);
     if (evidence.failure === "truncated") return ok(json.slice(0, json.length / 2), 2);
-    if (o.get("--format") !== "json") return { status, stdout: code === 0 ? "GPU attestation was successful\n" : "GPU attestation failed!\n", stderr: "", seconds: 4 };
+    if (o.get("--format") !== "json")
+      return {
+        status,
+        stdout: code === 0 ? "GPU attestation was successful\n" : "GPU attestation failed!\n",
+        stderr: "",
+        seconds: 4,
+      };
     return { status, stdout: `${json}\n`, stderr: "", seconds: 4 };
   },
 };

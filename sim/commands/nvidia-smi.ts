@@ -4,7 +4,8 @@ import { closeGpus, openGpu } from "../model/nvidia.ts";
 import type { Command, Result } from "./command.ts";
 import { fail, lines, ok, unmodelled } from "./command.ts";
 
-const NO_DRIVER = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is installed and running.\n\n";
+const NO_DRIVER =
+  "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is installed and running.\n\n";
 const USAGE = `
     conf-compute -- Display Confidential Compute information.
 
@@ -23,7 +24,12 @@ interface Seen {
 export const nvidiaSmi: Command = {
   names: ["nvidia-smi"],
   base: false,
-  mutates: (argv) => argv.some((w) => ["-srs", "--set-gpus-ready-state", "-pm", "--persistence-mode", "-sm", "-r", "--gpu-reset"].includes(w) || w.startsWith("-pm=")),
+  mutates: (argv) =>
+    argv.some(
+      (w) =>
+        ["-srs", "--set-gpus-ready-state", "-pm", "--persistence-mode", "-sm", "-r", "--gpu-reset"].includes(w) ||
+        w.startsWith("-pm="),
+    ),
   run: (machine, argv) => {
     if (!machine.now.modules.has("nvidia")) return fail(9, "", NO_DRIVER);
     const seen: Seen[] = [];
@@ -68,7 +74,14 @@ function confCompute(machine: Machine, argv: readonly string[], seen: readonly S
       return ok(`Multi-GPU Mode: ${seen.every(({ gpu }) => gpu.ppcie === "on") ? "Protected PCIe" : "None"}\n`);
     case "-gm":
     case "--get-mem-size-info":
-      return ok(seen.map(({ gpu }, i) => `GPU ${i}: ${gpu.product} (UUID: ${gpu.uuid})\nProtected memory size:   ${on ? 83_364_864 : 0} KiB\nUnprotected memory size: ${on ? 0 : 83_364_864} KiB\n`).join(""));
+      return ok(
+        seen
+          .map(
+            ({ gpu }, i) =>
+              `GPU ${i}: ${gpu.product} (UUID: ${gpu.uuid})\nProtected memory size:   ${on ? 83_364_864 : 0} KiB\nUnprotected memory size: ${on ? 0 : 83_364_864} KiB\n`,
+          )
+          .join(""),
+      );
     case "-grs":
     case "--get-gpus-ready-state":
       return ok(`Confidential Compute GPUs Ready state: ${on && ready ? "ready" : "not-ready"}\n`);
@@ -120,7 +133,10 @@ const FIELDS: Readonly<Record<string, (seen: Seen, machine: Machine, index: numb
 function query(machine: Machine, argv: readonly string[], seen: readonly Seen[]): Result {
   if (seen.length === 0) return fail(6, "", "No devices were found\n");
   const version = machine.node.driverOf(machine)?.version ?? "";
-  const fields = argv.find((w) => w.startsWith("--query-gpu="))?.slice("--query-gpu=".length).split(",");
+  const fields = argv
+    .find((w) => w.startsWith("--query-gpu="))
+    ?.slice("--query-gpu=".length)
+    .split(",");
   if (fields !== undefined) {
     const format = argv.find((w) => w.startsWith("--format="))?.slice("--format=".length) ?? "";
     const bad = fields.find((name) => FIELDS[name] === undefined);
@@ -128,8 +144,10 @@ function query(machine: Machine, argv: readonly string[], seen: readonly Seen[])
     const rows = seen.map((s, i) => fields.map((name) => FIELDS[name]?.(s, machine, i) ?? "").join(", "));
     return ok(lines(format.includes("noheader") ? rows : [fields.join(", "), ...rows]));
   }
-  if (argv.includes("-L") || argv.includes("--list-gpus")) return ok(seen.map(({ gpu }, i) => `GPU ${i}: ${gpu.product} (UUID: ${gpu.uuid})\n`).join(""));
-  if (argv.includes("-pm")) return ok(seen.map(({ bdf }) => `Enabled persistence mode for GPU ${bus(bdf)}.\n`).join(""));
+  if (argv.includes("-L") || argv.includes("--list-gpus"))
+    return ok(seen.map(({ gpu }, i) => `GPU ${i}: ${gpu.product} (UUID: ${gpu.uuid})\n`).join(""));
+  if (argv.includes("-pm"))
+    return ok(seen.map(({ bdf }) => `Enabled persistence mode for GPU ${bus(bdf)}.\n`).join(""));
   if (argv.includes("-q") || argv.includes("--query")) {
     return ok(
       lines([
@@ -167,6 +185,12 @@ function query(machine: Machine, argv: readonly string[], seen: readonly Seen[])
       ]),
     );
   }
-  if (argv.length === 1) return ok(lines([`| NVIDIA-SMI ${version}  Driver Version: ${version}  CUDA Version: 13.0 |`, ...seen.map(({ bdf, gpu }, i) => `|   ${i}  ${gpu.product}   ${bus(bdf)} Off |`)]));
+  if (argv.length === 1)
+    return ok(
+      lines([
+        `| NVIDIA-SMI ${version}  Driver Version: ${version}  CUDA Version: 13.0 |`,
+        ...seen.map(({ bdf, gpu }, i) => `|   ${i}  ${gpu.product}   ${bus(bdf)} Off |`),
+      ]),
+    );
   return unmodelled(argv);
 }

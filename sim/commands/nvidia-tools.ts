@@ -1,8 +1,8 @@
 import { normalise } from "../model/files.ts";
 import { installedKernels } from "../model/kernel.ts";
+import type { Machine } from "../model/machine.ts";
 import { loadModule } from "../model/modules.ts";
 import { builtModule, nvidiaFiles } from "../model/nvidia.ts";
-import type { Machine } from "../model/machine.ts";
 import type { Command, Result } from "./command.ts";
 import { always, fail, ok } from "./command.ts";
 
@@ -10,12 +10,27 @@ import { always, fail, ok } from "./command.ts";
 export function runNvidiaInstaller(machine: Machine, path: string, argv: readonly string[]): Result {
   const match = /^nvidia-runfile version=(\S+)/.exec(machine.files.readIf(path) ?? "");
   if (match?.[1] === undefined) return fail(1, `${path}: not an installer`);
-  for (const tool of ["gcc", "make"]) if (!machine.packages.installed.has(tool) && !machine.packages.installed.has("build-essential")) return fail(1, `ERROR: Unable to find the development tool \`${tool}\` in your path; please make sure that you have the package '${tool}' installed.`);
-  if (!argv.includes("--silent") && !argv.includes("-s")) return fail(1, "ERROR: no terminal for the installer's questions; use --silent");
+  for (const tool of ["gcc", "make"])
+    if (!machine.packages.installed.has(tool) && !machine.packages.installed.has("build-essential"))
+      return fail(
+        1,
+        `ERROR: Unable to find the development tool \`${tool}\` in your path; please make sure that you have the package '${tool}' installed.`,
+      );
+  if (!argv.includes("--silent") && !argv.includes("-s"))
+    return fail(1, "ERROR: no terminal for the installer's questions; use --silent");
   const release = machine.now.kernel.release;
   const headers = machine.packages.installed.has(`linux-headers-${release}`);
-  if (!headers) return fail(1, "ERROR: Unable to find the kernel source tree for the currently running kernel.  Please make sure you have installed the kernel source files for your kernel.");
-  const driver = { version: match[1], open: argv.some((w) => /^-m=kernel-open$|^--kernel-module-type=open$|^--kernel-module-build-directory=kernel-open$/.test(w)) };
+  if (!headers)
+    return fail(
+      1,
+      "ERROR: Unable to find the kernel source tree for the currently running kernel.  Please make sure you have installed the kernel source files for your kernel.",
+    );
+  const driver = {
+    version: match[1],
+    open: argv.some((w) =>
+      /^-m=kernel-open$|^--kernel-module-type=open$|^--kernel-module-build-directory=kernel-open$/.test(w),
+    ),
+  };
   for (const [file, node] of nvidiaFiles(driver)) machine.files.place(file, node);
   for (const kernel of installedKernels(machine)) if (kernel === release) builtModule(machine, kernel, driver);
   loadModule(machine, "nvidia");
@@ -29,7 +44,10 @@ const shell: Command = {
   run: (machine, argv, context) => {
     const path = normalise(argv[1] ?? "", context.cwd);
     const node = machine.files.stat(path);
-    if (argv[1] === undefined || argv[1].startsWith("-") || node?.kind !== "file") return argv[1]?.startsWith("-") === true ? fail(127, "sh: scripts are not modelled") : fail(2, `sh: 0: cannot open ${argv[1]}: No such file`);
+    if (argv[1] === undefined || argv[1].startsWith("-") || node?.kind !== "file")
+      return argv[1]?.startsWith("-") === true
+        ? fail(127, "sh: scripts are not modelled")
+        : fail(2, `sh: 0: cannot open ${argv[1]}: No such file`);
     if (node.program === "nvidia-runfile") return runNvidiaInstaller(machine, path, argv.slice(2));
     return context.exec([path, ...argv.slice(2)]);
   },
@@ -42,19 +60,42 @@ export const nvidiaTools: readonly Command[] = [
     base: false,
     mutates: always,
     run: (machine, argv) => {
-      if (machine.node.persistencedRuns(machine)) return fail(1, "nvidia-persistenced failed to initialize. Check syslog for more details.");
-      return machine.units.startTransient("nvidia-persistenced-by-hand.service", argv, { collect: true, type: "forking", description: "nvidia-persistenced" }).status === 0 ? ok() : fail(1, "nvidia-persistenced failed to initialize.");
+      if (machine.node.persistencedRuns(machine))
+        return fail(1, "nvidia-persistenced failed to initialize. Check syslog for more details.");
+      return machine.units.startTransient("nvidia-persistenced-by-hand.service", argv, {
+        collect: true,
+        type: "forking",
+        description: "nvidia-persistenced",
+      }).status === 0
+        ? ok()
+        : fail(1, "nvidia-persistenced failed to initialize.");
     },
   },
-  { names: ["nvidia-modprobe"], base: false, mutates: always, run: (machine) => (loadModule(machine, "nvidia") === undefined ? ok() : fail(1, "")) },
-  { names: ["nvidia-runfile"], base: false, mutates: always, run: (machine, argv, context) => runNvidiaInstaller(machine, context.file, argv.slice(1)) },
+  {
+    names: ["nvidia-modprobe"],
+    base: false,
+    mutates: always,
+    run: (machine) => (loadModule(machine, "nvidia") === undefined ? ok() : fail(1, "")),
+  },
+  {
+    names: ["nvidia-runfile"],
+    base: false,
+    mutates: always,
+    run: (machine, argv, context) => runNvidiaInstaller(machine, context.file, argv.slice(1)),
+  },
   {
     names: ["dkms"],
     base: false,
     mutates: (argv) => argv[1] !== "status",
     run: (machine) => {
       const driver = machine.node.installedDriver(machine);
-      return ok(driver === undefined ? "" : installedKernels(machine).map((k) => `nvidia/${driver.version}, ${k}, x86_64: installed\n`).join(""));
+      return ok(
+        driver === undefined
+          ? ""
+          : installedKernels(machine)
+              .map((k) => `nvidia/${driver.version}, ${k}, x86_64: installed\n`)
+              .join(""),
+      );
     },
   },
 ];

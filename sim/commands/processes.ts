@@ -5,7 +5,9 @@ import { posixRegExp } from "./grep.ts";
 
 function matching(machine: Machine, pattern: string, full: boolean, exact: boolean): [number, readonly string[]][] {
   const re = posixRegExp(exact ? `^(${pattern})$` : pattern, "extended");
-  return [...machine.now.processes].filter(([, p]) => re.test(full ? p.argv.join(" ") : (p.argv[0] ?? "").split("/").at(-1)?.slice(0, 15) ?? "")).map(([pid, p]) => [pid, p.argv]);
+  return [...machine.now.processes]
+    .filter(([, p]) => re.test(full ? p.argv.join(" ") : ((p.argv[0] ?? "").split("/").at(-1)?.slice(0, 15) ?? "")))
+    .map(([pid, p]) => [pid, p.argv]);
 }
 
 export const processes: readonly Command[] = [
@@ -14,10 +16,17 @@ export const processes: readonly Command[] = [
     base: true,
     mutates: never,
     run: (machine, argv) => {
-      const o = options(argv, { flags: ["-f|--full", "-a|--list-full", "-x|--exact", "-l", "-c|--count", "-n", "-o"], valued: ["-u", "-P"] });
+      const o = options(argv, {
+        flags: ["-f|--full", "-a|--list-full", "-x|--exact", "-l", "-c|--count", "-n", "-o"],
+        valued: ["-u", "-P"],
+      });
       const found = matching(machine, o.rest[0] ?? "", o.has("-f"), o.has("-x"));
       if (o.has("-c")) return { status: found.length > 0 ? 0 : 1, stdout: `${found.length}\n`, stderr: "" };
-      return { status: found.length > 0 ? 0 : 1, stdout: lines(found.map(([pid, words]) => (o.has("-a") ? `${pid} ${words.join(" ")}` : String(pid)))), stderr: "" };
+      return {
+        status: found.length > 0 ? 0 : 1,
+        stdout: lines(found.map(([pid, words]) => (o.has("-a") ? `${pid} ${words.join(" ")}` : String(pid)))),
+        stderr: "",
+      };
     },
   },
   {
@@ -38,10 +47,19 @@ export const processes: readonly Command[] = [
       const format = argv[argv.indexOf("-o") + 1] ?? "";
       if (argv.includes("-o")) {
         const columns = format.split(",").map((c) => c.replace(/=.*/, ""));
-        const cell = (pid: number, words: readonly string[], c: string) => (c === "pid" ? String(pid) : c === "comm" ? ((words[0] ?? "").split("/").at(-1) ?? "") : c === "args" || c === "cmd" ? words.join(" ") : unmodelled(argv));
+        const cell = (pid: number, words: readonly string[], c: string) =>
+          c === "pid"
+            ? String(pid)
+            : c === "comm"
+              ? ((words[0] ?? "").split("/").at(-1) ?? "")
+              : c === "args" || c === "cmd"
+                ? words.join(" ")
+                : unmodelled(argv);
         return ok(lines(list.map(([pid, p]) => columns.map((c) => cell(pid, p.argv, c)).join(" "))));
       }
-      return ok(lines(["USER PID %CPU %MEM COMMAND", ...list.map(([pid, p]) => `root ${pid} 0.0 0.0 ${p.argv.join(" ")}`)]));
+      return ok(
+        lines(["USER PID %CPU %MEM COMMAND", ...list.map(([pid, p]) => `root ${pid} 0.0 0.0 ${p.argv.join(" ")}`)]),
+      );
     },
   },
   {

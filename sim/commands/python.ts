@@ -1,10 +1,9 @@
-import { collectEvidence } from "../model/attestation.ts";
-import type { Evidence } from "../model/attestation.ts";
-import { program } from "../model/files.ts";
-import { normalise } from "../model/files.ts";
-import type { Machine } from "../model/machine.ts";
-import { guestGoesDown } from "../model/guest.ts";
 import { ATTEST_PY_TEXT } from "../../providers/kit/python-attest.ts";
+import type { Evidence } from "../model/attestation.ts";
+import { collectEvidence } from "../model/attestation.ts";
+import { normalise, program } from "../model/files.ts";
+import { guestGoesDown } from "../model/guest.ts";
+import type { Machine } from "../model/machine.ts";
 import type { Command, Result } from "./command.ts";
 import { always, fail, ok, unmodelled } from "./command.ts";
 import { runGpuTool } from "./gpu-admin-tools.ts";
@@ -21,9 +20,11 @@ const python: Command = {
     if (first === "--version" || first === "-V") return ok("Python 3.12.3\n");
     if (first === "-m" && rest[0] === "venv") {
       const target = rest.filter((w) => !w.startsWith("-")).at(-1) ?? "";
-      if (![...machine.packages.installed.keys()].some((n) => /^python3(\.\d+)?-venv$/.test(n))) return fail(1, "The virtual environment was not created successfully because ensurepip is not available.");
+      if (![...machine.packages.installed.keys()].some((n) => /^python3(\.\d+)?-venv$/.test(n)))
+        return fail(1, "The virtual environment was not created successfully because ensurepip is not available.");
       if (rest.includes("--clear")) machine.files.remove(target);
-      for (const name of ["python3", "python"]) machine.files.place(`${target}/bin/${name}`, program("python3", target));
+      for (const name of ["python3", "python"])
+        machine.files.place(`${target}/bin/${name}`, program("python3", target));
       machine.files.place(`${target}/bin/pip`, program("pip", target));
       machine.files.place(`${target}/bin/pip3`, program("pip", target));
       machine.files.write(`${target}/pyvenv.cfg`, "home = /usr/bin\nversion = 3.12.3\n");
@@ -52,18 +53,24 @@ function attest(machine: Machine, [nonce = "", policyFile = ""]: readonly string
   const empty = { attested: false, policy: false, nonce: "", gpus: 0, claims: {}, error: "" };
   const say = (result: object, seconds = 20): Result => ok(`${JSON.stringify(result)}\n`, seconds);
   const policy = machine.files.readIf(policyFile);
-  if (policy === undefined) return say({ ...empty, error: `FileNotFoundError: [Errno 2] No such file or directory: '${policyFile}'` });
-  if (!machine.files.exists(`${venv}/lib/nv-attestation-sdk`)) return say({ ...empty, error: "ModuleNotFoundError: No module named 'nv_attestation_sdk'" });
+  if (policy === undefined)
+    return say({ ...empty, error: `FileNotFoundError: [Errno 2] No such file or directory: '${policyFile}'` });
+  if (!machine.files.exists(`${venv}/lib/nv-attestation-sdk`))
+    return say({ ...empty, error: "ModuleNotFoundError: No module named 'nv_attestation_sdk'" });
   if (machine.node.faults.attestation === "time-out") return { status: 124, stdout: "", stderr: "", seconds: 300 };
   const evidence = collectEvidence(machine, nonce);
   if (evidence.failure === "malformed") return ok("Traceback (most recent call last):\n", 5);
   if (evidence.failure === "empty") return ok("", 5);
-  const rules = (JSON.parse(policy) as { "authorization-rules"?: Record<string, unknown> })["authorization-rules"] ?? {};
+  const rules =
+    (JSON.parse(policy) as { "authorization-rules"?: Record<string, unknown> })["authorization-rules"] ?? {};
   const claims = seedClaims(evidence);
   const attested = evidence.failure === undefined || evidence.failure === "policy" || evidence.failure === "devtools";
   const result = {
     attested,
-    policy: attested && evidence.failure !== "policy" && Object.entries(rules).every(([name, value]) => claims[name] === value),
+    policy:
+      attested &&
+      evidence.failure !== "policy" &&
+      Object.entries(rules).every(([name, value]) => claims[name] === value),
     nonce: evidence.nonce,
     gpus: evidence.gpus.length,
     claims,
@@ -74,10 +81,33 @@ function attest(machine: Machine, [nonce = "", policyFile = ""]: readonly string
 }
 
 const NAMES = [
-  ...["available", "attestation-report-available", "info-fetched", "arch-check", "root-cert-available", "cert-chain-verified"],
-  ...["ocsp-cert-chain-verified", "ocsp-signature-verified", "cert-ocsp-nonce-match", "cert-check-complete", "measurement-available"],
-  ...["attestation-report-parsed", "nonce-match", "attestation-report-driver-version-match", "attestation-report-vbios-version-match"],
-  ...["attestation-report-verified", "driver-rim-schema-fetched", "driver-rim-schema-validated", "driver-rim-cert-extracted"],
+  ...[
+    "available",
+    "attestation-report-available",
+    "info-fetched",
+    "arch-check",
+    "root-cert-available",
+    "cert-chain-verified",
+  ],
+  ...[
+    "ocsp-cert-chain-verified",
+    "ocsp-signature-verified",
+    "cert-ocsp-nonce-match",
+    "cert-check-complete",
+    "measurement-available",
+  ],
+  ...[
+    "attestation-report-parsed",
+    "nonce-match",
+    "attestation-report-driver-version-match",
+    "attestation-report-vbios-version-match",
+  ],
+  ...[
+    "attestation-report-verified",
+    "driver-rim-schema-fetched",
+    "driver-rim-schema-validated",
+    "driver-rim-cert-extracted",
+  ],
   ...["driver-rim-signature-verified", "driver-rim-driver-measurements-available", "driver-vbios-rim-fetched"],
   ...["vbios-rim-schema-validated", "vbios-rim-cert-extracted", "vbios-rim-signature-verified"],
   ...["vbios-rim-driver-measurements-available", "vbios-index-conflict", "measurements-match"],
@@ -114,7 +144,9 @@ function prose(evidence: Evidence): string {
     "VERIFYING GPU : 0",
     `\tDriver version fetched : ${evidence.driver}`,
     `\tVBIOS version fetched : ${evidence.gpus[0]?.vbios.toLowerCase() ?? ""}`,
-    good ? "\t\t\tThe runtime measurements are matching with the golden measurements." : "\t\t\tThe verification of GPU 0 resulted in failure.",
+    good
+      ? "\t\t\tThe runtime measurements are matching with the golden measurements."
+      : "\t\t\tThe verification of GPU 0 resulted in failure.",
     ...(good ? ["\t\tGPU is in expected state.", "\tGPU 0 verified successfully.", "\tGPU Attested Successfully"] : []),
     "",
   ].join("\n");
@@ -124,7 +156,8 @@ function runPip(machine: Machine, words: readonly string[], venv: string, cwd: s
   const verb = words[0];
   if (verb === "--version") return ok(`pip 24.0 from ${venv === "" ? SITE : venv}/pip (python 3.12)\n`);
   if (verb !== "install") return unmodelled(["pip", ...words]);
-  if (venv === "" && !machine.packages.installed.has("python3-pip")) return fail(1, "/usr/bin/python3: No module named pip");
+  if (venv === "" && !machine.packages.installed.has("python3-pip"))
+    return fail(1, "/usr/bin/python3: No module named pip");
   if (machine.node.internet.down) return fail(1, "ERROR: Could not find a version that satisfies the requirement");
   for (const name of words.slice(1).filter((w) => !w.startsWith("-"))) {
     if (!name.startsWith("/") && !name.startsWith(".")) {
@@ -133,9 +166,14 @@ function runPip(machine: Machine, words: readonly string[], venv: string, cwd: s
       continue;
     }
     const project = /name = "([^"]+)"/.exec(machine.files.readIf(`${normalise(name, cwd)}/pyproject.toml`) ?? "")?.[1];
-    if (project === undefined) return fail(1, `ERROR: Directory '${name}' is not installable. Neither 'setup.py' nor 'pyproject.toml' found.`);
+    if (project === undefined)
+      return fail(1, `ERROR: Directory '${name}' is not installable. Neither 'setup.py' nor 'pyproject.toml' found.`);
     // Seed 001: the SDK needs the verifier before it, in the same environment.
-    if (project === "nv-attestation-sdk" && !machine.files.exists(`${venv}/lib/nv-local-gpu-verifier`)) return fail(1, "ERROR: Could not find a version that satisfies the requirement nv-local-gpu-verifier (from versions: none)");
+    if (project === "nv-attestation-sdk" && !machine.files.exists(`${venv}/lib/nv-local-gpu-verifier`))
+      return fail(
+        1,
+        "ERROR: Could not find a version that satisfies the requirement nv-local-gpu-verifier (from versions: none)",
+      );
     machine.files.write(`${venv}/lib/${project}`, `${project} 1.0\n`);
   }
   return ok("", 15);
@@ -149,4 +187,5 @@ const pip: Command = {
 };
 
 const programs: readonly Command[] = [python, pip];
+
 export { programs as python };

@@ -9,7 +9,10 @@ export const sed: Command = {
   base: true,
   mutates: (argv) => argv.some((w) => /^-\w*i/.test(w) || w.startsWith("--in-place")),
   run: (machine, argv, context) => {
-    const o = options(argv, { flags: ["-n|--quiet|--silent", "-E|-r|--regexp-extended", "-i|--in-place", "-s"], valued: ["-e|--expression"] });
+    const o = options(argv, {
+      flags: ["-n|--quiet|--silent", "-E|-r|--regexp-extended", "-i|--in-place", "-s"],
+      valued: ["-e|--expression"],
+    });
     const scripts = o.has("-e") ? o.all("-e") : [o.rest[0] ?? ""];
     const paths = o.has("-e") ? o.rest : o.rest.slice(1);
     const kind = o.has("-E") ? "extended" : "basic";
@@ -34,13 +37,27 @@ export const sed: Command = {
           list = pick(list, within, range[3] === "p", o.has("-n"));
         } else if (single !== null) {
           const re = posixRegExp(single[1] ?? "", kind);
-          list = pick(list, list.map((line) => re.test(line) !== (single[2] === "!")), single[3] === "p", o.has("-n"));
+          list = pick(
+            list,
+            list.map((line) => re.test(line) !== (single[2] === "!")),
+            single[3] === "p",
+            o.has("-n"),
+          );
         } else if (numbers !== null) {
           const end = numbers[2] === "$" ? list.length : Number(numbers[2] ?? numbers[1]);
-          list = pick(list, list.map((_l, i) => i + 1 >= Number(numbers[1]) && i + 1 <= end), numbers[3] === "p", o.has("-n"));
+          list = pick(
+            list,
+            list.map((_l, i) => i + 1 >= Number(numbers[1]) && i + 1 <= end),
+            numbers[3] === "p",
+            o.has("-n"),
+          );
         } else if (substitute !== null && !o.has("-n")) {
           const re = posixRegExp(substitute[2] ?? "", kind, substitute[4]?.includes("g") === true ? "g" : "");
-          const to = (substitute[3] ?? "").replaceAll("$", "$$$$").replace(/\\(\d)/g, "$$$1").replace(/(?<!\\)&/g, "$$&").replaceAll("\\&", "&");
+          const to = (substitute[3] ?? "")
+            .replaceAll("$", "$$$$")
+            .replace(/\\(\d)/g, "$$$1")
+            .replace(/(?<!\\)&/g, "$$&")
+            .replaceAll("\\&", "&");
           list = list.map((line) => line.replace(re, to));
         } else unmodelled(argv);
       }

@@ -4,7 +4,18 @@ import { unitName } from "../model/units.ts";
 import type { Command, Result } from "./command.ts";
 import { always, fail, lines, ok, options, unmodelled } from "./command.ts";
 
-const READS = ["show", "is-active", "is-enabled", "is-failed", "status", "list-units", "list-unit-files", "cat", "is-system-running", "list-timers"];
+const READS = [
+  "show",
+  "is-active",
+  "is-enabled",
+  "is-failed",
+  "status",
+  "list-units",
+  "list-unit-files",
+  "cat",
+  "is-system-running",
+  "list-timers",
+];
 
 /** Seconds later the machine is gone; the command itself still answers. */
 function goDown(machine: Machine, how: "reboot" | "poweroff"): Result {
@@ -19,7 +30,23 @@ const systemctlCommand: Command = {
   mutates: (argv) => !argv.slice(1).some((w) => READS.includes(w)),
   run: (machine, argv) => {
     const o = options(argv, {
-      flags: ["--quiet|-q", "--now", "--no-pager", "--no-block", "--value", "--force|-f", "--all|-a", "--plain", "--no-legend", "--no-ask-password", "--wait", "-l|--full", "--runtime", "--system", "--failed"],
+      flags: [
+        "--quiet|-q",
+        "--now",
+        "--no-pager",
+        "--no-block",
+        "--value",
+        "--force|-f",
+        "--all|-a",
+        "--plain",
+        "--no-legend",
+        "--no-ask-password",
+        "--wait",
+        "-l|--full",
+        "--runtime",
+        "--system",
+        "--failed",
+      ],
       valued: ["-p|--property", "-n|--lines", "-t|--type", "--state", "-o|--output", "--job-mode"],
     });
     const [verb = "", ...rest] = o.rest;
@@ -61,7 +88,8 @@ const systemctlCommand: Command = {
         });
       case "disable":
         return each((n) => {
-          if (units.onDisk(n) === undefined) return { status: 1, stderr: `Failed to disable unit: Unit file ${n} does not exist.\n` };
+          if (units.onDisk(n) === undefined)
+            return { status: 1, stderr: `Failed to disable unit: Unit file ${n} does not exist.\n` };
           if (o.has("--now")) stopPolitely(machine, n);
           return units.disable(n);
         });
@@ -79,7 +107,8 @@ const systemctlCommand: Command = {
       case "reset-failed":
         if (names.length === 0) units.resetFailed();
         return each((n) => {
-          if (units.loaded(n) === undefined && !units.states.has(n)) return { status: 1, stderr: `Failed to reset failed state of unit ${n}: Unit ${n} not loaded.\n` };
+          if (units.loaded(n) === undefined && !units.states.has(n))
+            return { status: 1, stderr: `Failed to reset failed state of unit ${n}: Unit ${n} not loaded.\n` };
           units.resetFailed(n);
           return { status: 0, stderr: "" };
         });
@@ -87,13 +116,21 @@ const systemctlCommand: Command = {
       case "is-failed": {
         const states = names.map((n) => units.state(n).active);
         const good = verb === "is-active" ? states.some((s) => s === "active") : states.some((s) => s === "failed");
-        return { status: good ? 0 : verb === "is-active" ? 3 : 1, stdout: o.has("--quiet") ? "" : lines(states), stderr: "" };
+        return {
+          status: good ? 0 : verb === "is-active" ? 3 : 1,
+          stdout: o.has("--quiet") ? "" : lines(states),
+          stderr: "",
+        };
       }
       case "is-enabled": {
         const states = names.map((n) => units.enabledState(n));
         const good = states.every((s) => s === "enabled" || s === "static");
         const missing = names.filter((_n, i) => states[i] === "");
-        return { status: good ? 0 : 1, stdout: o.has("--quiet") ? "" : lines(states.filter((s) => s !== "")), stderr: missing.map((n) => `Failed to get unit file state for ${n}: No such file or directory\n`).join("") };
+        return {
+          status: good ? 0 : 1,
+          stdout: o.has("--quiet") ? "" : lines(states.filter((s) => s !== "")),
+          stderr: missing.map((n) => `Failed to get unit file state for ${n}: No such file or directory\n`).join(""),
+        };
       }
       case "is-system-running":
         return ok("running\n");
@@ -110,21 +147,54 @@ const systemctlCommand: Command = {
         const n = names[0] ?? "";
         const table = units.properties(n);
         if (table.LoadState === "not-found") return fail(4, `Unit ${n} could not be found.`);
-        const recent = machine.logs.lines.filter((l) => l.unit === n).slice(-10).map((l) => `${l.ident}: ${l.text}`);
-        return { status: table.ActiveState === "active" ? 0 : 3, stdout: lines([`● ${n} - ${table.Description}`, `     Loaded: loaded (${table.FragmentPath}; ${table.UnitFileState})`, `     Active: ${table.ActiveState} (${table.SubState})`, "", ...recent]), stderr: "" };
+        const recent = machine.logs.lines
+          .filter((l) => l.unit === n)
+          .slice(-10)
+          .map((l) => `${l.ident}: ${l.text}`);
+        return {
+          status: table.ActiveState === "active" ? 0 : 3,
+          stdout: lines([
+            `● ${n} - ${table.Description}`,
+            `     Loaded: loaded (${table.FragmentPath}; ${table.UnitFileState})`,
+            `     Active: ${table.ActiveState} (${table.SubState})`,
+            "",
+            ...recent,
+          ]),
+          stderr: "",
+        };
       }
       case "cat": {
         const file = units.onDisk(names[0] ?? "");
         return file === undefined ? fail(1, `No files found for ${names[0]}.`) : ok(`# ${file.path}\n${file.text}`);
       }
       case "list-units": {
-        const shown = [...units.states.values()].filter((s) => !o.has("--failed") || s.active === "failed").filter((s) => rest.length === 0 || rest.some((p) => new RegExp(`^${p.replaceAll(".", "\\.").replaceAll("*", ".*")}$`).test(s.name)));
+        const shown = [...units.states.values()]
+          .filter((s) => !o.has("--failed") || s.active === "failed")
+          .filter(
+            (s) =>
+              rest.length === 0 ||
+              rest.some((p) => new RegExp(`^${p.replaceAll(".", "\\.").replaceAll("*", ".*")}$`).test(s.name)),
+          );
         return ok(lines(shown.map((s) => `${s.name} loaded ${s.active} ${s.sub} ${s.name}`)));
       }
       case "list-unit-files": {
-        const all = [...new Set(["/etc/systemd/system", "/usr/lib/systemd/system"].flatMap((f) => machine.files.listIf(f)).filter((n) => /\.(service|timer)$/.test(n)))];
-        const shown = all.filter((n) => rest.length === 0 || rest.some((p) => new RegExp(`^${p.replaceAll(".", "\\.").replaceAll("*", ".*")}$`).test(n)));
-        return { status: shown.length === 0 ? 1 : 0, stdout: lines(shown.map((n) => `${n} ${units.enabledState(n)} enabled`)), stderr: "" };
+        const all = [
+          ...new Set(
+            ["/etc/systemd/system", "/usr/lib/systemd/system"]
+              .flatMap((f) => machine.files.listIf(f))
+              .filter((n) => /\.(service|timer)$/.test(n)),
+          ),
+        ];
+        const shown = all.filter(
+          (n) =>
+            rest.length === 0 ||
+            rest.some((p) => new RegExp(`^${p.replaceAll(".", "\\.").replaceAll("*", ".*")}$`).test(n)),
+        );
+        return {
+          status: shown.length === 0 ? 1 : 0,
+          stdout: lines(shown.map((n) => `${n} ${units.enabledState(n)} enabled`)),
+          stderr: "",
+        };
       }
       case "reboot":
       case "kexec":
@@ -158,7 +228,19 @@ const systemdRun: Command = {
   mutates: always,
   run: (machine, argv, context) => {
     // Options end where the program begins.
-    const VALUED = ["--unit", "-u", "--property", "-p", "--setenv", "-E", "--description", "--working-directory", "--slice", "--uid", "--service-type"];
+    const VALUED = [
+      "--unit",
+      "-u",
+      "--property",
+      "-p",
+      "--setenv",
+      "-E",
+      "--description",
+      "--working-directory",
+      "--slice",
+      "--uid",
+      "--service-type",
+    ];
     let i = 1;
     const seen = new Map<string, string[]>();
     for (; i < argv.length; i++) {
@@ -171,21 +253,39 @@ const systemdRun: Command = {
     }
     if (argv[i] === "--") i++;
     const inner = argv.slice(i);
-    const unit = unitName(seen.get("--unit")?.[0] ?? seen.get("-u")?.[0] ?? `run-r${machine.node.uuid().replaceAll("-", "")}`);
+    const unit = unitName(
+      seen.get("--unit")?.[0] ?? seen.get("-u")?.[0] ?? `run-r${machine.node.uuid().replaceAll("-", "")}`,
+    );
     const type = (seen.get("--property") ?? []).find((p) => p.startsWith("Type="))?.slice(5) ?? "simple";
     if (seen.has("--wait") || seen.has("--pipe")) return context.exec(inner);
-    const result = machine.units.startTransient(unit, inner, { collect: seen.has("--collect") || seen.has("-G"), type, description: seen.get("--description")?.[0] ?? inner.join(" ") });
+    const result = machine.units.startTransient(unit, inner, {
+      collect: seen.has("--collect") || seen.has("-G"),
+      type,
+      description: seen.get("--description")?.[0] ?? inner.join(" "),
+    });
     if (result.status !== 0) return { ...result, stdout: "" };
     return { status: 0, stdout: "", stderr: seen.has("--quiet") || seen.has("-q") ? "" : `Running as unit: ${unit}\n` };
   },
 };
 
-const down = (name: string, how: "reboot" | "poweroff"): Command => ({ names: [name], base: true, folder: "/usr/sbin", mutates: always, run: (machine) => goDown(machine, how) });
+const down = (name: string, how: "reboot" | "poweroff"): Command => ({
+  names: [name],
+  base: true,
+  folder: "/usr/sbin",
+  mutates: always,
+  run: (machine) => goDown(machine, how),
+});
 
 export const systemctl: readonly Command[] = [
   systemctlCommand,
   systemdRun,
   down("reboot", "reboot"),
   down("poweroff", "poweroff"),
-  { names: ["shutdown"], base: true, folder: "/usr/sbin", mutates: always, run: (machine, argv) => goDown(machine, argv.includes("-r") ? "reboot" : "poweroff") },
+  {
+    names: ["shutdown"],
+    base: true,
+    folder: "/usr/sbin",
+    mutates: always,
+    run: (machine, argv) => goDown(machine, argv.includes("-r") ? "reboot" : "poweroff"),
+  },
 ];

@@ -21,7 +21,9 @@ const hasRim = (gpu: Gpu): boolean => gpu.vbios >= "96.00.5E.00.00";
 export function collectEvidence(machine: Machine, nonce: string): Evidence {
   const { node } = machine;
   const driver = machine.now.modules.has("nvidia") ? (node.driverOf(machine)?.version ?? "") : "";
-  const gpus = [...machine.now.gpus.keys()].flatMap((bdf) => (openGpu(machine, bdf) === undefined ? (node.gpuAt(machine, bdf) ?? []) : []));
+  const gpus = [...machine.now.gpus.keys()].flatMap((bdf) =>
+    openGpu(machine, bdf) === undefined ? (node.gpuAt(machine, bdf) ?? []) : [],
+  );
   closeGpus(machine);
   const wrong = node.faults.attestation;
   const failure: Evidence["failure"] =

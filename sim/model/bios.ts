@@ -60,7 +60,14 @@ export interface BiosState {
   clearStaged(): void;
 }
 
-export const RESET_TYPES = ["On", "ForceOff", "GracefulShutdown", "GracefulRestart", "ForceRestart", "PowerCycle"] as const;
+export const RESET_TYPES = [
+  "On",
+  "ForceOff",
+  "GracefulShutdown",
+  "GracefulRestart",
+  "ForceRestart",
+  "PowerCycle",
+] as const;
 export type ResetType = (typeof RESET_TYPES)[number];
 
 /** Power of the node; startTwin gives it to the BMC. */
@@ -152,13 +159,23 @@ const supermicro: VendorBios = {
     choice("SEVASIDCount#003D", "SEV ASID Count", CPU, ["253 ASIDs", "509 ASIDs", "Auto"], "Auto", sm),
     choice("SEV-ESASIDSpaceLimitControl#003F", "SEV-ES ASID Space Limit Control", CPU, ["Auto", "Manual"], "Auto", sm),
     integer("SEV-ESASIDSpaceLimit#700C", "SEV-ES ASID Space Limit", CPU, 1, { lowerBound: 1, upperBound: 510 }),
-    choice("SNPMemory(RMPTable)Coverage#003C", "SNP Memory (RMP Table) Coverage", CPU, ["Disabled", "Enabled", "Custom", "Auto"], "Auto", sm),
+    choice(
+      "SNPMemory(RMPTable)Coverage#003C",
+      "SNP Memory (RMP Table) Coverage",
+      CPU,
+      ["Disabled", "Enabled", "Custom", "Auto"],
+      "Auto",
+      sm,
+    ),
     choice("IOMMU#0196", "IOMMU", NB, OFF_ON_AUTO, "Disabled", sm),
     choice("SEV-SNPSupport#01A7", "SEV-SNP Support", NB, OFF_ON, "Disabled", sm),
     choice("SR-IOVSupport#0045", "SR-IOV Support", "./Advanced/PCIe/PCI/PnP Configuration", OFF_ON, "Enabled", sm),
     choice("Above4GDecoding#0041", "Above 4G Decoding", "./Advanced/PCIe/PCI/PnP Configuration", OFF_ON, "Enabled", sm),
     choice("BootModeSelect#00B6", "Boot Mode Select", "./Boot", ["Legacy", "UEFI", "DUAL"], "UEFI", sm),
-    integer("CorrectableErrorThreshold#3C34", "Correctable Error Threshold", "./Advanced", 512, { lowerBound: 0, upperBound: 32767 }),
+    integer("CorrectableErrorThreshold#3C34", "Correctable Error Threshold", "./Advanced", 512, {
+      lowerBound: 0,
+      upperBound: 32767,
+    }),
     choice("SMTControl#0038", "SMT Control", CPU, ["Disabled", "Auto"], "Auto", sm),
   ],
   effect: (get) => ({
@@ -183,9 +200,15 @@ const dell: VendorBios = {
     choice("IommuSupport", "IOMMU Support", "./ProcSettingsRef", OFF_ON, "Enabled"),
     choice("Sme", "Secure Memory Encryption", "./ProcSettingsRef", OFF_ON, "Disabled"),
     choice("TransparentSme", "Transparent Secure Memory Encryption", "./ProcSettingsRef", OFF_ON, "Disabled"),
-    integer("CpuMinSevAsid", "Minimum SEV non-ES ASID", "./ProcSettingsRef", 1, { lowerBound: 1, upperBound: 510, requires: SME_ON }),
+    integer("CpuMinSevAsid", "Minimum SEV non-ES ASID", "./ProcSettingsRef", 1, {
+      lowerBound: 1,
+      upperBound: 510,
+      requires: SME_ON,
+    }),
     choice("Snp", "Secure Nested Paging", "./ProcSettingsRef", OFF_ON, "Disabled", { requires: SME_ON }),
-    choice("Rmp", "SNP Memory Coverage", "./ProcSettingsRef", OFF_ON, "Disabled", { requires: [{ attribute: "Snp", value: "Enabled" }] }),
+    choice("Rmp", "SNP Memory Coverage", "./ProcSettingsRef", OFF_ON, "Disabled", {
+      requires: [{ attribute: "Snp", value: "Enabled" }],
+    }),
     choice("SriovGlobalEnable", "SR-IOV Global Enable", "./IntegratedDevicesRef", OFF_ON, "Enabled"),
     choice("MmioAbove4Gb", "Memory Mapped I/O above 4GB", "./IntegratedDevicesRef", OFF_ON, "Enabled"),
     choice("BootMode", "Boot Mode", "./BootSettingsRef", ["Bios", "Uefi"], "Uefi"),
@@ -211,14 +234,61 @@ const asrockrack: VendorBios = {
   hasRegistry: true,
   attributes: [
     choice("CbsCmnCpuSvm", "SVM Mode", CBS, ["CbsCmnCpuSvmDisable", "CbsCmnCpuSvmEnable"], "CbsCmnCpuSvmEnable"),
-    choice("CbsCmnCpuSmee", "SMEE", CBS, ["CbsCmnCpuSmeeDisabled", "CbsCmnCpuSmeeEnabled", "CbsCmnCpuSmeeAuto"], "CbsCmnCpuSmeeAuto"),
-    choice("CbsCmnCpuSevAsidCount", "SEV ASID Count", CBS, ["CbsCmnCpuSevAsidCount253ASIDs", "CbsCmnCpuSevAsidCount509ASIDs", "CbsCmnCpuSevAsidCountAuto"], "CbsCmnCpuSevAsidCountAuto"),
-    choice("CbsCmnCpuSevAsidSpaceCtrl", "SEV-ES ASID space Limit Control", CBS, ["CbsCmnCpuSevAsidSpaceCtrlAuto", "CbsCmnCpuSevAsidSpaceCtrlManual"], "CbsCmnCpuSevAsidSpaceCtrlAuto"),
+    choice(
+      "CbsCmnCpuSmee",
+      "SMEE",
+      CBS,
+      ["CbsCmnCpuSmeeDisabled", "CbsCmnCpuSmeeEnabled", "CbsCmnCpuSmeeAuto"],
+      "CbsCmnCpuSmeeAuto",
+    ),
+    choice(
+      "CbsCmnCpuSevAsidCount",
+      "SEV ASID Count",
+      CBS,
+      ["CbsCmnCpuSevAsidCount253ASIDs", "CbsCmnCpuSevAsidCount509ASIDs", "CbsCmnCpuSevAsidCountAuto"],
+      "CbsCmnCpuSevAsidCountAuto",
+    ),
+    choice(
+      "CbsCmnCpuSevAsidSpaceCtrl",
+      "SEV-ES ASID space Limit Control",
+      CBS,
+      ["CbsCmnCpuSevAsidSpaceCtrlAuto", "CbsCmnCpuSevAsidSpaceCtrlManual"],
+      "CbsCmnCpuSevAsidSpaceCtrlAuto",
+    ),
     integer("CbsCmnCpuSevAsidSpaceLimit", "SEV-ES ASID space limit", CBS, 1, { lowerBound: 1, upperBound: 510 }),
-    choice("CbsDbgCpuSnpMemCover", "SNP Memory Coverage", CBS, ["CbsDbgCpuSnpMemCoverDisabled", "CbsDbgCpuSnpMemCoverEnabled", "CbsDbgCpuSnpMemCoverCustom", "CbsDbgCpuSnpMemCoverAuto"], "CbsDbgCpuSnpMemCoverAuto"),
-    choice("CbsSevSnpSupport", "SEV-SNP Support", "./Advanced/AMD CBS/NBIO Common Options", ["CbsSevSnpSupportDisable", "CbsSevSnpSupportEnable"], "CbsSevSnpSupportDisable"),
-    choice("CbsCmnGnbNbIOMMU", "IOMMU", "./Advanced/AMD CBS/NBIO Common Options", ["CbsCmnGnbNbIOMMUDisabled", "CbsCmnGnbNbIOMMUEnabled", "CbsCmnGnbNbIOMMUAuto"], "CbsCmnGnbNbIOMMUAuto"),
-    choice("PCIS007", "Above 4G Decoding", "./Advanced/PCI Configuration", ["PCIS007Disabled", "PCIS007Enabled"], "PCIS007Enabled"),
+    choice(
+      "CbsDbgCpuSnpMemCover",
+      "SNP Memory Coverage",
+      CBS,
+      [
+        "CbsDbgCpuSnpMemCoverDisabled",
+        "CbsDbgCpuSnpMemCoverEnabled",
+        "CbsDbgCpuSnpMemCoverCustom",
+        "CbsDbgCpuSnpMemCoverAuto",
+      ],
+      "CbsDbgCpuSnpMemCoverAuto",
+    ),
+    choice(
+      "CbsSevSnpSupport",
+      "SEV-SNP Support",
+      "./Advanced/AMD CBS/NBIO Common Options",
+      ["CbsSevSnpSupportDisable", "CbsSevSnpSupportEnable"],
+      "CbsSevSnpSupportDisable",
+    ),
+    choice(
+      "CbsCmnGnbNbIOMMU",
+      "IOMMU",
+      "./Advanced/AMD CBS/NBIO Common Options",
+      ["CbsCmnGnbNbIOMMUDisabled", "CbsCmnGnbNbIOMMUEnabled", "CbsCmnGnbNbIOMMUAuto"],
+      "CbsCmnGnbNbIOMMUAuto",
+    ),
+    choice(
+      "PCIS007",
+      "Above 4G Decoding",
+      "./Advanced/PCI Configuration",
+      ["PCIS007Disabled", "PCIS007Enabled"],
+      "PCIS007Enabled",
+    ),
   ],
   effect: (get) => ({
     smee: get("CbsCmnCpuSmee") === "CbsCmnCpuSmeeEnabled",
@@ -227,7 +297,10 @@ const asrockrack: VendorBios = {
     iommu: get("CbsCmnGnbNbIOMMU") !== "CbsCmnGnbNbIOMMUDisabled",
     svm: get("CbsCmnCpuSvm") === "CbsCmnCpuSvmEnable",
     maxSevAsid: get("CbsCmnCpuSevAsidCount") === "CbsCmnCpuSevAsidCount253ASIDs" ? 253 : MAX_ASID,
-    minSevAsid: limit(get("CbsCmnCpuSevAsidSpaceLimit"), get("CbsCmnCpuSevAsidSpaceCtrl") === "CbsCmnCpuSevAsidSpaceCtrlManual"),
+    minSevAsid: limit(
+      get("CbsCmnCpuSevAsidSpaceLimit"),
+      get("CbsCmnCpuSevAsidSpaceCtrl") === "CbsCmnCpuSevAsidSpaceCtrlManual",
+    ),
   }),
 };
 
@@ -242,7 +315,13 @@ const hpe: VendorBios = {
     choice("AmdSecureMemoryEncryption", "AMD Secure Memory Encryption", "./VirtualizationOptions", OFF_ON, "Disabled"),
     choice("AmdSecureNestedPaging", "AMD Secure Nested Paging", "./VirtualizationOptions", OFF_ON, "Disabled"),
     integer("MinimumSevAsid", "Minimum SEV ASID", "./VirtualizationOptions", 1, { lowerBound: 1, upperBound: 510 }),
-    choice("TransparentSecureMemoryEncryption", "Transparent Secure Memory Encryption", "./VirtualizationOptions", OFF_ON, "Disabled"),
+    choice(
+      "TransparentSecureMemoryEncryption",
+      "Transparent Secure Memory Encryption",
+      "./VirtualizationOptions",
+      OFF_ON,
+      "Disabled",
+    ),
     choice("Sriov", "SR-IOV", "./VirtualizationOptions", OFF_ON, "Enabled"),
     choice("BootMode", "Boot Mode", "./BootOptions", ["Uefi", "LegacyBios"], "Uefi"),
     choice("AmdDmaRemapping", "AMD DMA Remapping", "./VirtualizationOptions", OFF_ON, "Disabled"),
@@ -267,8 +346,17 @@ const lenovo: VendorBios = {
     choice("Processors_SVMMode", "SVM Mode", "./SystemSettings/Processors", OFF_ON, "Enabled"),
     choice("Memory_SMEE", "SMEE", "./SystemSettings/Memory", OFF_ON, "Disabled"),
     choice("Processors_SEV_SNPSupport", "SEV-SNP Support", "./SystemSettings/Processors", OFF_ON, "Disabled"),
-    choice("Processors_SNPMemoryRMPTableCoverage", "SNP Memory (RMP Table) Coverage", "./SystemSettings/Processors", OFF_ON, "Disabled"),
-    integer("Processors_SEV_ESASIDSpaceLimit", "SEV-ES ASID Space Limit", "./SystemSettings/Processors", 100, { lowerBound: 1, upperBound: 510 }),
+    choice(
+      "Processors_SNPMemoryRMPTableCoverage",
+      "SNP Memory (RMP Table) Coverage",
+      "./SystemSettings/Processors",
+      OFF_ON,
+      "Disabled",
+    ),
+    integer("Processors_SEV_ESASIDSpaceLimit", "SEV-ES ASID Space Limit", "./SystemSettings/Processors", 100, {
+      lowerBound: 1,
+      upperBound: 510,
+    }),
     choice("DevicesandIOPorts_IOMMU", "IOMMU", "./SystemSettings/DevicesandIOPorts", OFF_ON, "Enabled"),
     choice("BootModes_SystemBootMode", "System Boot Mode", "./BootManager", ["UEFIMode", "LegacyMode"], "UEFIMode"),
   ],
@@ -343,16 +431,40 @@ export class Bios implements BiosState {
 
   #check(name: string, value: BiosValue): StageError[] {
     const attribute = this.#find(name);
-    if (attribute === undefined) return [{ attribute: name, kind: "unknown", message: `The property ${name} is not in the list of valid properties for the resource.` }];
+    if (attribute === undefined)
+      return [
+        {
+          attribute: name,
+          kind: "unknown",
+          message: `The property ${name} is not in the list of valid properties for the resource.`,
+        },
+      ];
     if (this.current[name] === value) return [];
-    if (this.locked(name)) return [{ attribute: name, kind: "read-only", message: `The property ${name} is a read only property and cannot be assigned a value.` }];
+    if (this.locked(name))
+      return [
+        {
+          attribute: name,
+          kind: "read-only",
+          message: `The property ${name} is a read only property and cannot be assigned a value.`,
+        },
+      ];
     const fits =
       attribute.type === "Enumeration"
         ? attribute.values.some((v) => v.displayName === value)
         : attribute.type === "Integer"
-          ? typeof value === "number" && value >= (attribute.lowerBound ?? 0) && value <= (attribute.upperBound ?? Number.MAX_SAFE_INTEGER)
+          ? typeof value === "number" &&
+            value >= (attribute.lowerBound ?? 0) &&
+            value <= (attribute.upperBound ?? Number.MAX_SAFE_INTEGER)
           : typeof value === attribute.type.toLowerCase();
-    return fits ? [] : [{ attribute: name, kind: "value", message: `The value ${JSON.stringify(value)} for the property ${name} is not in the list of acceptable values.` }];
+    return fits
+      ? []
+      : [
+          {
+            attribute: name,
+            kind: "value",
+            message: `The value ${JSON.stringify(value)} for the property ${name} is not in the list of acceptable values.`,
+          },
+        ];
   }
 
   clearStaged(): void {
@@ -367,7 +479,8 @@ export class Bios implements BiosState {
 
   /** A person at the console, or a scenario: sets values in force, past all checks. Throws on an unknown name. */
   force(settings: Readonly<Record<string, BiosValue>>): void {
-    for (const name of Object.keys(settings)) if (this.#find(name) === undefined) throw new Error(`${this.vendor} has no BIOS attribute ${name}`);
+    for (const name of Object.keys(settings))
+      if (this.#find(name) === undefined) throw new Error(`${this.vendor} has no BIOS attribute ${name}`);
     this.current = { ...this.current, ...settings };
   }
 

@@ -1,8 +1,8 @@
-import { guestSystem } from "./system.ts";
 import type { Machine } from "./machine.ts";
 import type { TwinNode } from "./node.ts";
 import type { PciFunction } from "./pci.ts";
 import type { Disk } from "./stand-ins.ts";
+import { guestSystem } from "./system.ts";
 
 /** The system on a disk; the same one each time the disk is started, a fresh one for a new disk. */
 export function diskSystem(
@@ -33,5 +33,19 @@ export function diskSystem(
 }
 
 function bridge(bdf: string, vendor: string, device: string, cls: string): PciFunction {
-  return { bdf, vendor, device, subsystem: "1af41100", class: cls, className: "", vendorName: "", deviceName: "", rev: "00", group: 0, drivers: [], modules: [], bridge: true };
+  return {
+    bdf,
+    vendor,
+    device,
+    subsystem: "1af41100",
+    class: cls,
+    className: "",
+    vendorName: "",
+    deviceName: "",
+    rev: "00",
+    group: 0,
+    drivers: [],
+    modules: [],
+    bridge: true,
+  };
 }

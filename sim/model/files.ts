@@ -134,7 +134,9 @@ export class Files {
   /** Real path with every link followed; the last part may be missing. Undefined when a folder on the way is missing. */
   real(path: string, followLast = true, depth = 0): string | undefined {
     if (depth > 40) return undefined;
-    const parts = normalise(path).split("/").filter((p) => p !== "");
+    const parts = normalise(path)
+      .split("/")
+      .filter((p) => p !== "");
     let at = "";
     for (let i = 0; i < parts.length; i++) {
       const next = `${at}/${parts[i]}`;
@@ -316,7 +318,8 @@ export class Files {
   rename(from: string, to: string): void {
     const source = this.real(from, false);
     if (source === undefined || this.#at(source) === undefined) throw new FsError("ENOENT", from);
-    const target = this.isDir(to) && this.lstat(from)?.kind !== "dir" ? `${normalise(to)}/${baseName(source)}` : normalise(to);
+    const target =
+      this.isDir(to) && this.lstat(from)?.kind !== "dir" ? `${normalise(to)}/${baseName(source)}` : normalise(to);
     for (const each of this.walk(source)) {
       const node = this.#at(each);
       if (node !== undefined) this.place(target + each.slice(source.length), node);
@@ -354,7 +357,20 @@ export function baseFiles(entries: Iterable<readonly [string, FileNode]>): BaseF
   return map;
 }
 
-export const file = (content: string, mode = "0644"): PlainFile => ({ kind: "file", content, mode, owner: "root:root", mtime: 0 });
+export const file = (content: string, mode = "0644"): PlainFile => ({
+  kind: "file",
+  content,
+  mode,
+  owner: "root:root",
+  mtime: 0,
+});
 export const dir = (mode = "0755"): FileNode => ({ kind: "dir", mode, owner: "root:root", mtime: 0 });
 export const link = (target: string): FileNode => ({ kind: "link", target });
-export const program = (name: string, content = ""): PlainFile => ({ kind: "file", content, mode: "0755", owner: "root:root", mtime: 0, program: name });
+export const program = (name: string, content = ""): PlainFile => ({
+  kind: "file",
+  content,
+  mode: "0755",
+  owner: "root:root",
+  mtime: 0,
+  program: name,
+});

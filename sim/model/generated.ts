@@ -1,5 +1,5 @@
 import type { DeviceNode, FileNode, Generated } from "./files.ts";
-import { dir, file, FsError, link } from "./files.ts";
+import { dir, FsError, file, link } from "./files.ts";
 import type { Machine } from "./machine.ts";
 import { moduleSize } from "./modules.ts";
 import { isGpu, writePci } from "./pci.ts";
@@ -60,7 +60,8 @@ function nodesOf(machine: Machine): ReadonlyMap<string, FileNode> {
     }
   }
   text("/sys/firmware/efi/fw_platform_size", "64\n");
-  for (let n = 0; n < Math.min(4, machine.cpu.sockets * machine.cpu.coresPerSocket); n++) put(`/sys/devices/system/cpu/cpu${n}`, dir());
+  for (let n = 0; n < Math.min(4, machine.cpu.sockets * machine.cpu.coresPerSocket); n++)
+    put(`/sys/devices/system/cpu/cpu${n}`, dir());
   return nodes;
 }
 
@@ -74,11 +75,17 @@ function proc(machine: Machine, text: Text): void {
   text("/proc/sys/kernel/osrelease", `${now.kernel.release}\n`);
   text("/proc/sys/kernel/hostname", `${machine.hostname}\n`, "0644");
   text("/proc/sys/kernel/panic", `${/(?:^|\s)panic=(-?\d+)/.exec(now.cmdline)?.[1] ?? "0"}\n`, "0644");
-  text("/proc/version", `Linux version ${now.kernel.release} (buildd@lcy02-amd64-001) (gcc 13.2.0) ${now.kernel.build}\n`);
+  text(
+    "/proc/version",
+    `Linux version ${now.kernel.release} (buildd@lcy02-amd64-001) (gcc 13.2.0) ${now.kernel.build}\n`,
+  );
   text("/proc/uptime", `${(machine.clock.now - now.bootedAt + 20).toFixed(2)} 0.00\n`);
   text("/proc/loadavg", "0.05 0.03 0.01 1/812 4711\n");
   const kib = Math.floor(machine.memoryBytes / 1024);
-  text("/proc/meminfo", `MemTotal:       ${kib} kB\nMemFree:        ${Math.floor(kib * 0.92)} kB\nMemAvailable:   ${Math.floor(kib * 0.95)} kB\n`);
+  text(
+    "/proc/meminfo",
+    `MemTotal:       ${kib} kB\nMemFree:        ${Math.floor(kib * 0.92)} kB\nMemAvailable:   ${Math.floor(kib * 0.95)} kB\n`,
+  );
   const flags = cpuFlags(machine);
   const cpus = machine.cpu.sockets * machine.cpu.coresPerSocket * 2;
   const one = (n: number) =>
@@ -110,8 +117,12 @@ function proc(machine: Machine, text: Text): void {
   }
   if (now.modules.has("nvidia")) {
     const driver = machine.node.driverOf(machine);
-    const flavour = driver?.open === true ? "NVIDIA UNIX Open Kernel Module for x86_64" : "NVIDIA UNIX x86_64 Kernel Module";
-    text("/proc/driver/nvidia/version", `NVRM version: ${flavour}  ${driver?.version ?? "?"}  Release Build  (dvs-builder@U22-I3-B05-01)  \nGCC version:  gcc version 13.3.0 (Ubuntu 13.3.0-6ubuntu2~24.04) \n`);
+    const flavour =
+      driver?.open === true ? "NVIDIA UNIX Open Kernel Module for x86_64" : "NVIDIA UNIX x86_64 Kernel Module";
+    text(
+      "/proc/driver/nvidia/version",
+      `NVRM version: ${flavour}  ${driver?.version ?? "?"}  Release Build  (dvs-builder@U22-I3-B05-01)  \nGCC version:  gcc version 13.3.0 (Ubuntu 13.3.0-6ubuntu2~24.04) \n`,
+    );
     text("/proc/driver/nvidia/params", "ResmanDebugLevel: 4294967295\nRmLogonRC: 1\nModifyDeviceFiles: 1\n");
     let minor = 0;
     for (const bdf of now.gpus.keys()) {
@@ -178,7 +189,8 @@ function pci(machine: Machine, put: Put, text: Text): void {
   if (now.modules.has("nouveau")) drivers.add("nouveau");
   for (const driver of drivers) {
     put(`/sys/bus/pci/drivers/${driver}`, dir());
-    for (const name of ["bind", "unbind", "new_id", "remove_id"]) text(`/sys/bus/pci/drivers/${driver}/${name}`, "", "0200");
+    for (const name of ["bind", "unbind", "new_id", "remove_id"])
+      text(`/sys/bus/pci/drivers/${driver}/${name}`, "", "0200");
   }
   for (const f of machine.pci) {
     const real = `/sys/devices/pci0000:${f.bdf.slice(5, 7)}/${f.bdf}`;

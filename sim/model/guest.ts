@@ -2,11 +2,11 @@ import { parse as parseYaml } from "yaml";
 import { bootMachine } from "./boot.ts";
 import type { Work } from "./clock.ts";
 import { diskSystem } from "./disk.ts";
-import { parseDisk, readIso } from "./stand-ins.ts";
+import { makeHostKeys } from "./keys.ts";
 import type { Machine } from "./machine.ts";
 import type { TwinNode } from "./node.ts";
-import { groupOf, findFunction } from "./pci.ts";
-import { makeHostKeys } from "./keys.ts";
+import { findFunction, groupOf } from "./pci.ts";
+import { parseDisk, readIso } from "./stand-ins.ts";
 
 /** A confidential VM that runs: QEMU's process on the host and the system inside. */
 export interface Guest {
@@ -26,7 +26,10 @@ export interface Guest {
 }
 
 /** Version and abilities of a QEMU binary; undefined when the file is no QEMU. */
-export function qemuProgram(machine: Machine, path: string): { version: string; snp: boolean; vfio: boolean } | undefined {
+export function qemuProgram(
+  machine: Machine,
+  path: string,
+): { version: string; snp: boolean; vfio: boolean } | undefined {
   const node = machine.files.stat(path);
   if (node?.kind !== "file" || node.program !== "qemu-system-x86_64") return undefined;
   const match = /version=(\S+) snp=(\d) snp-vfio=(\d)/.exec(node.content);
@@ -62,7 +65,8 @@ function size(text: string): number {
 }
 
 function parseQemu(argv: readonly string[]): QemuArgs {
-  const all = (name: string) => argv.flatMap((word, i) => (word === name && argv[i + 1] !== undefined ? [pairs(argv[i + 1] ?? "")] : []));
+  const all = (name: string) =>
+    argv.flatMap((word, i) => (word === name && argv[i + 1] !== undefined ? [pairs(argv[i + 1] ?? "")] : []));
   const one = (name: string) => {
     const at = argv.lastIndexOf(name);
     return at < 0 ? undefined : argv[at + 1];
@@ -90,25 +94,37 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
   const say = (text: string) => `qemu-system-x86_64: ${text}`;
   if (qemu === undefined) return say("cannot execute");
   if (node.guest !== undefined) return say("-netdev user: Could not set up host forwarding rule");
-  if (!host.files.exists("/dev/kvm")) return say("Could not access KVM kernel module: No such file or directory\nqemu-system-x86_64: failed to initialize kvm: No such file or directory");
+  if (!host.files.exists("/dev/kvm"))
+    return say(
+      "Could not access KVM kernel module: No such file or directory\nqemu-system-x86_64: failed to initialize kvm: No such file or directory",
+    );
 
   const snpObject = args.objects.find((o) => o.get("") === "sev-snp-guest");
   const asked = args.machine.get("confidential-guest-support");
-  if (snpObject !== undefined && !qemu.snp) return say(`-object ${[...snpObject].map(([k, v]) => (k === "" ? v : `${k}=${v}`)).join(",")}: invalid object type: sev-snp-guest`);
-  if (asked !== undefined && snpObject?.get("id") !== asked) return say(`-machine: parameter 'confidential-guest-support' expects an object id, got '${asked}'`);
+  if (snpObject !== undefined && !qemu.snp)
+    return say(
+      `-object ${[...snpObject].map(([k, v]) => (k === "" ? v : `${k}=${v}`)).join(",")}: invalid object type: sev-snp-guest`,
+    );
+  if (asked !== undefined && snpObject?.get("id") !== asked)
+    return say(`-machine: parameter 'confidential-guest-support' expects an object id, got '${asked}'`);
   const snp = snpObject !== undefined && asked !== undefined;
 
   const code = args.drives.find((d) => d.get("if") === "pflash");
   const firmware = args.bios ?? code?.get("file");
   const firmwareText = firmware === undefined ? undefined : host.files.readIf(firmware);
-  if (firmware !== undefined && firmwareText === undefined) return args.bios === undefined ? say(`-drive if=pflash,file=${firmware}: Could not open '${firmware}': No such file or directory`) : `qemu: could not load PC BIOS '${firmware}'`;
+  if (firmware !== undefined && firmwareText === undefined)
+    return args.bios === undefined
+      ? say(`-drive if=pflash,file=${firmware}: Could not open '${firmware}': No such file or directory`)
+      : `qemu: could not load PC BIOS '${firmware}'`;
 
   for (const drive of args.drives) {
     const path = drive.get("file");
     if (path === undefined || drive.get("if") === "pflash") continue;
-    if (!host.files.exists(path)) return say(`-drive file=${path}: Could not open '${path}': No such file or directory`);
+    if (!host.files.exists(path))
+      return say(`-drive file=${path}: Could not open '${path}': No such file or directory`);
   }
-  if (args.memoryBytes > host.memoryBytes * 0.98) return say("cannot set up guest memory 'ram0': Cannot allocate memory");
+  if (args.memoryBytes > host.memoryBytes * 0.98)
+    return say("cannot set up guest memory 'ram0': Cannot allocate memory");
 
   const gpus: string[] = [];
   const gpuByGuestBdf = new Map<string, string>();
@@ -119,21 +135,40 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
     const f = findFunction(host, full);
     if (f === undefined) return say(`${who}: no such host device: No such file or directory`);
     if (!host.now.iommu.on) return say(`${who}: no iommu_group found: No such file or directory`);
-    if (host.now.drivers.get(full) !== "vfio-pci") return say(`${who}: failed to open /dev/vfio/${f.group}: No such file or directory`);
-    const viable = groupOf(host, f).every((other) => other.bridge === true || other.bdf === full || ["vfio-pci", undefined].includes(host.now.drivers.get(other.bdf)));
-    if (!viable) return say(`${who}: group ${f.group} is not viable\nPlease ensure all devices within the iommu_group are bound to their vfio bus driver.`);
+    if (host.now.drivers.get(full) !== "vfio-pci")
+      return say(`${who}: failed to open /dev/vfio/${f.group}: No such file or directory`);
+    const viable = groupOf(host, f).every(
+      (other) =>
+        other.bridge === true ||
+        other.bdf === full ||
+        ["vfio-pci", undefined].includes(host.now.drivers.get(other.bdf)),
+    );
+    if (!viable)
+      return say(
+        `${who}: group ${f.group} is not viable\nPlease ensure all devices within the iommu_group are bound to their vfio bus driver.`,
+      );
     if (node.gpus.get(full)?.broken === true) return say(`${who}: Unknown PCI header type '127'`);
-    if (snp && !qemu.vfio) return say(`${who}: vfio_container_dma_map(0x55d0c0a80000, 0x0, 0x80000000, 0x7f1b40000000) = -14 (Bad address)`);
+    if (snp && !qemu.vfio)
+      return say(`${who}: vfio_container_dma_map(0x55d0c0a80000, 0x0, 0x80000000, 0x7f1b40000000) = -14 (Bad address)`);
     gpus.push(full);
     // Root ports are buses of their own; without one the device sits on bus 0.
     const bus = /(\d+)$/.exec(device.get("bus") ?? "")?.[1];
-    gpuByGuestBdf.set(bus === undefined ? `0000:00:${(4 + gpus.length).toString(16).padStart(2, "0")}.0` : `0000:${Number(bus).toString(16).padStart(2, "0")}:00.0`, full);
+    gpuByGuestBdf.set(
+      bus === undefined
+        ? `0000:00:${(4 + gpus.length).toString(16).padStart(2, "0")}.0`
+        : `0000:${Number(bus).toString(16).padStart(2, "0")}:00.0`,
+      full,
+    );
   }
   const net = args.netdevs.find((n) => n.has("hostfwd"));
   const port = Number(/:(\d+)-/.exec(net?.get("hostfwd") ?? "")?.[1] ?? Number.NaN);
 
-  if (snp && !host.now.snp.kvm) return say("sev_common_kvm_init: failed to initialize ret=-22 fw_error=0 ''\nqemu-system-x86_64: failed to initialize kvm: Operation not permitted");
-  if (snp && !/sev-snp=1/.test(firmwareText ?? "")) return say("sev_snp_launch_update: SNP_LAUNCH_UPDATE ret=-22 fw_error=0 '': the firmware has no SEV metadata");
+  if (snp && !host.now.snp.kvm)
+    return say(
+      "sev_common_kvm_init: failed to initialize ret=-22 fw_error=0 ''\nqemu-system-x86_64: failed to initialize kvm: Operation not permitted",
+    );
+  if (snp && !/sev-snp=1/.test(firmwareText ?? ""))
+    return say("sev_snp_launch_update: SNP_LAUNCH_UPDATE ret=-22 fw_error=0 '': the firmware has no SEV metadata");
 
   // The disk with the system is the first that holds one.
   const disks = args.drives.flatMap((d) => {
@@ -147,20 +182,27 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
     return files === undefined ? [] : [files];
   });
   const chardev = args.chardevs.find((c) => args.serial === `chardev:${c.get("id")}`);
-  const consolePath = args.serial?.startsWith("file:") === true ? args.serial.slice(5) : (chardev?.get("path") ?? chardev?.get("logfile"));
+  const consolePath =
+    args.serial?.startsWith("file:") === true
+      ? args.serial.slice(5)
+      : (chardev?.get("path") ?? chardev?.get("logfile"));
   const append = chardev?.get("append") === "on" || chardev?.get("logappend") === "on";
-  if (consolePath !== undefined && (!append || !host.files.exists(consolePath))) host.files.write(consolePath, "", { mode: "0600" });
+  if (consolePath !== undefined && (!append || !host.files.exists(consolePath)))
+    host.files.write(consolePath, "", { mode: "0600" });
   const print = (text: string) => {
     if (consolePath !== undefined) host.files.write(consolePath, `${host.files.readIf(consolePath) ?? ""}${text}`);
   };
   const window = args.fwCfg.find((f) => f.get("name") === "opt/ovmf/X-PciMmio64Mb")?.get("string");
 
   for (const bdf of gpus) node.gpus.get(bdf)?.functionReset();
-  print("BdsDxe: loading Boot0001 \"UEFI QEMU HARDDISK\"\r\n");
+  print('BdsDxe: loading Boot0001 "UEFI QEMU HARDDISK"\r\n');
   if (main === undefined || main.disk.image === "blank") {
     print("BdsDxe: No bootable option or device was found.\r\n");
   }
-  const machine = main === undefined || main.disk.image === "blank" ? undefined : diskSystem(node, main.path, main.disk, { cpus: args.cpus, memoryBytes: args.memoryBytes, gpus: gpuByGuestBdf });
+  const machine =
+    main === undefined || main.disk.image === "blank"
+      ? undefined
+      : diskSystem(node, main.path, main.disk, { cpus: args.cpus, memoryBytes: args.memoryBytes, gpus: gpuByGuestBdf });
   node.journal.guestStarts++;
   if (machine === undefined) {
     // QEMU runs, but nothing ever answers in it.
@@ -203,7 +245,15 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
 
 interface UserData {
   hostname?: string;
-  users?: readonly (string | { name?: string; ssh_authorized_keys?: readonly string[]; sudo?: string | readonly string[]; ssh_import_id?: unknown })[];
+  users?: readonly (
+    | string
+    | {
+        name?: string;
+        ssh_authorized_keys?: readonly string[];
+        sudo?: string | readonly string[];
+        ssh_import_id?: unknown;
+      }
+  )[];
   ssh_authorized_keys?: readonly string[];
   bootcmd?: readonly (string | readonly string[])[];
   runcmd?: readonly (string | readonly string[])[];
@@ -215,7 +265,11 @@ interface UserData {
 const INSTANCE = "/var/lib/cloud/data/instance-id";
 
 /** What cloud-init does at each boot; most of it once per instance. */
-function cloudInit(machine: Machine, seeds: readonly Readonly<Record<string, string>>[], print: (text: string) => void): void {
+function cloudInit(
+  machine: Machine,
+  seeds: readonly Readonly<Record<string, string>>[],
+  print: (text: string) => void,
+): void {
   const seed = seeds.find((s) => s["user-data"] !== undefined && s["meta-data"] !== undefined);
   if (seed === undefined) {
     print("cloud-init: no datasource found\r\n");
@@ -232,17 +286,31 @@ function cloudInit(machine: Machine, seeds: readonly Readonly<Record<string, str
     if (typeof entry === "string" || entry.name === undefined) continue;
     const keys = entry.ssh_authorized_keys ?? [];
     const home = entry.name === "root" ? "/root" : `/home/${entry.name}`;
-    machine.files.write("/etc/passwd", `${machine.files.readIf("/etc/passwd") ?? ""}${entry.name}:x:1001:1001::${home}:/bin/bash\n`);
-    machine.files.write(`${home}/.ssh/authorized_keys`, keys.map((k) => `${k.trim()}\n`).join(""), { mode: "0600", owner: `${entry.name}:${entry.name}` });
+    machine.files.write(
+      "/etc/passwd",
+      `${machine.files.readIf("/etc/passwd") ?? ""}${entry.name}:x:1001:1001::${home}:/bin/bash\n`,
+    );
+    machine.files.write(`${home}/.ssh/authorized_keys`, keys.map((k) => `${k.trim()}\n`).join(""), {
+      mode: "0600",
+      owner: `${entry.name}:${entry.name}`,
+    });
     const sudo = entry.sudo === undefined ? [] : typeof entry.sudo === "string" ? [entry.sudo] : entry.sudo;
-    if (sudo.length > 0) machine.files.write("/etc/sudoers.d/90-cloud-init-users", sudo.map((rule) => `${entry.name} ${rule}\n`).join(""), { mode: "0440" });
+    if (sudo.length > 0)
+      machine.files.write(
+        "/etc/sudoers.d/90-cloud-init-users",
+        sudo.map((rule) => `${entry.name} ${rule}\n`).join(""),
+        { mode: "0440" },
+      );
   }
-  for (const f of user.write_files ?? []) if (f.path !== undefined) machine.files.write(f.path, f.content ?? "", { mode: f.permissions ?? "0644" });
+  for (const f of user.write_files ?? [])
+    if (f.path !== undefined) machine.files.write(f.path, f.content ?? "", { mode: f.permissions ?? "0644" });
   for (const command of user.runcmd ?? []) if (typeof command !== "string") machine.node.exec(machine, command);
   if (user.package_upgrade === true) machine.node.exec(machine, ["apt-get", "-y", "upgrade"]);
   if (user.ssh?.emit_keys_to_console !== false) {
     const keys = machine.files.listIf("/etc/ssh").filter((n) => /^ssh_host_.*\.pub$/.test(n));
-    print(`-----BEGIN SSH HOST KEY KEYS-----\r\n${keys.map((n) => `${(machine.files.readIf(`/etc/ssh/${n}`) ?? "").trim()}\r\n`).join("")}-----END SSH HOST KEY KEYS-----\r\n`);
+    print(
+      `-----BEGIN SSH HOST KEY KEYS-----\r\n${keys.map((n) => `${(machine.files.readIf(`/etc/ssh/${n}`) ?? "").trim()}\r\n`).join("")}-----END SSH HOST KEY KEYS-----\r\n`,
+    );
   }
   print("[   14.221300] cloud-init[812]: Cloud-init v. 24.1 finished. Datasource DataSourceNoCloud.\r\n");
 }

@@ -108,7 +108,8 @@ export function installKernel(machine: Machine, kernel: Kernel): void {
 }
 
 export function removeKernel(machine: Machine, release: string): void {
-  for (const name of ["vmlinuz", "config", "System.map", "initrd.img"]) machine.files.remove(`/boot/${name}-${release}`);
+  for (const name of ["vmlinuz", "config", "System.map", "initrd.img"])
+    machine.files.remove(`/boot/${name}-${release}`);
   machine.files.remove(`/lib/modules/${release}`);
 }
 
@@ -117,7 +118,10 @@ export function updateInitramfs(machine: Machine, release: string): void {
   const { files } = machine;
   const modprobe = files.listIf("/etc/modprobe.d").filter((name) => name.endsWith(".conf"));
   const text = modprobe.map((name) => `etc/modprobe.d/${name}\n${files.readIf(`/etc/modprobe.d/${name}`) ?? ""}`);
-  files.write(`/boot/initrd.img-${release}`, `initramfs ${release}\n${text.join("\n")}`, { mode: "0600", size: 72_000_000 });
+  files.write(`/boot/initrd.img-${release}`, `initramfs ${release}\n${text.join("\n")}`, {
+    mode: "0600",
+    size: 72_000_000,
+  });
 }
 
 /** Kernels whose image is there, newest first, as GRUB sorts them. */

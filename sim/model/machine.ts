@@ -1,4 +1,4 @@
-import { Clock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import type { BaseFiles } from "./files.ts";
 import { Files } from "./files.ts";
 import { generatedFiles } from "./generated.ts";

@@ -22,15 +22,36 @@ interface ModuleSpec {
 
 const SPECS: Readonly<Record<string, ModuleSpec>> = {
   kvm: { option: "CONFIG_KVM", size: 1_413_120 },
-  kvm_amd: { option: "CONFIG_KVM_AMD", needs: ["kvm", "ccp"], parameters: { sev: "Y", sev_es: "Y", sev_snp: "Y", nested: "1", npt: "Y", avic: "N" }, size: 208_896 },
-  ccp: { option: "CONFIG_CRYPTO_DEV_CCP_DD", parameters: { init_ex_path: "(null)", psp_init_on_probe: "Y" }, size: 143_360 },
+  kvm_amd: {
+    option: "CONFIG_KVM_AMD",
+    needs: ["kvm", "ccp"],
+    parameters: { sev: "Y", sev_es: "Y", sev_snp: "Y", nested: "1", npt: "Y", avic: "N" },
+    size: 208_896,
+  },
+  ccp: {
+    option: "CONFIG_CRYPTO_DEV_CCP_DD",
+    parameters: { init_ex_path: "(null)", psp_init_on_probe: "Y" },
+    size: 143_360,
+  },
   vfio: { option: "CONFIG_VFIO", parameters: { enable_unsafe_noiommu_mode: "N" }, size: 69_632 },
-  vfio_iommu_type1: { option: "CONFIG_VFIO", needs: ["vfio"], parameters: { allow_unsafe_interrupts: "N", disable_hugepages: "N", dma_entry_limit: "65535" }, size: 49_152 },
+  vfio_iommu_type1: {
+    option: "CONFIG_VFIO",
+    needs: ["vfio"],
+    parameters: { allow_unsafe_interrupts: "N", disable_hugepages: "N", dma_entry_limit: "65535" },
+    size: 49_152,
+  },
   vfio_pci_core: { option: "CONFIG_VFIO_PCI", needs: ["vfio"], size: 90_112 },
   vfio_pci: {
     option: "CONFIG_VFIO_PCI",
     needs: ["vfio_pci_core", "vfio_iommu_type1"],
-    parameters: { ids: "", nointxmask: "N", disable_vga: "N", disable_idle_d3: "N", enable_sriov: "N", disable_denylist: "N" },
+    parameters: {
+      ids: "",
+      nointxmask: "N",
+      disable_vga: "N",
+      disable_idle_d3: "N",
+      enable_sriov: "N",
+      disable_denylist: "N",
+    },
     driver: "vfio-pci",
     size: 16_384,
   },
@@ -63,7 +84,8 @@ export const moduleDriver = (name: string): string | undefined => SPECS[name]?.d
 /** Whether `modprobe` would find the module for the running kernel: built in, a file, or nowhere. */
 export function whereIs(machine: Machine, name: string): "builtin" | "module" | "missing" {
   const spec = SPECS[name];
-  if (name === "nvidia" || name.startsWith("nvidia_")) return machine.node.driverOf(machine) === undefined ? "missing" : "module";
+  if (name === "nvidia" || name.startsWith("nvidia_"))
+    return machine.node.driverOf(machine) === undefined ? "missing" : "module";
   if (spec === undefined) return "missing";
   if (spec.option === undefined) return "module";
   const value = parseConfig(machine.now.kernel.config).get(spec.option);
@@ -79,7 +101,9 @@ export function parametersOf(machine: Machine, name: string): Map<string, string
 }
 
 /** Lines of /etc/modprobe.d and friends. */
-export function modprobeLines(machine: Machine): { readonly verb: string; readonly words: readonly string[]; readonly text: string }[] {
+export function modprobeLines(
+  machine: Machine,
+): { readonly verb: string; readonly words: readonly string[]; readonly text: string }[] {
   const folders = ["/etc/modprobe.d", "/lib/modprobe.d", "/usr/lib/modprobe.d"];
   return folders.flatMap((folder) =>
     machine.files
@@ -104,10 +128,17 @@ function safeSplit(text: string): string[] {
 }
 
 export function blacklisted(machine: Machine, name: string): boolean {
-  const onCommandLine = (machine.running?.cmdline ?? "")
-    .split(/\s+/)
-    .some((word) => /^(module_blacklist|modprobe\.blacklist)=/.test(word) && word.split("=")[1]?.split(",").some((m) => moduleName(m) === name));
-  return onCommandLine || modprobeLines(machine).some((l) => l.verb === "blacklist" && moduleName(l.words[0] ?? "") === name);
+  const onCommandLine = (machine.running?.cmdline ?? "").split(/\s+/).some(
+    (word) =>
+      /^(module_blacklist|modprobe\.blacklist)=/.test(word) &&
+      word
+        .split("=")[1]
+        ?.split(",")
+        .some((m) => moduleName(m) === name),
+  );
+  return (
+    onCommandLine || modprobeLines(machine).some((l) => l.verb === "blacklist" && moduleName(l.words[0] ?? "") === name)
+  );
 }
 
 /** Parameters from modprobe.d and `module.parameter=` words of the command line. */
@@ -117,7 +148,8 @@ function configured(machine: Machine, name: string): Map<string, string> {
     const at = word.indexOf("=");
     table.set(at < 0 ? word : word.slice(0, at), at < 0 ? "1" : word.slice(at + 1));
   };
-  for (const line of modprobeLines(machine)) if (line.verb === "options" && moduleName(line.words[0] ?? "") === name) line.words.slice(1).forEach(put);
+  for (const line of modprobeLines(machine))
+    if (line.verb === "options" && moduleName(line.words[0] ?? "") === name) line.words.slice(1).forEach(put);
   for (const word of machine.now.cmdline.split(/\s+/)) {
     const match = /^([\w-]+)\.(\w+(?:=.*)?)$/.exec(word);
     if (match?.[1] !== undefined && moduleName(match[1]) === name) put(match[2] ?? "");
@@ -131,22 +163,34 @@ function spell(old: string, value: string): string {
 }
 
 /** Loads a module and what it needs. Returns modprobe's error line, or undefined. Loading twice is no error. */
-export function loadModule(machine: Machine, asked: string, given: readonly string[] = [], ignoreInstall = false): string | undefined {
+export function loadModule(
+  machine: Machine,
+  asked: string,
+  given: readonly string[] = [],
+  ignoreInstall = false,
+): string | undefined {
   const name = moduleName(asked);
   const { now } = machine;
   if (now.modules.has(name)) return undefined;
-  const install = ignoreInstall ? undefined : modprobeLines(machine).find((l) => l.verb === "install" && moduleName(l.words[0] ?? "") === name);
+  const install = ignoreInstall
+    ? undefined
+    : modprobeLines(machine).find((l) => l.verb === "install" && moduleName(l.words[0] ?? "") === name);
   if (install !== undefined) return runInstall(machine, install.text.replace(/^install\s+\S+\s+/, ""));
   const where = whereIs(machine, name);
-  if (where === "missing") return `modprobe: FATAL: Module ${asked} not found in directory /lib/modules/${now.kernel.release}`;
+  if (where === "missing")
+    return `modprobe: FATAL: Module ${asked} not found in directory /lib/modules/${now.kernel.release}`;
   if (where === "builtin") return undefined;
-  for (const line of modprobeLines(machine)) if (line.verb === "softdep" && moduleName(line.words[0] ?? "") === name) loadSoftdeps(machine, line.words.slice(1));
+  for (const line of modprobeLines(machine))
+    if (line.verb === "softdep" && moduleName(line.words[0] ?? "") === name) loadSoftdeps(machine, line.words.slice(1));
   for (const need of SPECS[name]?.needs ?? []) {
     const error = loadModule(machine, need);
     if (error !== undefined) return error;
   }
   const parameters = parametersOf(machine, name);
-  for (const [key, value] of [...configured(machine, name), ...given.map((g) => [g.split("=")[0] ?? "", g.split("=")[1] ?? "1"] as const)]) {
+  for (const [key, value] of [
+    ...configured(machine, name),
+    ...given.map((g) => [g.split("=")[0] ?? "", g.split("=")[1] ?? "1"] as const),
+  ]) {
     const old = parameters.get(key);
     if (old === undefined) machine.logs.kernel(`${name}: unknown parameter '${key}' ignored`);
     else parameters.set(key, spell(old, value));
@@ -183,7 +227,8 @@ function runInstall(machine: Machine, script: string): string | undefined {
     const ignore = words.includes("--ignore-install") || words.includes("-i");
     const names = words.slice(1).filter((w) => !w.startsWith("-") && !w.startsWith("$"));
     // Without -a only the first word is a module, the rest are its parameters.
-    for (const name of all ? names : names.slice(0, 1)) error = loadModule(machine, name, all ? [] : names.slice(1), ignore) ?? error;
+    for (const name of all ? names : names.slice(0, 1))
+      error = loadModule(machine, name, all ? [] : names.slice(1), ignore) ?? error;
   }
   return error;
 }
@@ -196,8 +241,16 @@ export function unloadModule(machine: Machine, asked: string): string | undefine
   const user = [...now.modules.keys()].find((other) => SPECS[other]?.needs?.includes(name));
   if (user !== undefined) return `rmmod: ERROR: Module ${asked} is in use by: ${user}`;
   const driver = moduleDriver(name);
-  const busy = driver !== undefined && machine.pci.some((f) => now.drivers.get(f.bdf) === driver && machine.node.guestHolds(f.bdf) && machine.kind === "host");
-  if (busy || (name === "nvidia" && machine.node.persistencedRuns(machine)) || (name === "kvm_amd" && machine.node.guestRuns)) {
+  const busy =
+    driver !== undefined &&
+    machine.pci.some(
+      (f) => now.drivers.get(f.bdf) === driver && machine.node.guestHolds(f.bdf) && machine.kind === "host",
+    );
+  if (
+    busy ||
+    (name === "nvidia" && machine.node.persistencedRuns(machine)) ||
+    (name === "kvm_amd" && machine.node.guestRuns)
+  ) {
     return `rmmod: ERROR: Module ${asked} is in use`;
   }
   if (driver !== undefined) for (const [bdf, bound] of [...now.drivers]) if (bound === driver) now.drivers.delete(bdf);

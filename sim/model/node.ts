@@ -211,7 +211,7 @@ export class TwinNode {
 
   get guestMmioTooSmall(): boolean {
     const guest = this.guest;
-    return guest !== undefined && guest.gpus.some((bdf) => guest.mmioMiB < (this.gpus.get(bdf)?.barMiB ?? 0) * 2);
+    return guest?.gpus.some((bdf) => guest.mmioMiB < (this.gpus.get(bdf)?.barMiB ?? 0) * 2) ?? false;
   }
 
   get swiotlbTooSmall(): boolean {

@@ -15,7 +15,10 @@ export function nvidiaFiles(driver: Driver): readonly (readonly [string, FileNod
     ["/usr/bin/nvidia-smi", program("nvidia-smi", driver.version)],
     ["/usr/bin/nvidia-persistenced", program("nvidia-persistenced", driver.version)],
     ["/usr/bin/nvidia-modprobe", program("nvidia-modprobe", driver.version)],
-    [`/usr/src/nvidia-${driver.version}/dkms.conf`, file(`PACKAGE_NAME="nvidia"\nPACKAGE_VERSION="${driver.version}"\n`)],
+    [
+      `/usr/src/nvidia-${driver.version}/dkms.conf`,
+      file(`PACKAGE_NAME="nvidia"\nPACKAGE_VERSION="${driver.version}"\n`),
+    ],
     [`/usr/src/nvidia-${driver.version}/flavour`, file(driver.open ? "open\n" : "proprietary\n")],
     [
       "/usr/lib/systemd/system/nvidia-persistenced.service",
@@ -40,12 +43,18 @@ export function nvidiaFiles(driver: Driver): readonly (readonly [string, FileNod
 
 /** What DKMS leaves for one kernel. */
 export function builtModule(machine: Machine, release: string, driver: Driver): void {
-  machine.files.write(`/lib/modules/${release}/updates/dkms/nvidia.ko`, `nvidia ${driver.version} ${driver.open ? "open" : "proprietary"}\n`, { size: 14_000_000 });
+  machine.files.write(
+    `/lib/modules/${release}/updates/dkms/nvidia.ko`,
+    `nvidia ${driver.version} ${driver.open ? "open" : "proprietary"}\n`,
+    { size: 14_000_000 },
+  );
 }
 
 /** The driver that modprobe would load into the running kernel. */
 export function driverFor(machine: Machine, release: string): Driver | undefined {
-  const match = /^nvidia (\S+) (open|proprietary)$/m.exec(machine.files.readIf(`/lib/modules/${release}/updates/dkms/nvidia.ko`) ?? "");
+  const match = /^nvidia (\S+) (open|proprietary)$/m.exec(
+    machine.files.readIf(`/lib/modules/${release}/updates/dkms/nvidia.ko`) ?? "",
+  );
   return match?.[1] === undefined ? undefined : { version: match[1], open: match[2] === "open" };
 }
 
@@ -53,7 +62,10 @@ export function driverFor(machine: Machine, release: string): Driver | undefined
 export function installedDriver(machine: Machine): Driver | undefined {
   const folder = machine.files.listIf("/usr/src").find((name) => /^nvidia-\d/.test(name));
   if (folder === undefined) return undefined;
-  return { version: folder.slice("nvidia-".length), open: machine.files.readIf(`/usr/src/${folder}/flavour`)?.trim() === "open" };
+  return {
+    version: folder.slice("nvidia-".length),
+    open: machine.files.readIf(`/usr/src/${folder}/flavour`)?.trim() === "open",
+  };
 }
 
 /** The kernel module takes a GPU: it shows under /proc, but nothing is initialised before somebody opens it. */
@@ -79,7 +91,10 @@ export function openGpu(machine: Machine, bdf: string): string | undefined {
     return "RmInitAdapter failed!";
   };
   if (machine.node.faults.gpuInit !== undefined) return fail(machine.node.faults.gpuInit);
-  if (machine.kind === "guest" && machine.node.guestMmioTooSmall) return fail(`NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:\nNVRM: BAR1 is 0M @ 0x0 (PCI:${bdf})`);
+  if (machine.kind === "guest" && machine.node.guestMmioTooSmall)
+    return fail(
+      `NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:\nNVRM: BAR1 is 0M @ 0x0 (PCI:${bdf})`,
+    );
   if (gpu.mode === "off") {
     state.session = "up";
     gpu.session = "up";
@@ -87,17 +102,32 @@ export function openGpu(machine: Machine, bdf: string): string | undefined {
   }
   // From here on the GPU only talks to a confidential guest.
   if (!driver.open) return fail(`NVRM: GPU ${bdf}: confidential computing needs the open kernel modules`);
-  if (machine.kind === "host" || !machine.node.guestSnp) return fail("NVRM: confComputeConstructEngine: CPU does not support confidential compute");
+  if (machine.kind === "host" || !machine.node.guestSnp)
+    return fail("NVRM: confComputeConstructEngine: CPU does not support confidential compute");
   const config = parseConfig(machine.now.kernel.config);
   const ecc = ["CONFIG_CRYPTO_ECDSA", "CONFIG_CRYPTO_ECDH"].every((name) => config.has(name));
-  if (!ecc || !lkca(machine, "ecdsa_generic", "CONFIG_CRYPTO_ECDSA") || !lkca(machine, "ecdh_generic", "CONFIG_CRYPTO_ECDH")) {
-    return fail("NVRM: libspdm expects LKCA but found stubs!", "NVRM: nvAssertOkFailedNoLog: Assertion failed: Failure: Generic Error [NV_ERR_GENERIC] (0x0000FFFF) @ spdm.c");
+  if (
+    !ecc ||
+    !lkca(machine, "ecdsa_generic", "CONFIG_CRYPTO_ECDSA") ||
+    !lkca(machine, "ecdh_generic", "CONFIG_CRYPTO_ECDH")
+  ) {
+    return fail(
+      "NVRM: libspdm expects LKCA but found stubs!",
+      "NVRM: nvAssertOkFailedNoLog: Assertion failed: Failure: Generic Error [NV_ERR_GENERIC] (0x0000FFFF) @ spdm.c",
+    );
   }
-  if (gpu.session !== "none") return fail("NVRM: SPDM: the GPU refuses a second session until it is reset (FLR)", "NVRM: confComputeEstablishSpdmSessionAndKeys: Failed to establish session");
+  if (gpu.session !== "none")
+    return fail(
+      "NVRM: SPDM: the GPU refuses a second session until it is reset (FLR)",
+      "NVRM: confComputeEstablishSpdmSessionAndKeys: Failed to establish session",
+    );
   const [major] = driver.version.split(".").map(Number);
-  if (machine.node.kernelTooNewForDriver(machine, major ?? 0)) return fail(`NVRM: driver ${driver.version} does not support kernel ${machine.now.kernel.release}`);
+  if (machine.node.kernelTooNewForDriver(machine, major ?? 0))
+    return fail(`NVRM: driver ${driver.version} does not support kernel ${machine.now.kernel.release}`);
   if (machine.node.swiotlbTooSmall) {
-    machine.logs.kernel("nvidia 0000:01:00.0: swiotlb buffer is full (sz: 4096 bytes), total 32768 (slots), used 32768 (slots)");
+    machine.logs.kernel(
+      "nvidia 0000:01:00.0: swiotlb buffer is full (sz: 4096 bytes), total 32768 (slots), used 32768 (slots)",
+    );
     return fail("NVRM: dma mapping failed");
   }
   state.session = "up";

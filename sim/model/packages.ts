@@ -1,9 +1,9 @@
 import type { FileNode } from "./files.ts";
 import { program } from "./files.ts";
-import { builtModule, nvidiaFiles } from "./nvidia.ts";
-import { installKernel, installedKernels, makeKernel, removeKernel, updateInitramfs } from "./kernel.ts";
 import { updateGrub } from "./grub.ts";
+import { installedKernels, installKernel, makeKernel, removeKernel, updateInitramfs } from "./kernel.ts";
 import type { Machine } from "./machine.ts";
+import { builtModule, nvidiaFiles } from "./nvidia.ts";
 import { repository } from "./repository.ts";
 
 /** One version of a package. */
@@ -58,7 +58,9 @@ export class Packages {
   /** Hosts of extra archives in /etc/apt/sources.list.d. */
   sources(): string[] {
     const folder = "/etc/apt/sources.list.d";
-    const text = this.#machine.files.listIf(folder).map((name) => this.#machine.files.readIf(`${folder}/${name}`) ?? "");
+    const text = this.#machine.files
+      .listIf(folder)
+      .map((name) => this.#machine.files.readIf(`${folder}/${name}`) ?? "");
     return [...text.join("\n").matchAll(/https?:\/\/([^/\s]+)/g)].map((m) => m[1] ?? "");
   }
 
@@ -86,7 +88,10 @@ export class Packages {
           return;
         }
         if (version !== undefined) throw new AptError(`E: Version '${version}' for '${name}' was not found`);
-        if (by !== undefined) throw new AptError(`The following packages have unmet dependencies:\n ${by} : Depends: ${name} but it is not installable\nE: Unable to correct problems, you have held broken packages.`);
+        if (by !== undefined)
+          throw new AptError(
+            `The following packages have unmet dependencies:\n ${by} : Depends: ${name} but it is not installable\nE: Unable to correct problems, you have held broken packages.`,
+          );
         throw new AptError(`E: Unable to locate package ${name}`);
       }
       // A dependency that is installed in any version is met.
@@ -99,7 +104,8 @@ export class Packages {
   }
 
   #provider(name: string): string | undefined {
-    for (const [candidate, versions] of repository(this.#machine.kind)) if (versions.some((p) => p.provides?.includes(name))) return candidate;
+    for (const [candidate, versions] of repository(this.#machine.kind))
+      if (versions.some((p) => p.provides?.includes(name))) return candidate;
     return undefined;
   }
 
@@ -119,7 +125,11 @@ export class Packages {
       for (const release of installedKernels(machine)) builtModule(machine, release, pkg.driver);
     }
     if (pkg.kernel !== undefined) {
-      installKernel(machine, machine.kernels.get(pkg.kernel) ?? makeKernel(pkg.kernel, pkg.config === undefined ? {} : { config: pkg.config }));
+      installKernel(
+        machine,
+        machine.kernels.get(pkg.kernel) ??
+          makeKernel(pkg.kernel, pkg.config === undefined ? {} : { config: pkg.config }),
+      );
       const driver = machine.node.installedDriver(machine);
       if (driver !== undefined) builtModule(machine, pkg.kernel, driver);
       updateInitramfs(machine, pkg.kernel);
@@ -129,9 +139,13 @@ export class Packages {
 
   #removeFiles(old: Package, next?: Package): void {
     const { files } = this.#machine;
-    const keep = new Set([...Object.keys(next?.files ?? {}), ...Object.keys(next?.programs ?? {}).map((n) => `/usr/bin/${n}`)]);
+    const keep = new Set([
+      ...Object.keys(next?.files ?? {}),
+      ...Object.keys(next?.programs ?? {}).map((n) => `/usr/bin/${n}`),
+    ]);
     for (const path of Object.keys(old.files ?? {})) if (!keep.has(path)) files.remove(path);
-    for (const name of Object.keys(old.programs ?? {})) if (!keep.has(`/usr/bin/${name}`)) files.remove(`/usr/bin/${name}`);
+    for (const name of Object.keys(old.programs ?? {}))
+      if (!keep.has(`/usr/bin/${name}`)) files.remove(`/usr/bin/${name}`);
   }
 
   remove(name: string): void {
@@ -144,7 +158,8 @@ export class Packages {
     this.installed.delete(name);
     if (had.pkg.driver !== undefined) {
       for (const [path] of nvidiaFiles(had.pkg.driver)) machine.files.remove(path);
-      for (const release of installedKernels(machine)) machine.files.remove(`/lib/modules/${release}/updates/dkms/nvidia.ko`);
+      for (const release of installedKernels(machine))
+        machine.files.remove(`/lib/modules/${release}/updates/dkms/nvidia.ko`);
     }
     if (had.pkg.kernel !== undefined) {
       removeKernel(machine, had.pkg.kernel);
@@ -176,7 +191,8 @@ export function compareDebian(a: string, b: string): number {
 }
 
 function compareDebianPart(a: string, b: string): number {
-  const rank = (c: string | undefined) => (c === undefined || /\d/.test(c) ? 0 : c === "~" ? -1 : /[A-Za-z]/.test(c) ? c.charCodeAt(0) : c.charCodeAt(0) + 256);
+  const rank = (c: string | undefined) =>
+    c === undefined || /\d/.test(c) ? 0 : c === "~" ? -1 : /[A-Za-z]/.test(c) ? c.charCodeAt(0) : c.charCodeAt(0) + 256;
   let [i, j] = [0, 0];
   while (i < a.length || j < b.length) {
     while ((i < a.length && !/\d/.test(a[i] ?? "")) || (j < b.length && !/\d/.test(b[j] ?? ""))) {
@@ -193,4 +209,3 @@ function compareDebianPart(a: string, b: string): number {
   }
   return 0;
 }
-

@@ -1,6 +1,6 @@
 import { SysfsError } from "./files.ts";
-import { loadModule } from "./modules.ts";
 import type { Machine } from "./machine.ts";
+import { loadModule } from "./modules.ts";
 
 /** One PCI function as the bus shows it. */
 export interface PciFunction {
@@ -58,7 +58,10 @@ function probe(machine: Machine, f: PciFunction, driver: string): boolean {
 }
 
 export function driverThere(machine: Machine, driver: string): boolean {
-  return machine.now.modules.has(driver.replaceAll("-", "_")) || ["pcieport", "nvme", "ccp", "mlx5_core", "ast", "bnxt_en", "virtio-pci"].includes(driver);
+  return (
+    machine.now.modules.has(driver.replaceAll("-", "_")) ||
+    ["pcieport", "nvme", "ccp", "mlx5_core", "ast", "bnxt_en", "virtio-pci"].includes(driver)
+  );
 }
 
 /** The kernel looks for a driver for the device: the override, else new_id, else what the module aliases say. */
@@ -88,7 +91,10 @@ export function unbind(machine: Machine, f: PciFunction): void {
 /** Writes below /sys/bus/pci; throws SysfsError with the kernel's words. */
 export function writePci(machine: Machine, path: string, text: string): boolean {
   const value = text.trim();
-  const at = /^\/sys\/bus\/pci\/(?:drivers\/([^/]+)\/(bind|unbind|new_id|remove_id)|(drivers_probe|rescan)|devices\/([^/]+)\/(driver_override|remove|reset))$/.exec(path);
+  const at =
+    /^\/sys\/bus\/pci\/(?:drivers\/([^/]+)\/(bind|unbind|new_id|remove_id)|(drivers_probe|rescan)|devices\/([^/]+)\/(driver_override|remove|reset))$/.exec(
+      path,
+    );
   if (at === null) return false;
   const [, driver, action, global, device, attribute] = at;
   if (device !== undefined) {
@@ -119,7 +125,8 @@ export function writePci(machine: Machine, path: string, text: string): boolean 
     if (ids.has(id)) throw new SysfsError("File exists");
     ids.add(id);
     machine.now.newIds.set(driver, ids);
-    for (const f of machine.pci) if (`${f.vendor} ${f.device}` === id && !machine.now.drivers.has(f.bdf)) probe(machine, f, driver);
+    for (const f of machine.pci)
+      if (`${f.vendor} ${f.device}` === id && !machine.now.drivers.has(f.bdf)) probe(machine, f, driver);
     return true;
   }
   if (action === "remove_id") {
@@ -133,7 +140,10 @@ export function writePci(machine: Machine, path: string, text: string): boolean 
     unbind(machine, f);
     return true;
   }
-  const known = machine.now.overrides.get(f.bdf) === driver || f.drivers.includes(driver) || machine.now.newIds.get(driver)?.has(`${f.vendor} ${f.device}`);
+  const known =
+    machine.now.overrides.get(f.bdf) === driver ||
+    f.drivers.includes(driver) ||
+    machine.now.newIds.get(driver)?.has(`${f.vendor} ${f.device}`);
   if (machine.now.drivers.has(f.bdf)) throw new SysfsError("Device or resource busy");
   if (known !== true) throw new SysfsError("No such device");
   if (!probe(machine, f, driver)) throw new SysfsError("Invalid argument");
@@ -151,5 +161,7 @@ export function overrideDriver(machine: Machine, f: PciFunction, driver: string 
   if (driver === undefined) now.overrides.delete(f.bdf);
   else now.overrides.set(f.bdf, driver);
   if (!now.drivers.has(f.bdf)) probeDevice(machine, f);
-  return driver !== undefined && driver !== "none" && now.drivers.get(f.bdf) !== driver ? `driverctl: failed to bind device ${f.bdf} to driver ${driver}` : undefined;
+  return driver !== undefined && driver !== "none" && now.drivers.get(f.bdf) !== driver
+    ? `driverctl: failed to bind device ${f.bdf} to driver ${driver}`
+    : undefined;
 }

@@ -1,6 +1,6 @@
-import type { Package } from "./packages.ts";
 import { file } from "./files.ts";
 import { atLeast, configText } from "./kernel.ts";
+import type { Package } from "./packages.ts";
 import { ovmfData, qemuData } from "./stand-ins.ts";
 
 /** The archives that a machine can reach: names, versions and what each package brings. All of it synthetic. */
@@ -48,7 +48,7 @@ const PLAIN: Readonly<Record<string, string>> = {
   "uuid-dev": "2.39.3-9ubuntu6.3",
   "pkg-config": "1.8.1-2build1",
   "build-essential": "12.10ubuntu1",
-  "debhelper": "13.14.1ubuntu5",
+  debhelper: "13.14.1ubuntu5",
   "git-lfs": "3.4.1-1ubuntu0.3",
   dwarves: "1.25-0ubuntu3",
   bc: "1.07.1-3ubuntu4",
@@ -58,7 +58,7 @@ const PLAIN: Readonly<Record<string, string>> = {
   gnupg: "2.4.4-2ubuntu17.3",
   "linux-firmware": "20240318.git3b128b60-0ubuntu2.18",
   "apt-transport-https": "2.8.3",
-  "xmlstarlet": "1.6.1-4",
+  xmlstarlet: "1.6.1-4",
   numactl: "2.0.18-1build1",
   socat: "1.8.0.0-4build3",
 };
@@ -94,17 +94,45 @@ const DEPENDS: Readonly<Record<string, readonly string[]>> = {
 const QEMU_DISTRO = "1:8.2.2+ds-0ubuntu1.10";
 
 /** Kernels in the archive, oldest first. */
-const HOST_KERNELS = ["5.15.0-60-generic", "6.8.0-45-generic", "6.8.0-90-generic", "6.11.0-29-generic", "6.14.0-33-generic", "6.14.0-37-generic"];
-const GUEST_KERNELS = ["5.15.0-60-generic", "5.19.0-43-generic", "6.2.0-26-generic", "6.5.0-44-generic", "6.8.0-45-generic", "6.8.0-90-generic", "6.11.0-29-generic", "6.14.0-37-generic"];
+const HOST_KERNELS = [
+  "5.15.0-60-generic",
+  "6.8.0-45-generic",
+  "6.8.0-90-generic",
+  "6.11.0-29-generic",
+  "6.14.0-33-generic",
+  "6.14.0-37-generic",
+];
+const GUEST_KERNELS = [
+  "5.15.0-60-generic",
+  "5.19.0-43-generic",
+  "6.2.0-26-generic",
+  "6.5.0-44-generic",
+  "6.8.0-45-generic",
+  "6.8.0-90-generic",
+  "6.11.0-29-generic",
+  "6.14.0-37-generic",
+];
 
-const kernelVersionOf = (release: string): string => `${release.replace(/-generic$/, "").replace(/-(\d+)$/, "-$1.$1")}~24.04.1`;
+const kernelVersionOf = (release: string): string =>
+  `${release.replace(/-generic$/, "").replace(/-(\d+)$/, "-$1.$1")}~24.04.1`;
 
 function kernelPackages(release: string): Package[] {
   const version = kernelVersionOf(release);
-  const plain = (name: string, depends: readonly string[] = []): Package => ({ name: `${name}-${release}`, version, depends });
+  const plain = (name: string, depends: readonly string[] = []): Package => ({
+    name: `${name}-${release}`,
+    version,
+    depends,
+  });
   const short = release.replace(/-generic$/, "");
   return [
-    { name: `linux-image-${release}`, version, depends: [`linux-modules-${release}`, "kmod"], kernel: release, config: configText(release, atLeast(release, 6, 8) ? {} : { CONFIG_TSM_REPORTS: undefined }), size: 14_000_000 },
+    {
+      name: `linux-image-${release}`,
+      version,
+      depends: [`linux-modules-${release}`, "kmod"],
+      kernel: release,
+      config: configText(release, atLeast(release, 6, 8) ? {} : { CONFIG_TSM_REPORTS: undefined }),
+      size: 14_000_000,
+    },
     { name: `linux-image-unsigned-${release}`, version, depends: [`linux-modules-${release}`], kernel: release },
     { ...plain("linux-modules"), size: 120_000_000 },
     { ...plain("linux-modules-extra", [`linux-modules-${release}`]), size: 120_000_000 },
@@ -119,7 +147,11 @@ function metaPackages(prefix: string, release: string, suffix: string): Package[
   return [
     { name: `linux-image-${prefix}${suffix}`, version, depends: [`linux-image-${release}`] },
     { name: `linux-headers-${prefix}${suffix}`, version, depends: [`linux-headers-${release}`] },
-    { name: `linux-${prefix}${suffix}`, version, depends: [`linux-image-${prefix}${suffix}`, `linux-headers-${prefix}${suffix}`] },
+    {
+      name: `linux-${prefix}${suffix}`,
+      version,
+      depends: [`linux-image-${prefix}${suffix}`, `linux-headers-${prefix}${suffix}`],
+    },
   ];
 }
 
@@ -127,7 +159,12 @@ const OVMF_FILE = (version: string, snp: boolean) => file(ovmfData(version, snp)
 
 function virtualisation(): Package[] {
   const qemu = (version: string, upstream: string, snp: boolean, vfio: boolean): Package[] => [
-    { name: "qemu-system-x86", version, depends: ["qemu-system-common", "seabios"], programs: { "qemu-system-x86_64": qemuData(upstream, snp, vfio) } },
+    {
+      name: "qemu-system-x86",
+      version,
+      depends: ["qemu-system-common", "seabios"],
+      programs: { "qemu-system-x86_64": qemuData(upstream, snp, vfio) },
+    },
     { name: "qemu-system-common", version, depends: ["qemu-utils"] },
     { name: "qemu-utils", version, programs: { "qemu-img": upstream, "qemu-nbd": upstream } },
   ];
@@ -153,22 +190,50 @@ function nvidia(): Package[] {
       const tail = server ? `${major}-server` : major;
       const full = `${version}-0ubuntu0.24.04.1`;
       return [
-        { name: `nvidia-dkms-${tail}-open`, version: full, depends: ["dkms"], driver: { version, open: true }, provides: [`nvidia-kernel-source-${tail}-open`] },
+        {
+          name: `nvidia-dkms-${tail}-open`,
+          version: full,
+          depends: ["dkms"],
+          driver: { version, open: true },
+          provides: [`nvidia-kernel-source-${tail}-open`],
+        },
         { name: `nvidia-dkms-${tail}`, version: full, depends: ["dkms"], driver: { version, open: false } },
         { name: `nvidia-utils-${tail}`, version: full },
         { name: `libnvidia-compute-${tail}`, version: full },
         { name: `nvidia-compute-utils-${tail}`, version: full },
         { name: `nvidia-firmware-${tail}-${version}`, version: full },
-        { name: `nvidia-headless-no-dkms-${tail}-open`, version: full, depends: [`libnvidia-compute-${tail}`, `nvidia-compute-utils-${tail}`] },
-        { name: `nvidia-headless-${tail}-open`, version: full, depends: [`nvidia-headless-no-dkms-${tail}-open`, `nvidia-dkms-${tail}-open`] },
-        { name: `nvidia-headless-${tail}`, version: full, depends: [`libnvidia-compute-${tail}`, `nvidia-dkms-${tail}`] },
-        { name: `nvidia-driver-${tail}-open`, version: full, depends: [`nvidia-dkms-${tail}-open`, `nvidia-utils-${tail}`] },
+        {
+          name: `nvidia-headless-no-dkms-${tail}-open`,
+          version: full,
+          depends: [`libnvidia-compute-${tail}`, `nvidia-compute-utils-${tail}`],
+        },
+        {
+          name: `nvidia-headless-${tail}-open`,
+          version: full,
+          depends: [`nvidia-headless-no-dkms-${tail}-open`, `nvidia-dkms-${tail}-open`],
+        },
+        {
+          name: `nvidia-headless-${tail}`,
+          version: full,
+          depends: [`libnvidia-compute-${tail}`, `nvidia-dkms-${tail}`],
+        },
+        {
+          name: `nvidia-driver-${tail}-open`,
+          version: full,
+          depends: [`nvidia-dkms-${tail}-open`, `nvidia-utils-${tail}`],
+        },
         { name: `nvidia-driver-${tail}`, version: full, depends: [`nvidia-dkms-${tail}`, `nvidia-utils-${tail}`] },
       ];
     });
   const cuda = (version: string, tail: string): Package[] => [
     { name: "nvidia-open", version: `${version}-1${tail}`, from: CUDA, depends: ["nvidia-open-580"] },
-    { name: "nvidia-open-580", version: `${version}-1${tail}`, from: CUDA, depends: ["dkms"], driver: { version, open: true } },
+    {
+      name: "nvidia-open-580",
+      version: `${version}-1${tail}`,
+      from: CUDA,
+      depends: ["dkms"],
+      driver: { version, open: true },
+    },
   ];
   return [
     ...branch("535", ["535.274.02"], true),
@@ -176,7 +241,13 @@ function nvidia(): Package[] {
     ...branch("580", ["580.95.05", "580.105.08"], true),
     ...branch("580", ["580.95.05"], false),
     ...cuda("580.105.08", "ubuntu1"),
-    { name: "nvattest", version: "1.1.0.1770935842-1", from: CUDA, programs: { nvattest: "1.1.0" }, depends: ["libnvat1"] },
+    {
+      name: "nvattest",
+      version: "1.1.0.1770935842-1",
+      from: CUDA,
+      programs: { nvattest: "1.1.0" },
+      depends: ["libnvat1"],
+    },
     { name: "libnvat1", version: "1.1.0.1770935842-1", from: CUDA },
     { name: "nvidia-persistenced", version: "580.105.08-1ubuntu1", from: CUDA },
     { name: "cuda-toolkit", version: "13.0.2-1", from: CUDA },
@@ -186,7 +257,9 @@ function nvidia(): Package[] {
 function build(kind: "host" | "guest"): ReadonlyMap<string, readonly Package[]> {
   const list: Package[] = [
     ...Object.entries(PLAIN).map(([name, version]): Package => ({ name, version, depends: DEPENDS[name] ?? [] })),
-    ...Object.entries(TOOLS).map(([name, [version, programs]]): Package => ({ name, version, programs, depends: DEPENDS[name] ?? [] })),
+    ...Object.entries(TOOLS).map(
+      ([name, [version, programs]]): Package => ({ name, version, programs, depends: DEPENDS[name] ?? [] }),
+    ),
     ...virtualisation(),
     ...(kind === "host" ? HOST_KERNELS : GUEST_KERNELS).flatMap(kernelPackages),
     ...metaPackages("generic", "6.8.0-90-generic", ""),

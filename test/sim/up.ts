@@ -11,16 +11,18 @@ import type { Done, Goal } from "../../providers/reconcile.ts";
 import { isFailing, Reconciler } from "../../providers/reconcile.ts";
 import { downloadSha256, memberSha256 } from "../../sim/model/internet.ts";
 import type { Twin } from "../../sim/twin.ts";
-import type { Profile } from "../../stacks/profiles/schema.ts";
 import { profileByName, resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
+import type { Profile } from "../../stacks/profiles/schema.ts";
 import type { SnpSettings } from "../../stacks/profiles/snp-goals.ts";
 import { snpGoals } from "../../stacks/profiles/snp-goals.ts";
 
 /** Pins for what a profile leaves open, as the twin's internet serves it. */
 export function twinPins(profile: Profile): Record<string, string> {
   // Paths leave out the `value` that every value stands in, beside its source.
-  const open = (v: unknown): unknown => (typeof v === "object" && v !== null && "source" in v && "value" in v ? v.value : v);
-  const at = (path: string): unknown => path.split(".").reduce((value: unknown, key) => open((value as Record<string, unknown>)[key]), profile);
+  const open = (v: unknown): unknown =>
+    typeof v === "object" && v !== null && "source" in v && "value" in v ? v.value : v;
+  const at = (path: string): unknown =>
+    path.split(".").reduce((value: unknown, key) => open((value as Record<string, unknown>)[key]), profile);
   return Object.fromEntries(
     unknowns(profile).map((path) => {
       if (path.endsWith("commit")) return [path, "12".repeat(20)];
@@ -53,7 +55,10 @@ export interface Outcome {
 
 const FAST: Partial<FleetOptions> = { pollFirstMs: 5, pollMaxMs: 20, silenceMs: 3000 };
 
-export function clientOf(twin: Twin, options: { profile?: string; settings?: Partial<SnpSettings>; fleet?: Partial<FleetOptions> } = {}): Client {
+export function clientOf(
+  twin: Twin,
+  options: { profile?: string; settings?: Partial<SnpSettings>; fleet?: Partial<FleetOptions> } = {},
+): Client {
   const folder = mkdtempSync(join(tmpdir(), "teeup-up-"));
   const keyFile = join(folder, "id_ed25519");
   writeFileSync(keyFile, twin.ssh.privateKey ?? "", { mode: 0o600 });
@@ -62,7 +67,16 @@ export function clientOf(twin: Twin, options: { profile?: string; settings?: Par
       {
         name: "gpu-01",
         ssh: { host: twin.ssh.host, port: twin.ssh.port, user: twin.ssh.user, keyFile, hostKey: twin.ssh.hostKey },
-        ...(twin.bmc === undefined ? {} : { bmc: { url: twin.bmc.url, user: twin.bmc.user, password: twin.bmc.password, certificate: twin.bmc.fingerprint } }),
+        ...(twin.bmc === undefined
+          ? {}
+          : {
+              bmc: {
+                url: twin.bmc.url,
+                user: twin.bmc.user,
+                password: twin.bmc.password,
+                certificate: twin.bmc.fingerprint,
+              },
+            }),
         guest: { publicKey: twin.ssh.publicKey, keyFile },
       },
     ],
@@ -81,7 +95,8 @@ export function clientOf(twin: Twin, options: { profile?: string; settings?: Par
       const found = facetNamed(facet);
       return { facet: found, node: "gpu-01", want: found.want.parse(want) };
     });
-  const session = () => new Reconciler(openFleet(config, { TEEUP_SSH_CONFIG: "/dev/null" }, { ...FAST, ...options.fleet }));
+  const session = () =>
+    new Reconciler(openFleet(config, { TEEUP_SSH_CONFIG: "/dev/null" }, { ...FAST, ...options.fleet }));
   return {
     config,
     goals,
@@ -95,10 +110,20 @@ export function clientOf(twin: Twin, options: { profile?: string; settings?: Par
       try {
         for (const goal of goals) await reconciler.look(goal);
         for (const goal of goals) {
-          last = await reconciler.reconcile(goal, { permit, onProgress: () => undefined, signal: new AbortController().signal });
+          last = await reconciler.reconcile(goal, {
+            permit,
+            onProgress: () => undefined,
+            signal: new AbortController().signal,
+          });
           ran.push(...last.ran);
           failing.push(...last.findings.filter((f) => f.level !== "pass").map((f) => `${f.code} ${f.level}`));
-          if (goal.facet.name !== "bios" && last.findings.some(isFailing)) throw new Error(`${goal.facet.name}: ${last.findings.filter(isFailing).map((f) => `${f.code}: ${f.saw}`).join("; ")}`);
+          if (goal.facet.name !== "bios" && last.findings.some(isFailing))
+            throw new Error(
+              `${goal.facet.name}: ${last.findings
+                .filter(isFailing)
+                .map((f) => `${f.code}: ${f.saw}`)
+                .join("; ")}`,
+            );
           if (goal.facet.name === until) break;
         }
       } catch (e) {
