@@ -41,7 +41,7 @@ const started = performance.now();
 const dir = await mkdtemp(join(tmpdir(), "teeup-demo-"));
 let twin: DemoTwin | undefined;
 try {
-  twin = await startDemoTwin(join(dir, "twin"), { name: NODE, twin: { vendor: values.vendor } });
+  twin = await startDemoTwin(join(dir, "twin"), { name: NODE, vendor: values.vendor });
   const stack = await PulumiStack.create({
     dir: join(dir, "stack"),
     stack: "demo",

@@ -38,8 +38,8 @@ export interface Verdict {
   readonly claims: Readonly<Record<string, unknown>>;
 }
 
-/** Somebody tidies up on the host: TeeUp's module options are gone. */
-const DRIFT = { name: "/etc/modprobe.d/teeup.conf removed", path: "/etc/modprobe.d/teeup.conf" };
+/** Somebody tidies up on the host: TeeUp's module options are gone (sim/drift.ts). */
+const DRIFT = "module-options";
 
 /** Preview, up, second up, an injected drift, its repair, and destroy. Throws when Pulumi itself fails. */
 export async function runAll(stack: PulumiStack, twin: DemoTwin, signal: AbortSignal): Promise<Journey> {
@@ -60,14 +60,14 @@ export async function runAll(stack: PulumiStack, twin: DemoTwin, signal: AbortSi
   const second = await counted("up", () => stack.up(run));
   const changes = changesOf(second);
 
-  await twin.removeFile(DRIFT.path);
+  await twin.drift(DRIFT);
   const drifted = await counted("preview", () => stack.preview(run));
   const repair = await counted("up", () => stack.up(run));
   const after = await counted("preview", () => stack.preview(run));
   const drift = {
-    injected: DRIFT.name,
+    injected: DRIFT,
     seen: changesOf(drifted) > 0 && drifted.counts.mutations === 0,
-    repaired: changesOf(repair) > 0 && changesOf(after) === 0 && (await twin.hasFile(DRIFT.path)),
+    repaired: repair.counts.mutations > 0 && changesOf(after) === 0,
   };
 
   await counted("destroy", () => stack.destroy(run));
