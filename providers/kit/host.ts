@@ -1,7 +1,6 @@
 import type { Action, JobLine } from "./action.ts";
 import { TOOLS_DIR } from "./argv.ts";
 import type { Ask, Asks } from "./ask.ts";
-import { jobPlace } from "./job.ts";
 import { parseOsRelease } from "./parse-packages.ts";
 
 /** Places on a host that TeeUp owns, and questions that several host facets ask alike. */
@@ -150,13 +149,7 @@ export const checkout = (url: string, commit: string, folder: string): JobLine[]
   { argv: ["git", "-C", folder, "clean", "-ffdxq"] },
 ];
 
-/**
- * A job whose effect was looked for and is missing. An earlier run of the same job may have left its marker while
- * its effect was undone since; without the marker the job runs again, and one that runs right now is joined.
- */
-export function job(name: string, lines: readonly JobLine[], timeoutSeconds: number): Action[] {
-  return [
-    { do: "remove", path: jobPlace(name, lines).marker },
-    { do: "job", name, lines, timeoutSeconds },
-  ];
-}
+/** A job whose effect was looked for and is missing. */
+export const job = (name: string, lines: readonly JobLine[], timeoutSeconds: number): Action[] => [
+  { do: "job", name, lines, timeoutSeconds },
+];

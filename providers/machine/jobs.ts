@@ -20,9 +20,8 @@ export async function runJob(site: Site, action: Extract<Action, { do: "job" }>,
   const seconds = action.timeoutSeconds ?? 3600;
   const { state } = await look(site, place);
   if (state === "done") {
-    // Taken as done once: a job that is planned again after that is wanted again, since what it made is gone.
     options.onProgress(`${action.name}: an earlier run has done it`);
-    return change(site, `remove ${place.marker}`, { verb: "remove", path: place.marker });
+    return take(site, place);
   }
   if (state === "active") options.onProgress(`${action.name} runs already: waiting for it`);
   else await start(site, action, place, seconds, state, options);
@@ -51,7 +50,7 @@ export async function runJob(site: Site, action: Extract<Action, { do: "job" }>,
       if (now - gone > site.options.reconnectMs * site.options.timeoutScale) throw error;
     },
   );
-  if (end === "done") return;
+  if (end === "done") return take(site, place);
   const all = `ssh ${nodeOf(site)} sudo journalctl -u ${place.unit} --no-pager`;
   if (end === undefined)
     throw failure(
@@ -68,6 +67,11 @@ export async function runJob(site: Site, action: Extract<Action, { do: "job" }>,
     `job ${action.name} (unit ${place.unit}) failed:\n    ${lines}`,
     `${all} shows all of it; pulumi up starts it anew`,
   );
+}
+
+/** Taken as done once: a job that is planned again after that is wanted again, since what it made is gone. */
+function take(site: Site, place: JobPlace): Promise<void> {
+  return change(site, `remove ${place.marker}`, { verb: "remove", path: place.marker });
 }
 
 async function start(

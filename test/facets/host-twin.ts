@@ -1,6 +1,5 @@
 import type { Action } from "../../providers/kit/action.ts";
 import type { Answer, Answers, Ask, Asks } from "../../providers/kit/ask.ts";
-import { jobPlace } from "../../providers/kit/job.ts";
 import type { Fleet, Machine } from "../../providers/kit/machine.ts";
 import { execute } from "../../sim/commands/exec.ts";
 import { Journal } from "../../sim/journal.ts";
@@ -129,10 +128,7 @@ function act(node: TwinNode, action: Action): void {
       run(action.argv);
       return;
     case "job": {
-      const { marker } = jobPlace(action.name, action.lines);
-      if (host.files.exists(marker)) return;
       for (const line of action.lines) run(line.argv, line.cwd);
-      host.files.write(marker, "done\n");
       return;
     }
     case "reboot": {
