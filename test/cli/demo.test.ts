@@ -1,0 +1,68 @@
+import { readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { expect, test } from "@jest/globals";
+import { run } from "./run.ts";
+
+const leftovers = () => readdirSync(tmpdir()).filter((name) => name.startsWith("teeup-demo-"));
+
+test("npm run demo -- --json: one object on stdout, and every part of the journey went well", async () => {
+  const before = leftovers();
+  const { status, stdout, stderr } = await run(["cli/demo.ts", "--json"]);
+  expect([status, status === 0 ? "" : stderr]).toEqual([0, ""]);
+  expect(stdout.trimEnd().split("\n")).toHaveLength(1);
+  expect(JSON.parse(stdout)).toEqual({
+    ok: true,
+    platform: "snp",
+    resources: expect.any(Number),
+    stateBytes: expect.any(Number),
+    // Supermicro's BIOS settings depend on nothing: one restart for kernel, command line, modules and BIOS together.
+    reboots: 1,
+    steps: expect.any(Number),
+    firstPreview: { steps: expect.any(Number), writes: 0 },
+    secondUp: { changes: 0, mutations: 0 },
+    attestation: { verdict: "pass", claims: expect.objectContaining({ gpus: 1, measurements: "success" }) },
+    drift: { injected: "module-options", seen: true, repaired: true },
+    destroyed: true,
+    seconds: expect.any(Number),
+  });
+  const { resources, firstPreview, steps, seconds } = JSON.parse(stdout);
+  // A plan and at least one resource for each part of a node that TeeUp knows.
+  expect(resources).toBeGreaterThanOrEqual(25);
+  expect(firstPreview.steps).toBeGreaterThanOrEqual(25);
+  expect(steps).toBeGreaterThanOrEqual(firstPreview.steps);
+  expect(seconds).toBeGreaterThan(1);
+  expect(leftovers()).toEqual(before);
+}, 180_000);
+
+test("npm run demo: Pulumi's own display, then findings, verdict, times and what to do next", async () => {
+  const { status, stdout, stderr } = await run(["cli/demo.ts"], { NO_COLOR: "1" });
+  expect([status, status === 0 ? "" : stdout + stderr]).toEqual([0, ""]);
+  const parts = [
+    /^── pulumi preview$/m,
+    /Previewing update/,
+    /^ {2}\[reboot\] restart the host into kernel /m,
+    /^── pulumi up$/m,
+    /Updating \(demo\)/,
+    /^── teeup check gpu-01$/m,
+    /^├─ Hardware IT administrator$/m,
+    /^\d+ findings in [\d.]+ s: \d+ pass, 0 warn, 0 fail, 0 unknown$/m,
+    /^── Attestation$/m,
+    /^✓ pass$/m,
+    /^── How long it took$/m,
+    /│ up: restart of the host +│ +[\d.]+ s │/,
+    /^Restarts of the host: 1\./m,
+    /^── Next$/m,
+    /npm run demo -- --json/,
+  ];
+  let at = 0;
+  for (const part of parts) {
+    const found = stdout.slice(at).search(part);
+    expect([String(part), found >= 0]).toEqual([String(part), true]);
+    at += found;
+  }
+}, 120_000);
+
+test("a platform that this version does not have is named", async () => {
+  const { status, stdout, stderr } = await run(["cli/demo.ts", "--platform", "tdx"]);
+  expect([status, stdout, stderr]).toEqual([1, "", "--platform tdx: this version has snp\n"]);
+});
