@@ -44,11 +44,10 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
     judgeFact(facts.swiotlbMiB, {
       code: "guest-evidence.swiotlb",
       want: "bounce buffers (software IO TLB)",
-      hint: "take swiotlb=noforce off the guest's command line",
-      source: "NVIDIA/nvtrust#19",
+      hint: "take swiotlb=noforce, and sizes above 1 GiB, off the guest's command line: they must fit below 4 GiB",
+      source: "NVIDIA/nvtrust#19; AMDESE/AMDSEV#281",
       good: (m) => m > 0,
       show: (m) => (m > 0 ? `${m} MiB` : "none mapped"),
-      level: "warn",
     }),
     ...(facts.bad.state === "known" ? facts.bad.value : []).map((line) => {
       const { want: wanted, hint, source } = BAD_LINES[line.kind];
