@@ -65,6 +65,7 @@ function makeDisk(want: GuestImageWant, downloaded: boolean): Step {
     disruption: "none",
     actions: [
       { do: "write", path: `${image}.sha256`, content: `${want.sha256}  ${image}.part\n` },
+      { do: "write", path: `${DISK_ID}.part`, content: diskIdOf(want) },
       ...job(
         "guest-image",
         [
@@ -75,10 +76,11 @@ function makeDisk(want: GuestImageWant, downloaded: boolean): Step {
           // The host keys of the guest that was on an earlier disk go with it.
           { argv: ["rm", "-f", VM_FILES.console] },
           { argv: ["mv", "-f", part, VM_FILES.disk] },
+          // In the job, so that a run that dies meanwhile leaves no disk that nobody knows.
+          { argv: ["mv", "-f", `${DISK_ID}.part`, DISK_ID] },
         ],
         3600,
       ),
-      { do: "write", path: DISK_ID, content: diskIdOf(want) },
     ],
   };
 }

@@ -21,7 +21,7 @@ test("the image is verified before anything is made of it, and the disk's mark c
     "rm -f",
     "mv -f",
   ]);
-  expect(disk?.actions.at(-1)).toMatchObject({ do: "write", path: "/var/lib/teeup/vm/cvm0/disk.id" });
+  expect(disk?.actions.at(1)).toMatchObject({ do: "write", path: "/var/lib/teeup/vm/cvm0/disk.id.part" });
 });
 
 test("an image that is there already is not downloaded again", () => {
