@@ -9,7 +9,8 @@ import { answerOf, compileBatch, decodeFrames, READ_SECONDS } from "../kit/proto
 import { BATCH_ARGV } from "../kit/session.ts";
 import type { BmcClient, FleetOptions } from "./options.ts";
 import { redact, redactError } from "./redact.ts";
-import { isUnreachable, type Link, sudoError } from "./ssh.ts";
+import type { Link } from "./ssh.ts";
+import { isUnreachable, sudoError } from "./ssh-errors.ts";
 
 const ASK_SECONDS = 20;
 const ASK_BYTES = 65_536;

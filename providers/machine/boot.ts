@@ -3,10 +3,10 @@ import { VM_NAME, VM_UNIT_PREFIX } from "../kit/argv.ts";
 import type { Asks } from "../kit/ask.ts";
 import { TeeUpError } from "../kit/errors.ts";
 import type { ActOptions } from "../kit/machine.ts";
-import { change, failure, nodeOf, poll, type Site, stopped } from "./actions.ts";
 import { NO_MACHINE } from "./batch.ts";
 import { redact } from "./redact.ts";
-import { isUnreachable } from "./ssh.ts";
+import { change, failure, nodeOf, poll, type Site, stopped } from "./site.ts";
+import { isUnreachable } from "./ssh-errors.ts";
 
 const BOOT_SECONDS = 900;
 

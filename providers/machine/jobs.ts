@@ -3,8 +3,8 @@ import { lastLine } from "../kit/ask.ts";
 import type { JobPlace } from "../kit/job.ts";
 import { jobAsks, jobPlace, jobReset, jobScript, jobStart, jobTail } from "../kit/job.ts";
 import type { ActOptions } from "../kit/machine.ts";
-import { change, failure, nodeOf, poll, type Site, stopped } from "./actions.ts";
 import { redact } from "./redact.ts";
+import { change, failure, nodeOf, poll, type Site, stopped } from "./site.ts";
 
 /** Past its own time limit, which systemd enforces, a job gets this long to be seen as ended. */
 const GRACE_SECONDS = 60;

@@ -3,11 +3,12 @@ import { GUEST_HOST_KEYS } from "../kit/argv.ts";
 import type { Answers, Asks } from "../kit/ask.ts";
 import type { ActOptions, Lock, Machine } from "../kit/machine.ts";
 import type { Entry, Frame } from "../kit/protocol.ts";
-import { interpret, type Site } from "./actions.ts";
+import { interpret } from "./actions.ts";
 import { Asker, runBatch } from "./batch.ts";
 import { HostLock } from "./lock.ts";
 import type { BmcClient, FleetOptions } from "./options.ts";
 import { redact, redactError } from "./redact.ts";
+import type { Site } from "./site.ts";
 import type { Link } from "./ssh.ts";
 
 /** Host: the public host keys of its guest, as the VM's console shows them. */

@@ -30,7 +30,8 @@ export function keepSecret(secret: string | Buffer): void {
     ? text.split("\n").filter((line) => line.length >= 16 && !line.startsWith("-----"))
     : [];
   for (const part of [text, text.trim(), ...parts]) {
-    if (part.length < SHORTEST) continue;
+    if (part.length < SHORTEST || secrets.has(part)) continue;
+    pattern = undefined;
     for (const form of [
       part,
       JSON.stringify(part).slice(1, -1),
@@ -39,7 +40,6 @@ export function keepSecret(secret: string | Buffer): void {
     ])
       secrets.add(form);
   }
-  pattern = undefined;
 }
 
 /** The text without any secret that this process has loaded, and without what looks like one. */

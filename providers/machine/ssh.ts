@@ -1,18 +1,18 @@
 import { randomUUID } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import type { Duplex, Writable } from "node:stream";
-import type { AnyAuthMethod, ClientChannel, ConnectConfig, ServerHostKeyAlgorithm } from "ssh2";
+import type { ClientChannel, ConnectConfig, ServerHostKeyAlgorithm } from "ssh2";
 import ssh2 from "ssh2";
 import { TeeUpError } from "../kit/errors.ts";
 import type { Become } from "../kit/session.ts";
 import { execCommand, SUDO_PROMPT, SUDO_READY } from "../kit/session.ts";
 import type { KeyVerdict, KnownKey } from "./host-keys.ts";
-import { algorithmsOf, fingerprint, judgeKey, keyType, offeredAlgorithms, revokedByFile } from "./host-keys.ts";
+import { algorithmsOf, judgeKey, keyType, offeredAlgorithms, revokedByFile } from "./host-keys.ts";
 import type { FleetOptions } from "./options.ts";
-import { keepSecret, redact } from "./redact.ts";
+import { type Auth, authMethods } from "./ssh-auth.ts";
 import type { SshSettings } from "./ssh-config.ts";
+import { type About, connectError, keyError, noPinnedKey, reachError, sshError, sudoError } from "./ssh-errors.ts";
 
-const { Client, utils } = ssh2;
+const { Client } = ssh2;
 type SshClient = InstanceType<typeof Client>;
 
 /** Everything a connection needs, worked out when it is first wanted. */
@@ -66,19 +66,6 @@ export interface Program {
   close(): void;
 }
 
-/** Codes of errors that say that a machine cannot be reached now; all others need a person. */
-const UNREACHABLE = new Set([
-  "guest.starting",
-  "ssh.dns",
-  "ssh.refused",
-  "ssh.timeout",
-  "ssh.unreachable",
-  "ssh.closed",
-  "ssh.lost",
-]);
-export const isUnreachable = (error: unknown): error is TeeUpError =>
-  error instanceof TeeUpError && UNREACHABLE.has(error.code);
-
 const STDERR_CHARS = 16_384;
 
 const execs = new Map<string, number>();
@@ -107,6 +94,14 @@ export class Link {
 
   get isHost(): boolean {
     return this.#parts.field !== "ssh.bastion";
+  }
+
+  get route(): () => Promise<Route> {
+    return this.#parts.route;
+  }
+
+  get #about(): About {
+    return { node: this.node, field: this.#parts.field };
   }
 
   get node(): string {
@@ -244,7 +239,7 @@ export class Link {
     const route = await this.#parts.route();
     this.#settings = route.settings;
     this.#via = route.via;
-    const auth = await this.#authMethods(route);
+    const auth = await authMethods(this.#about, route.settings, this.#parts.passphrase);
     const tried: string[] = [];
     for (;;) {
       const attempt = await this.#attempt(route, auth, offeredAlgorithms(route.known, tried));
@@ -258,13 +253,9 @@ export class Link {
         }
       }
       // Its other keys had been tried before it had none left.
-      if (tried.length > 0 && attempt.error.code === "ssh.handshake") throw this.#noPinnedKey(route);
+      if (tried.length > 0 && attempt.error.code === "ssh.handshake") throw noPinnedKey(this.#about, route);
       throw attempt.error;
     }
-  }
-
-  get route(): () => Promise<Route> {
-    return this.#parts.route;
   }
 
   /** Every host key that the machine shows, without ever logging in. Rejects when it cannot be reached. */
@@ -286,12 +277,7 @@ export class Link {
   }
 
   /** With `probe` the attempt ends once the host has shown its key. */
-  async #attempt(
-    route: Route,
-    auth: { methods: AnyAuthMethod[]; names: string[] },
-    algorithms: ServerHostKeyAlgorithm[],
-    probe = false,
-  ): Promise<Attempt> {
+  async #attempt(route: Route, auth: Auth, algorithms: ServerHostKeyAlgorithm[], probe = false): Promise<Attempt> {
     const { settings } = route;
     const { options } = this.#parts;
     const connectMs = settings.connectMs ?? options.connectMs;
@@ -308,7 +294,7 @@ export class Link {
               ...(route.via.isHost ? {} : { subject: "ssh.bastion" }),
             }),
           };
-        return { error: this.#reachError(error as Error, route, connectMs) };
+        return { error: reachError(this.#about, error as Error, route, connectMs) };
       }
     }
     let seen: Buffer | undefined;
@@ -344,8 +330,8 @@ export class Link {
         if (ready) return;
         const error =
           verdict !== undefined && verdict !== "good" && seen !== undefined
-            ? this.#keyError(verdict, seen, route)
-            : this.#connectError(last, route, auth.names, connectMs);
+            ? keyError(this.#about, verdict, seen, route)
+            : connectError(this.#about, last, route, auth.names, connectMs);
         client.destroy();
         sock?.destroy();
         resolve({ error, seen, verdict });
@@ -377,157 +363,12 @@ export class Link {
     });
   }
 
-  /** Keys and the agent, in the order OpenSSH would try them; a key that the user named goes first. */
-  async #authMethods({ settings }: Route): Promise<{ methods: AnyAuthMethod[]; names: string[] }> {
-    const { user: username, agent } = settings;
-    const named: AnyAuthMethod[] = [];
-    const others: AnyAuthMethod[] = [];
-    const names: string[] = [];
-    const { passphrase } = this.#parts;
-    for (const file of settings.keyFiles) {
-      const key = await readFile(file.path).catch((error: NodeJS.ErrnoException) => {
-        if (file.named)
-          throw this.#error(
-            "ssh.key-file",
-            `key file ${file.path}: ${error.code ?? error.message}`,
-            "mend ssh.keyFile in the stack config",
-            "ssh.keyFile",
-          );
-        return undefined;
-      });
-      if (key === undefined) continue;
-      const parsed = utils.parseKey(key, passphrase);
-      if (parsed instanceof Error) {
-        const encrypted = /encrypted|passphrase|bad decrypt|integrity/i.test(parsed.message);
-        // An agent may hold the key although the file cannot be opened here.
-        if (file.named && (agent === undefined || !encrypted || passphrase !== undefined))
-          throw this.#error(
-            encrypted ? "ssh.key-passphrase" : "ssh.key-file",
-            encrypted
-              ? `key file ${file.path} is encrypted and ${passphrase === undefined ? "no passphrase is set" : "the passphrase does not open it"}`
-              : `key file ${file.path} is no private key: ${parsed.message}`,
-            encrypted
-              ? `set TEEUP_SSH_PASSPHRASE (or TEEUP_SSH_PASSPHRASE_<NODE>), or add the key to an SSH agent`
-              : "mend ssh.keyFile in the stack config",
-            "ssh.keyFile",
-          );
-        names.push(`${file.path} (${encrypted ? "encrypted, no matching passphrase" : "unreadable"})`);
-        continue;
-      }
-      keepSecret(key);
-      names.push(file.path);
-      (file.named ? named : others).push({
-        type: "publickey",
-        username,
-        key,
-        ...(passphrase === undefined ? {} : { passphrase }),
-      });
-    }
-    const byAgent: AnyAuthMethod[] =
-      agent === undefined || (settings.identitiesOnly && named.length > 0) ? [] : [{ type: "agent", username, agent }];
-    if (byAgent.length > 0) names.push("the SSH agent");
-    return { methods: [...named, ...byAgent, ...others], names };
-  }
-
-  #keyError(verdict: Exclude<KeyVerdict, "good">, seen: Buffer, route: Route): TeeUpError {
-    const { settings } = route;
-    const what = `${settings.knownAs} shows the ${keyType(seen)} host key ${fingerprint(seen)}`;
-    const authority = route.known.some((k) => k.mark === "cert-authority")
-      ? "; a certificate authority is known for it, but host certificates are not checked here"
-      : "";
-    const says = {
-      unknown: `${what}, which nobody has confirmed (${route.keysFrom})${authority}`,
-      changed: `${what}, which is not the one that is ${settings.hostKey === undefined ? `known (${route.keysFrom})` : `pinned (${settings.hostKey})`}: reinstalled, or somebody in between`,
-      revoked: `${what}, which is revoked`,
-    };
-    const next = {
-      unknown: `${route.trust}, and compare the fingerprint with the machine's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub)`,
-      changed: `find out why it changed; if that is right: ${route.trust}`,
-      revoked: `make new host keys on the machine, then: ${route.trust}`,
-    };
-    return this.#error(`ssh.host-key-${verdict}`, says[verdict], next[verdict]);
-  }
-
-  #noPinnedKey(route: Route): TeeUpError {
-    const { knownAs, hostKey } = route.settings;
-    return this.#error(
-      "ssh.host-key-changed",
-      `${knownAs} has no host key with the pinned fingerprint ${hostKey}`,
-      `find out why it changed; if that is right: ${route.trust}`,
-    );
-  }
-
-  #connectError(error: Error | undefined, route: Route, tried: readonly string[], connectMs: number): TeeUpError {
-    const { settings } = route;
-    const {
-      level,
-      code,
-      message = "the connection closed during the handshake",
-    } = (error ?? {}) as { level?: string; code?: string; message?: string };
-    const login = `${settings.user}@${settings.host}:${settings.port}`;
-    if (level === "client-authentication" || /too many authentication failures/i.test(message))
-      return this.#error(
-        "ssh.auth-failed",
-        `${login} accepts none of: ${tried.join(", ") || "no key file and no agent was found"}`,
-        `ssh -v -p ${settings.port} ${settings.user}@${settings.host} true; then set ssh.user or ssh.keyFile`,
-      );
-    if (level === "agent")
-      return this.#error(
-        "ssh.agent",
-        `the SSH agent at ${settings.agent}: ${message}`,
-        "start the agent, or set ssh.keyFile",
-      );
-    if (/no matching/i.test(message))
-      return this.#error(
-        "ssh.handshake",
-        `${login}: ${message}`,
-        `ssh -vv -p ${settings.port} ${settings.user}@${settings.host} true`,
-      );
-    return this.#reachError(
-      Object.assign(error ?? new Error(message), code === undefined ? {} : { code }),
-      route,
-      connectMs,
-    );
-  }
-
-  #reachError(error: Error, { settings, via }: Route, connectMs: number): TeeUpError {
-    const { code, level, message, reason } = error as Error & { code?: string; level?: string; reason?: number };
-    const place = `${settings.host}:${settings.port}${via === undefined ? "" : ` through ${via.name}`}`;
-    const ssh = `ssh -v -p ${settings.port} ${settings.user}@${settings.host} true`;
-    if (code === "ENOTFOUND" || code === "EAI_AGAIN" || /name or service not known|could not resolve/i.test(message))
-      return this.#error(
-        "ssh.dns",
-        `the name ${settings.host} cannot be resolved (${code ?? message})`,
-        "mend ssh.host, or add the name to DNS or ~/.ssh/config",
-      );
-    if (code === "ECONNREFUSED" || /connection refused/i.test(message))
-      return this.#error(
-        "ssh.refused",
-        `${place} refuses connections: nothing listens there`,
-        `see that sshd runs on the machine and that ssh.port is right; ${ssh}`,
-      );
-    if (code === "ETIMEDOUT" || level === "client-timeout" || /timed out/i.test(message))
-      return this.#error(
-        "ssh.timeout",
-        `${place} does not answer within ${connectMs / 1000} s`,
-        `see that the machine is on and no firewall is in between; ${ssh}`,
-      );
-    if (code === "EHOSTUNREACH" || code === "ENETUNREACH" || code === "EADDRNOTAVAIL")
-      return this.#error(
-        "ssh.unreachable",
-        `no route to ${place} (${code})`,
-        `see to the network of the machine; ${ssh}`,
-      );
-    const why = reason === undefined ? message : `${message} (${reason})`;
-    return this.#error("ssh.closed", `${place} ends the connection: ${why}`, ssh);
-  }
-
   #lost(why: string): TeeUpError {
     return this.#error("ssh.lost", `the connection was lost: ${why}`, `teeup check ${this.node.split("/")[0]}`);
   }
 
   #error(code: string, saw: string, next: string, subject: string = this.#parts.field): TeeUpError {
-    return new TeeUpError({ code, node: this.node, subject, saw: redact(saw), next });
+    return sshError({ node: this.node, field: subject }, code, saw, next);
   }
 }
 
@@ -547,28 +388,4 @@ function programOf(channel: ClientChannel): Program {
     channel.once("close", () => resolve({ status, signal, lost: status === undefined && signal === undefined }));
   });
   return { stdin: channel.stdin, ended, stderr: () => stderr, close: () => channel.close() };
-}
-
-/** What sudo's own words mean; undefined when they are not sudo's. */
-export function sudoError(stderr: string, node: string): { code: string; saw: string; next: string } | undefined {
-  const said = stderr.trim();
-  if (/a (?:terminal|password) is required|no password was provided/.test(said))
-    return {
-      code: "sudo.password-needed",
-      saw: "sudo asks for a password",
-      next: "set TEEUP_SUDO_PASSWORD (or TEEUP_SUDO_PASSWORD_<NODE>), or allow the user NOPASSWD",
-    };
-  if (/not in the sudoers|not allowed to (?:execute|run)|may not run sudo/.test(said))
-    return {
-      code: "sudo.denied",
-      saw: `the login user may not become root: ${said.split("\n")[0]}`,
-      next: "let the user run all commands in sudoers, or set ssh.user to one who may",
-    };
-  if (/sudo: (?:command )?not found|sudo: No such file/.test(said))
-    return { code: "sudo.missing", saw: "the machine has no sudo", next: "install sudo, or set ssh.user to root" };
-  if (/must have a tty/.test(said))
-    return { code: "sudo.tty", saw: "sudo wants a terminal", next: "remove requiretty for this user from sudoers" };
-  if (/^sudo: /m.test(said))
-    return { code: "sudo.failed", saw: said.split("\n")[0] ?? said, next: `ssh ${node} sudo -v` };
-  return undefined;
 }

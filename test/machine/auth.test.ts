@@ -147,7 +147,7 @@ describe("~/.ssh/config", () => {
   });
 
   test("gets no option for a host name", async () => {
-    expect(await connect({ host: "-oProxyCommand=touch${IFS}/tmp/x" })).toMatchObject({ code: "config.ssh" });
+    expect(await connect({ host: "-oProxyCommand=touch" })).toMatchObject({ code: "config.ssh" });
   });
 });
 

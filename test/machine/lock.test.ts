@@ -116,13 +116,12 @@ test("while a job is waited for it survives a lost connection", async () => {
 test("it is lost when somebody else took it meanwhile", async () => {
   const held = await lock(one);
   const machine = one.node("gpu-01").host;
-  let stolen: { release(): Promise<void> } | undefined;
   const waiting = machine.act(
     { do: "wait", argv: ["test", "-e", join(host.dir, "stolen")], timeoutSeconds: 20, what: "x" },
     { signal: new AbortController().signal, onProgress: () => {} },
   );
   host.dropConnections();
-  stolen = await lockSoon(two);
+  const stolen = await lockSoon(two);
   writeFileSync(join(host.dir, "stolen"), "");
   await expect(waiting).rejects.toMatchObject({ code: "lock.held" });
   expect(held.lost.aborted).toBe(true);
