@@ -96,7 +96,10 @@ export const provider = {
     if (JSON.stringify(news).includes(UNKNOWN)) return { changes: true, replaces: [], deleteBeforeReplace: true };
     const inputs = InputsSchema.parse(news);
     const replaces = ["node", "facet"].filter((key) => olds[key] !== news[key]);
-    const wantChanged = digest([olds["want"], olds["goals"]]) !== digest([news["want"], news["goals"]]);
+    const wantChanged =
+      inputs.facet === NODE_PLAN
+        ? olds["goals"] !== digest(news["goals"])
+        : digest(olds["want"]) !== digest(news["want"]);
     const looks = await lookAll(inputs);
     const changes = replaces.length > 0 || wantChanged || looks.some(({ look }) => drifted(look));
     return { changes, replaces, deleteBeforeReplace: true };
@@ -113,9 +116,18 @@ export const provider = {
 
   async read(id: string, props: Props): Promise<{ id: string; props: Props }> {
     try {
+      // What is still to be done shows in diff, which has the goals; the plan resource itself holds nothing seen.
+      if (props["facet"] === NODE_PLAN) return { id, props };
       const inputs = InputsSchema.parse(props);
       await ready().reconciler.reach(inputs.node);
-      return { id, props: await outputs(inputs) };
+      const looks = await lookAll(inputs);
+      return {
+        id,
+        props: outputsOf(
+          inputs,
+          looks.map(({ look }) => look),
+        ),
+      };
     } catch (error) {
       throw quiet(error);
     }
@@ -123,9 +135,9 @@ export const provider = {
 
   async delete(_id: string, props: Props): Promise<void> {
     try {
+      if (props["facet"] === NODE_PLAN) return;
       const inputs = InputsSchema.parse(props);
       const { reconciler } = ready();
-      if (inputs.facet === NODE_PLAN) return;
       await reconciler.reach(inputs.node);
       await reconciler.undo(goalOf(inputs.node, inputs.facet, inputs.want), run());
     } catch (error) {
@@ -219,22 +231,12 @@ async function gate(inputs: Inputs): Promise<Props> {
   return {
     node: inputs.node,
     facet: inputs.facet,
-    goals: inputs.goals ?? [],
+    // Its inputs hold them already; twice would double the largest part of the state.
+    goals: digest(inputs.goals),
     stateVersion: STATE_VERSION,
     permitted: permit,
     worst: worst(steps.map((step) => step.disruption)),
   };
-}
-
-async function outputs(inputs: Inputs): Promise<Props> {
-  const looks = await lookAll(inputs);
-  if (inputs.facet !== NODE_PLAN)
-    return outputsOf(
-      inputs,
-      looks.map(({ look }) => look),
-    );
-  const open = looks.flatMap(({ look }) => planLines(look)).map(redact);
-  return { ...inputs, ...(open.length > 0 ? { plan: open } : {}) };
 }
 
 function outputsOf(inputs: Inputs, looks: readonly Look[]): Props {

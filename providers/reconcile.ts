@@ -178,11 +178,12 @@ export class Reconciler {
     const machine = this.#machine(goal);
     const lock = await this.#lock(goal.node);
     const signal = AbortSignal.any([run.signal, lock.lost]);
+    const say = (text: string) => run.onProgress(`${machine.id}: ${text}`);
+    say(step.title);
     for (const action of step.actions) {
       if (signal.aborted) throw stopped(goal, step, lock.lost.aborted);
-      run.onProgress(step.title);
       try {
-        await machine.act(action, { onProgress: (line) => run.onProgress(`${step.title}: ${line}`), signal });
+        await machine.act(action, { onProgress: (line) => say(`${step.title}: ${line}`), signal });
       } finally {
         machine.forget();
       }
