@@ -22,9 +22,9 @@ afterEach(async () => {
   rmSync(dir, { recursive: true });
 });
 
-const teeup = (args: readonly string[], config = twin.config) => {
+const teeup = (args: readonly string[], config = twin.config, env: Readonly<Record<string, string>> = {}) => {
   writeFileSync(file, stringify({ config }));
-  return run(["cli/main.ts", ...args, "--file", file], { ...twin.env, NO_COLOR: "1" });
+  return run(["cli/main.ts", ...args, "--file", file], { ...twin.env, NO_COLOR: "1", ...env });
 };
 
 test("an untouched node: what is missing, why, how to fix it, and nothing written", async () => {
@@ -64,17 +64,12 @@ test("a host key that is not the pinned one ends the check before anything is as
   expect((await twin.counts()).hostExecs).toBe(0);
 });
 
-test("a wrong BMC password is one finding that says so, and shows the password nowhere", async () => {
-  writeFileSync(file, stringify({ config: twin.config }));
+test("a wrong BMC password is one error that says what to set, and shows the password nowhere", async () => {
   const secret = "not-the-password-9c1f";
-  const ran = await run(["cli/main.ts", "check", "gpu-01", "--file", file], {
-    ...twin.env,
-    TEEUP_BMC_PASSWORD: secret,
-    NO_COLOR: "1",
-  });
-  expect(ran.status).toBe(3);
-  expect(ran.stdout).toMatch(/\? UNKNOWN bios\.bmc-unknown\n/);
-  expect(ran.stdout + ran.stderr).not.toContain(secret);
+  const { status, stdout, stderr } = await teeup(["check", "gpu-01"], twin.config, { TEEUP_BMC_PASSWORD: secret });
+  expect([status, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(/^gpu-01 · bmc: .*refuses user \w+ \[bmc\.unauthorized\]\n {2}next: set TEEUP_BMC_PASSWORD/);
+  expect(stderr).not.toContain(secret);
 });
 
 test("an unknown command and a missing argument show how to go on", async () => {

@@ -1,7 +1,8 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "@jest/globals";
-import { run } from "./run.ts";
+import { ROOT, run } from "./run.ts";
 
 const leftovers = () => readdirSync(tmpdir()).filter((name) => name.startsWith("teeup-demo-"));
 
@@ -60,6 +61,17 @@ test("npm run demo: Pulumi's own display, then findings, verdict, times and what
     expect([String(part), found >= 0]).toEqual([String(part), true]);
     at += found;
   }
+
+  // The README quotes this very plan.
+  const [, quoted = ""] =
+    /<!-- preview:begin -->\n```text\n([\s\S]*?)```/.exec(readFileSync(join(ROOT, "README.md"), "utf8")) ?? [];
+  const shown = stdout.split("\n").map((line) => line.trim());
+  const lines = quoted.split("\n").filter((line) => line !== "" && line !== "…");
+  expect(lines.length).toBeGreaterThan(10);
+  const invented = lines.filter(
+    (line) => !shown.some((s) => (line.endsWith("…") ? s.startsWith(line.slice(0, -1)) : s === line)),
+  );
+  expect(invented).toEqual([]);
 }, 120_000);
 
 test("a platform that this version does not have is named", async () => {
