@@ -13,7 +13,7 @@ const JEST = ["--experimental-vm-modules", "--disable-warning=ExperimentalWarnin
 
 const STEPS: readonly Step[] = [
   { name: "types", argv: ["tsc", "--project", "."] },
-  { name: "lint and format (npm run fix)", argv: ["biome", "ci", "--error-on-warnings", "."] },
+  { name: "lint and format (npm run fix)", argv: ["biome", "ci", "--colors=off", "--error-on-warnings", "."] },
   {
     name: "arrows between rooms",
     argv: ["node", ...JEST, "--reporters=default", "test/architecture.test.ts"],
