@@ -16,7 +16,7 @@ const STEPS: readonly Step[] = [
   { name: "lint and format (npm run fix)", argv: ["biome", "ci", "--colors=off", "--error-on-warnings", "."] },
   {
     name: "arrows between rooms",
-    argv: ["node", ...JEST, "--reporters=default", "test/architecture.test.ts"],
+    argv: ["node", ...JEST, "test/architecture.test.ts", "--reporters=default"],
     needs: "test/architecture.test.ts",
   },
   {

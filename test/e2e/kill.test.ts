@@ -17,7 +17,10 @@ afterEach(async () => {
 });
 
 /** Runs `up` in a process of its own, which dies as soon as the node has carried out a change that no run died at yet. */
-async function upAndDie(at: Bench, diedAt: Set<string>): Promise<{ killed: boolean; code: number | null; error: string }> {
+async function upAndDie(
+  at: Bench,
+  diedAt: Set<string>,
+): Promise<{ killed: boolean; code: number | null; error: string }> {
   const order = join(at.folder, "order.json");
   writeFileSync(order, JSON.stringify({ config: at.config, env: at.env }));
   const child = spawn(process.execPath, [CHILD, order], { stdio: ["ignore", "ignore", "pipe"] });

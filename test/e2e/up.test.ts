@@ -34,13 +34,16 @@ describe("an untouched twin", () => {
     expect(journal.counts()).toMatchObject({ mutations: 0, reboots: 0 });
   });
 
-  test.each<BiosVendor>(["supermicro", "asrockrack", "hpe", "lenovo", "dell"])("with the BIOS of %s: the plan says how many restarts, and so many there are", async (vendor) => {
-    b = await bench({ vendor });
-    const first = await look(b);
-    const boot = first.steps.find((s) => s.disruption === "reboot");
-    const said = /first of (\d+) times/.exec(boot?.title ?? "")?.[1] ?? "1";
-    const { findings } = await up(b);
-    expect(findings).toEqual([]);
-    expect(b.twin.journal.counts().reboots).toBe(Number(said));
-  });
+  test.each<BiosVendor>(["supermicro", "asrockrack", "hpe", "lenovo", "dell"])(
+    "with the BIOS of %s: the plan says how many restarts, and so many there are",
+    async (vendor) => {
+      b = await bench({ vendor });
+      const first = await look(b);
+      const boot = first.steps.find((s) => s.disruption === "reboot");
+      const said = /first of (\d+) times/.exec(boot?.title ?? "")?.[1] ?? "1";
+      const { findings } = await up(b);
+      expect(findings).toEqual([]);
+      expect(b.twin.journal.counts().reboots).toBe(Number(said));
+    },
+  );
 });
