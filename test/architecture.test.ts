@@ -27,7 +27,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   cli: ["reconcile", "facets", "machine", "profiles", "kit", "docs"],
   sim: ["kit"],
   /** The demo drives the twin's process and the real Pulumi; nothing of it is in the package. */
-  demo: ["cli", "tools", "kit"],
+  demo: ["cli", "machine", "profiles", "tools", "kit"],
   bench: ["kit", "demo", "tools"],
   tools: ["kit"],
   docs: ["kit"],
