@@ -146,6 +146,5 @@ export const vmStack = facet<VmStackWant, VmStackFacts, typeof stack.VM_STACK_AS
 });
 
 /** What is built from sources. */
-function parts(want: Extract<VmStackWant, { kind: "build" }>): ("qemu" | "ovmf")[] {
-  return want.ovmf.kind === "git" ? ["qemu", "ovmf"] : ["qemu"];
-}
+const parts = (want: Extract<VmStackWant, { kind: "build" }>): readonly ("qemu" | "ovmf")[] =>
+  want.ovmf.kind === "git" ? ["qemu", "ovmf"] : ["qemu"];
