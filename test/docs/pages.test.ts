@@ -1,11 +1,12 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "@jest/globals";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
-import { facetsPage } from "../../cli/pages/facets.ts";
+import { facetsPage, runExample } from "../../cli/pages/facets.ts";
 import { stackConfigSchema } from "../../cli/pages/schema.ts";
+import { FACETS } from "../../providers/facets/index.ts";
 import { ok } from "../../providers/kit/ask.ts";
 import type { Facet } from "../../providers/kit/facet.ts";
 import { facet, pass } from "../../providers/kit/facet.ts";
@@ -95,6 +96,16 @@ describe("stack-config.schema.json", () => {
     expect(valid({ "teeup:nodes": [{ ...node, bmc: { ...bmc, password: { secure: "v1:x" } } }] })).toBe(true);
     expect(valid({ "teeup:nodes": [{ ...node, bmc: { ...bmc, password: "hunter2" } }] })).toBe(false);
   });
+});
+
+test("a page of docs/ that a finding names as its source is there, with that section", () => {
+  const sources = FACETS.flatMap((f) => f.examples.flatMap((e) => runExample(f, e).findings.map((x) => x.source)));
+  const named = new Set(sources.flatMap((source) => source.match(/docs\/[\w-]+\.md(, [^;(]+)?/g) ?? []));
+  const missing = [...named].filter((name) => {
+    const [page = "", section] = name.split(/, (.*)/);
+    return !existsSync(join(ROOT, page)) || (section !== undefined && !read(page).includes(`\n## ${section.trim()}\n`));
+  });
+  expect(missing).toEqual([]);
 });
 
 describe("links", () => {
