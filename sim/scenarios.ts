@@ -35,7 +35,8 @@ export interface Scenario {
 
 const NOBLE = "https://cloud-images.ubuntu.com/releases/noble/release/ubuntu-24.04-server-cloudimg-amd64.img";
 const JAMMY = "https://cloud-images.ubuntu.com/releases/jammy/release/ubuntu-22.04-server-cloudimg-amd64.img";
-const SEED_HOST: Partial<TwinOptions> = { os: "ubuntu-22.04", cpu: MILAN, sevFirmwareFile: null };
+/** The host of the guide's days: Ubuntu 22.04 on Milan, with old firmware. */
+export const SEED_HOST: Partial<TwinOptions> = { os: "ubuntu-22.04", cpu: MILAN, sevFirmwareFile: null };
 
 /** Values with which a Supermicro board is ready for SNP. */
 export const SUPERMICRO_SNP = {

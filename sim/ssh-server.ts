@@ -276,30 +276,30 @@ function becomeRoot(
   }
   let tries = 3;
   let text = "";
+  let done = false;
   channel.stderr.write(SUDO_PROMPT);
   const onData = (chunk: Buffer) => {
     text += chunk.toString("utf8");
-    const end = text.indexOf("\n");
-    if (end < 0) return;
-    const typed = text.slice(0, end);
-    text = text.slice(end + 1);
-    if (typed === wanted) {
-      channel.removeListener("data", onData);
-      channel.write(`${SUDO_READY}\n`);
-      then(true, text);
-      return;
+    for (let end = text.indexOf("\n"); end >= 0 && !done; end = text.indexOf("\n")) {
+      const typed = text.slice(0, end);
+      text = text.slice(end + 1);
+      if (typed === wanted) {
+        done = true;
+        channel.removeListener("data", onData);
+        channel.write(`${SUDO_READY}\n`);
+        then(true, text);
+      } else if (--tries === 0) {
+        done = true;
+        channel.stderr.write("\nsudo: 3 incorrect password attempts\n");
+        finish(1);
+      } else channel.stderr.write(`\nSorry, try again.\n${SUDO_PROMPT}`);
     }
-    if (--tries === 0) {
-      channel.stderr.write("\nsudo: 3 incorrect password attempts\n");
-      finish(1);
-      return;
-    }
-    channel.stderr.write(`\nSorry, try again.\n${SUDO_PROMPT}`);
   };
   channel.on("data", onData);
   channel.once("end", () => {
-    if (tries > 0 && text !== "") return;
+    if (done) return;
     channel.stderr.write("\nsudo: no password was provided\n");
+    finish(1);
   });
 }
 

@@ -1,4 +1,5 @@
 import { chooseEntry } from "./grub.ts";
+import { atLeast } from "./kernel.ts";
 import type { Machine } from "./machine.ts";
 import { blacklisted, loadModule, modprobeLines, moduleDriver, moduleName } from "./modules.ts";
 import { overrideDriver, probeDevice } from "./pci.ts";
@@ -69,7 +70,7 @@ function guestLines(machine: Machine): void {
   const { logs, node } = machine;
   if (node.guestSnp)
     logs.kernel(
-      machine.now.kernel.style === "seed"
+      !atLeast(machine.now.kernel.release, 6, 5)
         ? "AMD Memory Encryption Features active: SEV SEV-ES SEV-SNP"
         : "Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP",
     );

@@ -91,9 +91,11 @@ export function unbind(machine: Machine, f: PciFunction): void {
 /** Writes below /sys/bus/pci; throws SysfsError with the kernel's words. */
 export function writePci(machine: Machine, path: string, text: string): boolean {
   const value = text.trim();
+  // The link below bus/pci/devices leads to the device's own folder.
+  const plain = path.replace(/^\/sys\/devices\/pci[^/]+\//, "/sys/bus/pci/devices/");
   const at =
     /^\/sys\/bus\/pci\/(?:drivers\/([^/]+)\/(bind|unbind|new_id|remove_id)|(drivers_probe|rescan)|devices\/([^/]+)\/(driver_override|remove|reset))$/.exec(
-      path,
+      plain,
     );
   if (at === null) return false;
   const [, driver, action, global, device, attribute] = at;
