@@ -29,7 +29,7 @@ export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
     answers: {
       ...free("on"),
       held: ok("1\n"),
-      unit: ok("[X-TeeUp]\nGpuMode=on\n"),
+      unit: ok("ExecStart=qemu -device vfio-pci,host=0000:81:00.0\n[X-TeeUp]\nGpuMode=on\n"),
       modes: shut("held by a running guest"),
     },
     findings: [],
@@ -41,11 +41,30 @@ export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
     answers: {
       ...free("on"),
       held: ok("1\n"),
-      unit: ok("[X-TeeUp]\nGpuMode=off\n"),
+      unit: ok("ExecStart=qemu -device vfio-pci,host=0000:81:00.0\n[X-TeeUp]\nGpuMode=off\n"),
       modes: shut("held by a running guest"),
     },
     findings: ["gpu-cc-mode.mode"],
     steps: ["gpu-cc-mode.set"],
+  },
+  {
+    name: "a guest runs, but without this GPU",
+    want: ON,
+    answers: {
+      ...free("on"),
+      held: ok("1\n"),
+      unit: ok("ExecStart=qemu -device vfio-pci,host=0000:c1:00.0\n[X-TeeUp]\nGpuMode=on\n"),
+      modes: shut("held by a running guest"),
+    },
+    findings: ["gpu-cc-mode.mode"],
+    steps: ["gpu-cc-mode.set"],
+  },
+  {
+    name: "somebody else's VM holds a GPU: it is not stopped",
+    want: ON,
+    answers: { ...free("on"), held: ok("1\n"), modes: shut("held by a running guest") },
+    findings: [],
+    steps: [],
   },
   {
     name: "untouched machine: no tool yet, nvidia loaded",

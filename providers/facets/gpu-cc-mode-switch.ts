@@ -8,19 +8,27 @@ import { VM_UNIT } from "../kit/qemu-snp.ts";
 import type { GpuCcModeFacts, GpuCcModeWant } from "./gpu-cc-mode.ts";
 
 /**
- * GPUs whose mode must change. When the mode cannot be read for a reason that the steps remove (no tool yet, nvidia
- * loaded) these are all wanted ones. While a guest holds them nothing is planned, unless the VM's own unit says that
- * it was made for another mode.
+ * While a guest runs: the wanted GPUs whose mode is not what it must be, as far as the VM's own unit tells. All of them
+ * when it was made for another mode; those that it was not given, since their mode cannot be read beside a running
+ * guest. None when the unit says nothing: somebody else's VM is not stopped.
  */
+export function heldBack(
+  want: GpuCcModeWant,
+  gpus: readonly PciDevice[],
+  { unit }: GpuCcModeFacts,
+): readonly PciDevice[] {
+  if (unit.state !== "known" || unit.value.mode === "unsaid") return [];
+  const { mode, gpus: given } = unit.value;
+  return mode === want.mode ? gpus.filter((g) => !given.includes(g.bdf)) : gpus;
+}
+
+/** GPUs to switch; all wanted ones when no mode can be read for a reason that the steps remove (no tool, nvidia loaded). */
 function toSwitch(want: GpuCcModeWant, facts: GpuCcModeFacts): readonly PciDevice[] {
-  const { gpus: devices, held, unitMode, nvidiaLoaded, modes } = facts;
-  if (devices.state !== "known" || firstUnknown(held, nvidiaLoaded, modes, unitMode) !== undefined) return [];
+  const { gpus: devices, held, unit, nvidiaLoaded, modes } = facts;
+  if (devices.state !== "known" || firstUnknown(held, nvidiaLoaded, modes, unit) !== undefined) return [];
   const { gpus, absent } = selectGpus(devices.value, want.gpus);
   if (absent.length > 0) return [];
-  if (isTrue(held)) {
-    const said = unitMode.state === "known" ? unitMode.value : "unsaid";
-    return said === "unsaid" || said === want.mode ? [] : gpus;
-  }
+  if (isTrue(held)) return heldBack(want, gpus, facts);
   if (modes.state !== "known") return gpus;
   const seen = new Map(modes.value.map((g) => [g.bdf, g]));
   return gpus.filter((g) => {

@@ -10,9 +10,9 @@ import type { ToolGpu } from "../kit/parse-gpu-tool.ts";
 import { parseGpuTool } from "../kit/parse-gpu-tool.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
 import { GpusSchema, isGpu, LSPCI, parseLspci, selectGpus } from "../kit/parse-lspci.ts";
-import { gpuModeOfUnit, VM_UNIT, VM_UNIT_FILE } from "../kit/qemu-snp.ts";
+import { gpuModeOfUnit, gpusOfUnit, VM_UNIT, VM_UNIT_FILE } from "../kit/qemu-snp.ts";
 import { gpuCcModeExamples } from "./gpu-cc-mode-examples.ts";
-import { planCcMode } from "./gpu-cc-mode-switch.ts";
+import { heldBack, planCcMode } from "./gpu-cc-mode-switch.ts";
 
 const SOURCE = "seed 001, Configuring the GPU (Required); NVIDIA/gpu-admin-tools README";
 const KNOWN_ISSUE =
@@ -32,8 +32,8 @@ export interface GpuCcModeFacts {
   readonly gpus: Fact<readonly PciDevice[]>;
   /** A process on the host has a VFIO device open: then the mode cannot be read without disturbing the guest. */
   readonly held: Fact<boolean>;
-  /** The mode that the confidential VM's unit was made for. */
-  readonly unitMode: Fact<string>;
+  /** What the confidential VM's unit was made for: the mode, `unsaid` in a unit that is not TeeUp's, and its GPUs. */
+  readonly unit: Fact<{ readonly mode: string; readonly gpus: readonly string[] }>;
   readonly nvidiaLoaded: Fact<boolean>;
   /** Absent while held, while nvidia is loaded, and while the tool is not installed. */
   readonly modes: Fact<readonly ToolGpu[]>;
@@ -93,16 +93,16 @@ export const gpuCcMode = facet({
     return {
       gpus: parsed(text(lspci), (t) => parseLspci(t)?.filter(isGpu), "lspci"),
       held: yesNo(held),
-      unitMode: parsed(text(unit), (t) => gpuModeOfUnit(t) ?? "unsaid", "the VM's unit"),
+      unit: mapFact(text(unit), (t) => ({ mode: gpuModeOfUnit(t) ?? "unsaid", gpus: gpusOfUnit(t) })),
       nvidiaLoaded: yesNo(nvidia),
       modes: speechless ? unknown(`the tool named no GPU (exit ${seen.value.status})`) : tools,
       idleD3Off: idle.state === "known" && /^[Y1]/.test(idle.value),
     };
   },
   judge(want, facts) {
-    const { gpus: devices, held, unitMode, nvidiaLoaded, modes } = facts;
+    const { gpus: devices, held, unit, nvidiaLoaded, modes } = facts;
     const wanted = `CC mode ${want.mode}`;
-    const why = firstUnknown(devices, held, nvidiaLoaded, modes, unitMode);
+    const why = firstUnknown(devices, held, nvidiaLoaded, modes, unit);
     if (why !== undefined || devices.state !== "known") {
       return [
         unsure("unknown", wanted, why ?? "no list of GPUs", `python3 ${GPU_TOOL} --devices gpus --query-cc-mode`),
@@ -113,11 +113,15 @@ export const gpuCcMode = facet({
       return [fail("no-gpu", wanted, "a wanted GPU is not there", "see gpu-inventory")];
     }
     if (isTrue(held)) {
-      // The host cannot read the mode now; what the VM was made for is known, and the guest sees the rest.
-      const said = unitMode.state === "known" ? unitMode.value : "unsaid";
-      return said === want.mode || said === "unsaid"
-        ? [pass("held", wanted, `held by a running guest (unit: ${said}); the guest's evidence tells`)]
-        : [fail("mode", wanted, `held by a guest made for ${said}`, `permit guest-stop: ${VM_UNIT} is stopped for it`)];
+      // The host cannot read a mode now. What the VM was made for is known, and its guest sees the rest.
+      const said = unit.state === "known" ? unit.value.mode : "unsaid";
+      const other = heldBack(want, gpus, facts).map((g) => g.bdf);
+      if (other.length === 0) {
+        return [pass("held", wanted, `held by a running guest (made for: ${said}); its own evidence tells`)];
+      }
+      const saw =
+        said === want.mode ? `${other.join(", ")} unread: a guest runs without it` : `held by a guest for ${said}`;
+      return [fail("mode", wanted, saw, `permit guest-stop: ${VM_UNIT} is stopped for it`)];
     }
     if (isTrue(nvidiaLoaded)) {
       const saw = "the nvidia driver is loaded on the host";

@@ -144,6 +144,11 @@ export function gpuModeOfUnit(unit: string): string | undefined {
   return /^GpuMode=(\S+)$/m.exec(unit)?.[1];
 }
 
+/** Addresses of the GPUs that a unit file gives its VM. */
+export function gpusOfUnit(unit: string): readonly string[] {
+  return [...unit.matchAll(/\bvfio-pci,host=([0-9a-f:.]+)/g)].flatMap((match) => match[1] ?? []);
+}
+
 /** QEMU's arguments in a unit that {@link vmUnit} wrote, joined by blanks as process listings show them. */
 export function argvOfUnit(unit: string): string {
   const line = /^ExecStart=(.*)$/m.exec(unit)?.[1];

@@ -1,4 +1,80 @@
+import { describe, expect, test } from "@jest/globals";
 import { gpuCcMode } from "../../providers/facets/gpu-cc-mode.ts";
-import { runExamples } from "./run-examples.ts";
+import { missing, ok } from "../../providers/kit/ask.ts";
+import { argvs, bad, CONTEXT, factsOf, NO_MACHINE, runExamples } from "./run-examples.ts";
 
 runExamples(gpuCcMode);
+
+const want = { gpus: "all", mode: "on" } as const;
+const off = gpuCcMode.examples[1]!.answers;
+const plan = (answers: typeof off, guestRunning = false) =>
+  gpuCcMode.plan?.(want, factsOf(gpuCcMode, answers), { ...CONTEXT, guestRunning });
+
+describe("switching", () => {
+  test("looks first whether a guest or a driver took the GPU since, and touches nothing else", () => {
+    const steps = plan(off);
+    expect(argvs(steps)).toEqual([
+      "pgrep -f [v]fio-pci",
+      "grep -q ^nvidia  /proc/modules",
+      "python3 /opt/teeup/gpu-admin-tools/nvidia_gpu_tools.py --devices 0000:81:00.0 --set-cc-mode=on --reset-after-cc-mode-switch",
+    ]);
+    expect(steps?.[0]?.actions.slice(0, 2)).toMatchObject([{ okStatus: [1] }, { okStatus: [1] }]);
+    expect(steps?.[0]?.title).toContain("off → on");
+  });
+
+  test("the known issue: without disable_idle_d3 the GPU leaves vfio-pci and comes back", () => {
+    expect(argvs(plan({ ...off, idleD3: ok("N\n") })).filter((a) => a.startsWith("driverctl"))).toEqual([
+      "driverctl --nosave set-override 0000:81:00.0 none",
+      "driverctl --nosave set-override 0000:81:00.0 vfio-pci",
+    ]);
+    expect(argvs(plan({ ...off, idleD3: missing })).filter((a) => a.startsWith("driverctl"))).toHaveLength(2);
+  });
+
+  test("a GPU that is not vfio-pci's is not given to it here", () => {
+    const lspci = ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\n");
+    expect(argvs(plan({ ...off, lspci, idleD3: ok("N\n") })).join()).not.toContain("driverctl");
+  });
+
+  test("a running guest makes it a guest-stop that stops the VM first", () => {
+    const steps = plan(off, true);
+    expect(steps?.map((s) => s.disruption)).toEqual(["guest-stop"]);
+    expect(argvs(steps)[0]).toBe("systemctl stop teeup-vm-cvm0.service");
+  });
+
+  test("only GPUs that differ, and only wanted ones", () => {
+    const two = ["81", "c1"];
+    const lspci = ok(two.map((b) => `Slot:\t0000:${b}:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\n`).join("\n"));
+    const line = (b: string, mode: string) => `INFO GPU 0000:${b}:00.0 H100 0x2331 BAR0 0x1 CC mode is ${mode}\n`;
+    const answers = { ...off, lspci, modes: ok("", 0, line("81", "on") + line("c1", "off")) };
+    expect(argvs(plan(answers)).at(-1)).toContain("--devices 0000:c1:00.0 ");
+    const facts = factsOf(gpuCcMode, answers);
+    expect(gpuCcMode.plan?.({ gpus: ["0000:81:00.0"], mode: "on" }, facts, CONTEXT)).toEqual([]);
+  });
+});
+
+describe("while a guest holds the GPU", () => {
+  const held = { ...off, held: ok("4711\n"), modes: { kind: "skipped", why: "held by a running guest" } } as const;
+
+  test("nothing is known of the mode, and nothing is planned", () => {
+    const facts = factsOf(gpuCcMode, held);
+    expect(facts.modes).toEqual({ state: "absent" });
+    expect(plan(held)).toEqual([]);
+    expect(gpuCcMode.judge(want, facts).map((f) => [f.code, f.level])).toEqual([["gpu-cc-mode.held", "pass"]]);
+  });
+
+  test("an answer that came all the same changes nothing: the holder counts", () => {
+    expect(plan({ ...held, modes: off["modes"]! })).toEqual([]);
+  });
+});
+
+test("devtools is never taken for on", () => {
+  const answers = { ...off, modes: ok("", 0, "INFO GPU 0000:81:00.0 H100 0x2331 BAR0 0x1 CC mode is devtools\n") };
+  expect(bad(gpuCcMode.judge(want, factsOf(gpuCcMode, answers)))).toEqual(["gpu-cc-mode.mode"]);
+});
+
+test("pgrep missing is not the same as no guest", () => {
+  const facts = factsOf(gpuCcMode, { ...off, held: missing });
+  expect(facts.held.state).toBe("unknown");
+  expect(gpuCcMode.plan?.(want, facts, CONTEXT)).toEqual([]);
+  expect(factsOf(gpuCcMode, { ...off, held: NO_MACHINE }).held.state).toBe("unknown");
+});

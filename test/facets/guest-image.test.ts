@@ -20,6 +20,7 @@ test("the image is verified before anything is made of it, and the disk's mark c
     "qemu-img resize",
     "rm -f",
     "mv -f",
+    "mv -f",
   ]);
   expect(disk?.actions.at(1)).toMatchObject({ do: "write", path: "/var/lib/teeup/vm/cvm0/disk.id.part" });
 });

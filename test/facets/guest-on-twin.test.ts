@@ -156,7 +156,7 @@ describe("drift of the GPU, the VM and the guest", () => {
 });
 
 describe("a running guest is never touched below its permit", () => {
-  test("another VM size is refused with permit reboot's betters only", async () => {
+  test("another VM size needs permit guest-stop", async () => {
     const { twin, client } = await attested();
     const larger = clientOf(twin, { settings: { vm: { cpus: 32, memoryGiB: 128, diskGiB: 100 } } });
     const refused = await larger.up({ permit: "gpu-reset" });
@@ -187,6 +187,37 @@ describe("a running guest is never touched below its permit", () => {
     expect(whole.error?.message).toContain("attestation.policy");
     client.close();
     devtools.close();
+    await twin.stop();
+  });
+});
+
+describe("more than one GPU", () => {
+  test("all of them are bound, passed on and attested; one that is asked for by address leaves the other alone", async () => {
+    const twin = await startTwin({ gpus: 2 });
+    const one = clientOf(twin, { settings: { gpus: ["0000:81:00.0"] } });
+    const first = await one.up();
+    expect(first.error?.message).toBeUndefined();
+    expect(twin.node.guest?.gpus).toEqual(["0000:81:00.0"]);
+    const all = clientOf(twin);
+    const second = await all.up({ permit: "guest-stop" });
+    expect(second.error?.message).toBeUndefined();
+    expect(twin.node.guest?.gpus).toHaveLength(2);
+    expect((await all.preview()).failing).toEqual([]);
+    one.close();
+    all.close();
+    await twin.stop();
+  });
+});
+
+describe("restarts of the guest", () => {
+  test("before its first GPU was set ready they are a service, afterwards they stop a guest", async () => {
+    const { twin, client } = await attested();
+    by(guestOf(twin), "systemctl", "stop", "nvidia-persistenced.service");
+    expect((await client.preview()).planned).toContain("nvidia-persistenced.restart-guest guest-stop");
+    expect((await client.up({ permit: "service" })).error?.message).toContain("permit.refused");
+    by(guestOf(twin), "rm", "-f", "/var/lib/teeup/in-service");
+    expect((await client.up({ permit: "service" })).error?.message).toBeUndefined();
+    client.close();
     await twin.stop();
   });
 });

@@ -1,4 +1,42 @@
+import { expect, test } from "@jest/globals";
 import { lkca } from "../../providers/facets/lkca.ts";
-import { runExamples } from "./run-examples.ts";
+import { missing, ok } from "../../providers/kit/ask.ts";
+import { argvs, CONTEXT, factsOf, NO_MACHINE, runExamples } from "./run-examples.ts";
 
 runExamples(lkca);
+
+const { want, answers } = lkca.examples[0]!;
+
+test.each([
+  "install nvidia /sbin/modprobe ecdsa_generic ecdh; /sbin/modprobe --ignore-install nvidia\n",
+  "install nvidia modprobe ecdsa_generic ecdh\n",
+])("the guide's misprint is refused: %j", (text) => {
+  expect(lkca.want.safeParse({ text }).error?.issues[0]?.message).toContain("modprobe");
+});
+
+test.each([
+  "install nvidia /sbin/modprobe ecdsa_generic; /sbin/modprobe ecdh; /sbin/modprobe --ignore-install nvidia\n",
+  "install nvidia /sbin/modprobe -a ecdsa_generic ecdh; /sbin/modprobe --ignore-install nvidia\n",
+  'install nvidia /sbin/modprobe ecdsa_generic; /sbin/modprobe ecdh; /sbin/modprobe --ignore-install nvidia\noptions nvidia NVreg_RegistryDwords="RmEnableProtectedPcie=0x1"\n',
+])("each of the right forms is taken: %j", (text) => {
+  expect(lkca.want.safeParse({ text }).success).toBe(true);
+});
+
+test("the initramfs is made by what the guest has, and said to be made only afterwards", () => {
+  const fresh = { ...answers, config: missing, stamp: missing };
+  const plan = (initramfsTools: (typeof answers)[string]) =>
+    lkca.plan?.(want, factsOf(lkca, { ...fresh, initramfsTools }), CONTEXT);
+  expect(argvs(plan(ok("")))).toEqual(["update-initramfs -u"]);
+  expect(argvs(plan(ok("", 1)))).toEqual(["dracut --force"]);
+  expect(plan(ok(""))?.[0]?.actions.at(-1)).toMatchObject({ do: "write", path: "/var/lib/teeup/lkca-initramfs" });
+});
+
+test("a restart interrupts nobody before the GPU was set ready; afterwards, or when it cannot be told, it does", () => {
+  const stubs = { ...answers, log: ok("NVRM: libspdm expects LKCA but found stubs!\n") };
+  const disruption = (inService: (typeof answers)[string]) =>
+    lkca.plan?.(want, factsOf(lkca, { ...stubs, inService }), CONTEXT).map((s) => s.disruption);
+  expect(disruption(missing)).toEqual(["service"]);
+  expect(disruption(NO_MACHINE)).toEqual(["service"]);
+  expect(disruption(ok("…\n"))).toEqual(["guest-stop"]);
+  expect(disruption({ kind: "denied", why: "no" })).toEqual(["guest-stop"]);
+});
