@@ -8,7 +8,7 @@ export const PERSISTENCED = "nvidia-persistenced.service";
 
 /**
  * Nothing may touch the GPU through the driver before these hold: an early nvidia-smi can destroy the SPDM session,
- * and the GPU takes no second one without a reset (seed 001; evidence.md).
+ * and the GPU takes no second one without a reset (seed 001; docs/sources.md).
  */
 export const GPU_GATES: readonly Gate[] = [
   { argv: ["systemctl", "is-active", "--quiet", PERSISTENCED], exit: 0, why: "nvidia-persistenced is not active yet" },

@@ -28,7 +28,7 @@ export const BAD_LINES = {
     pattern: /RmInitAdapter failed!/,
     want: "the driver initialises every GPU",
     hint: "look at the line before it in the kernel log; restart the guest once the cause is removed",
-    source: "evidence.md, Confidential VM and guests",
+    source: "docs/sources.md, Confidential VM and guests",
   },
 } as const;
 export type BadKind = keyof typeof BAD_LINES;
