@@ -99,7 +99,9 @@ export class Reconciler {
       this.#reached.add(node);
       return;
     }
-    const [saw = "", next] = ("why" in reach ? reach.why : `the host answered: ${reach.kind}`).split("\n  next: ");
+    const [why = "", next] = ("why" in reach ? reach.why : `the host answered: ${reach.kind}`).split("\n  next: ");
+    // The reason is an error's whole message: node and code would stand there twice.
+    const saw = why.replace(`${node} · `, "").replace(/ \[([\w.-]+)\]$/, " ($1)");
     throw new TeeUpError({
       code: "node.unreachable",
       node,
@@ -261,13 +263,14 @@ function refuse(goal: Goal, steps: readonly Step[], permit: Permit): void {
 /** The error for steps above the permit: every step, and the one command that permits them. */
 export function refusal(node: string, subject: string, over: readonly Step[], permit: Permit): TeeUpError {
   const humans = over.filter((step) => step.disruption === "human");
-  const listed = over.map((step) => `\n    ${describe(step)}`).join("");
+  const lines = (steps: readonly Step[], more: (step: Step) => string = () => "") =>
+    steps.map((step) => `\n    ${describe(step)}${more(step)}`).join("");
   if (humans.length > 0)
     return new TeeUpError({
       code: "reconcile.human",
       node,
       subject,
-      saw: `a person must act first; nothing was changed:${listed}`,
+      saw: `a person must act first; nothing was changed:${lines(over, (step) => `\n      because: ${step.why}`)}`,
       next: `do that, then run pulumi up again`,
     });
   const needed = worst(over.map((step) => step.disruption));
@@ -275,7 +278,7 @@ export function refusal(node: string, subject: string, over: readonly Step[], pe
     code: "permit.refused",
     node,
     subject,
-    saw: `teeup:permit is ${permit}; nothing was changed. These steps need more:${listed}`,
+    saw: `teeup:permit is ${permit}; nothing was changed. These steps need more:${lines(over)}`,
     next: `pulumi config set teeup:permit ${needed} && pulumi up`,
   });
 }

@@ -60,7 +60,8 @@ export const bios = facet({
         },
       ];
     }
-    if (bios !== undefined && (bios.problems.length > 0 || bios.targets.some((t) => !t.met))) return [];
+    // Where the BMC shows the settings, a list of menu entries to set would send a person after what is set already.
+    if (bios !== undefined) return [];
     const bad = judgeEvidence(facts.evidence, minSevAsid, menu).filter((f) => f.level === "fail");
     if (bad.length === 0) return [];
     const title = `in the BIOS menu of ${node} (${menu.title}): ${menu.entries.join("; ")}`;

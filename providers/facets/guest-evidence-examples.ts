@@ -55,7 +55,17 @@ export const guestEvidenceExamples: readonly Example<GuestEvidenceWant>[] = [
   example(
     "LKCA missing",
     { log: log("NVRM: libspdm expects LKCA but found stubs!", "NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x62)") },
-    ["guest-evidence.lkca-stubs", "guest-evidence.gpu-init"],
+    ["guest-evidence.lkca-stubs"],
+  ),
+  example(
+    "the driver cannot initialise the GPU, so nvidia-smi shows nothing",
+    {
+      log: log("NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x62)"),
+      cc: ok("No devices were found\n", 6),
+      devtools: ok("No devices were found\n", 6),
+      gpus: ok("No devices were found\n", 6),
+    },
+    ["guest-evidence.gpu-init"],
   ),
   example("MMIO window too small", { log: log("NVRM: BAR1 is 0M @ 0x0 (PCI:0000:01:00.0)") }, [
     "guest-evidence.mmio-window",

@@ -6,11 +6,15 @@ import { compareVbios } from "../kit/parse-nvidia-smi.ts";
 import type { GuestEvidenceFacts, GuestEvidenceWant } from "./guest-evidence.ts";
 
 export const STATE = "seed 001, Validating State and Versions";
-export const GUEST = "Linux Documentation/arch/x86/amd-memory-encryption.rst; evidence.md, Confidential VM and guests";
+export const GUEST = "Linux Documentation/arch/x86/amd-memory-encryption.rst; docs/sources.md, Confidential VM and guests";
 
 export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidenceFacts): readonly Finding[] {
   const mode = facts.devtools.state === "known" && facts.devtools.value === "on" ? "devtools" : undefined;
   const wantCc = want.gpuMode === "off" ? "off" : "on";
+  const bad = facts.bad.state === "known" ? facts.bad.value : [];
+  // A line that says why comes first: what cannot be read because of it would only hide it.
+  const causes = bad.length > 1 ? bad.filter((line) => line.kind !== "gpu-init") : bad;
+  const explained = (finding: Finding) => bad.length > 0 && finding.level === "unknown";
   const absentGuest = "is the VM started with sev-snp-guest? See confidential-vm";
   return [
     judgeFact(facts.snp, {
@@ -49,7 +53,7 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
       good: (m) => m > 0,
       show: (m) => (m > 0 ? `${m} MiB` : "none mapped"),
     }),
-    ...(facts.bad.state === "known" ? facts.bad.value : []).map((line) => {
+    ...causes.map((line) => {
       const { want: wanted, hint, source } = BAD_LINES[line.kind];
       return judgeFact(known(line.text), {
         code: `guest-evidence.${line.kind}`,
@@ -59,42 +63,44 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
         good: () => false,
       });
     }),
-    judgeFact(facts.cc, {
-      code: "guest-evidence.cc",
-      want: `CC status: ${wantCc.toUpperCase()}`,
-      hint: "see gpu-cc-mode on the host",
-      source: STATE,
-      good: (cc) => cc === wantCc,
-    }),
-    judgeFact(facts.devtools, {
-      code: "guest-evidence.devtools",
-      want: `DevTools Mode: ${want.gpuMode === "devtools" ? "ON" : "OFF"}`,
-      hint: "devtools mode opens the GPU to profiling: set the CC mode to on",
-      source: "seed 001, Configuring the GPU (its example sets devtools); 002: DevTools Mode: OFF",
-      good: () => (mode === "devtools") === (want.gpuMode === "devtools"),
-    }),
-    ...(facts.gpus.state === "known" &&
-    facts.gpus.value.length > 0 &&
-    (want.gpus === undefined || facts.gpus.value.length === want.gpus)
-      ? facts.gpus.value.map((gpu) =>
-          judgeFact(known(gpu), {
-            code: "guest-evidence.vbios",
-            want: `VBIOS ≥ ${want.minimumVbios} at ${gpu.bdf}`,
-            hint: "ask NVIDIA or the server's vendor for the update: there is no self-service one",
-            source: `${STATE}; seed 000, NVIDIA Firmware`,
-            good: (g) => (compareVbios(g.vbios, want.minimumVbios) ?? -1) >= 0,
-            show: (g) => g.vbios,
-          }),
-        )
-      : [
-          judgeFact(facts.gpus, {
-            code: "guest-evidence.gpus",
-            want: want.gpus === undefined ? "a GPU" : `${want.gpus} GPUs`,
-            hint: "see vfio-binding and confidential-vm on the host, nvidia-driver in the guest",
-            source: "seed 001, Setting up the NVIDIA Driver",
-            good: () => false,
-            show: (list) => `${list.length} GPUs`,
-          }),
-        ]),
+    ...[
+      judgeFact(facts.cc, {
+        code: "guest-evidence.cc",
+        want: `CC status: ${wantCc.toUpperCase()}`,
+        hint: "see gpu-cc-mode on the host",
+        source: STATE,
+        good: (cc) => cc === wantCc,
+      }),
+      judgeFact(facts.devtools, {
+        code: "guest-evidence.devtools",
+        want: `DevTools Mode: ${want.gpuMode === "devtools" ? "ON" : "OFF"}`,
+        hint: "devtools mode opens the GPU to profiling: set the CC mode to on",
+        source: "seed 001, Configuring the GPU (its example sets devtools); 002: DevTools Mode: OFF",
+        good: () => (mode === "devtools") === (want.gpuMode === "devtools"),
+      }),
+      ...(facts.gpus.state === "known" &&
+      facts.gpus.value.length > 0 &&
+      (want.gpus === undefined || facts.gpus.value.length === want.gpus)
+        ? facts.gpus.value.map((gpu) =>
+            judgeFact(known(gpu), {
+              code: "guest-evidence.vbios",
+              want: `VBIOS ≥ ${want.minimumVbios} at ${gpu.bdf}`,
+              hint: "ask NVIDIA or the server's vendor for the update: there is no self-service one",
+              source: `${STATE}; seed 000, NVIDIA Firmware`,
+              good: (g) => (compareVbios(g.vbios, want.minimumVbios) ?? -1) >= 0,
+              show: (g) => g.vbios,
+            }),
+          )
+        : [
+            judgeFact(facts.gpus, {
+              code: "guest-evidence.gpus",
+              want: want.gpus === undefined ? "a GPU" : `${want.gpus} GPUs`,
+              hint: "see vfio-binding and confidential-vm on the host, nvidia-driver in the guest",
+              source: "seed 001, Setting up the NVIDIA Driver",
+              good: () => false,
+              show: (list) => `${list.length} GPUs`,
+            }),
+          ]),
+    ].filter((finding) => !explained(finding)),
   ];
 }

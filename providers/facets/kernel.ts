@@ -105,7 +105,12 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
   },
   pending: (want, facts) => {
     const running = valueIfKnown(facts.running);
-    if (running === undefined || running === want.release) return { reasons: [], boots: 0 };
+    // A kernel that lacks what the node needs is not tried at all.
+    const unfit =
+      facts.configs.state === "known" &&
+      want.release in facts.configs.value &&
+      lackingOptions(want, facts.configs.value).length > 0;
+    if (running === undefined || running === want.release || unfit) return { reasons: [], boots: 0 };
     const entry = facts.grub.state === "known" ? entryOf(facts.grub.value, want.release) : undefined;
     return {
       reasons: [`kernel ${running} runs, ${want.release} is wanted`],

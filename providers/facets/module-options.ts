@@ -105,8 +105,11 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
     return [{ code: "module-options.remove", title, why: "deleted", disruption: "none", actions }];
   },
   pending: (want, facts) => {
-    const { modprobe, staged, parameters } = facts;
+    const { modprobe, staged, parameters, others } = facts;
     if (modprobe.state !== "known" || staged.state !== "known" || parameters.state !== "known")
+      return { reasons: [], boots: 0 };
+    // After a restart the other file would win again.
+    if (others.state === "known" && modules.conflicting(want, others.value).length > 0)
       return { reasons: [], boots: 0 };
     // Once the options were there at boot, a parameter that differs is the kernel's refusal: no restart mends that.
     const open = staged.value || modprobe.value !== modules.modprobeText(want);

@@ -133,3 +133,18 @@ export function snphostFindings(snphost: Fact<readonly SnphostLine[]>): Finding[
       : fail("snphost", want, name, "see the findings above", "virtee/snphost"),
   );
 }
+
+const CAUSES = ["rmp-not-reserved", "rmp-partial", "iommu-passthrough", "firmware-too-old", "init-failed"];
+
+/**
+ * Where the kernel says why SNP did not start, the findings without what only follows from that: the kernel stops
+ * there, so that its later good lines are missing and sev_snp stays off.
+ */
+export function withoutConsequences(findings: readonly Finding[], facts: SnpReadyFacts): Finding[] {
+  const failing = (what: string) => findings.some((f) => f.code === `snp-ready.${what}` && f.level === "fail");
+  if (!CAUSES.some(failing)) return [...findings];
+  const follows = ["parameters", "rmp", "iommu", "kvm"];
+  if (failing("firmware-too-old")) follows.push("init-failed");
+  if (valueIfKnown(facts.log)?.snpApi === undefined) follows.push("firmware");
+  return findings.filter((f) => f.level !== "fail" || !follows.some((what) => f.code === `snp-ready.${what}`));
+}

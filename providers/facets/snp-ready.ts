@@ -7,7 +7,15 @@ import { judgeFact } from "../kit/judge.ts";
 import { parseModuleParameters, sameParameter } from "../kit/parse-modules.ts";
 import { parseSnphostOk, snpLog } from "../kit/parse-snp-log.ts";
 import type { SnpReadyFacts } from "./snp-ready-evidence.ts";
-import { BIOS, DETECTS, FIRMWARE, logFindings, SnpReadySchema, snphostFindings } from "./snp-ready-evidence.ts";
+import {
+  BIOS,
+  DETECTS,
+  FIRMWARE,
+  logFindings,
+  SnpReadySchema,
+  snphostFindings,
+  withoutConsequences,
+} from "./snp-ready-evidence.ts";
 import { SNP_READY_EXAMPLES } from "./snp-ready-examples.ts";
 
 /** Evidence that this host can run SEV-SNP guests. Check only: what is wrong is mended by the facets before it. */
@@ -38,7 +46,7 @@ export const snpReady = facet({
     const names = ["sev", "sev_es", "sev_snp"];
     const off = (parameters: Readonly<Record<string, string>>) =>
       names.filter((name) => !sameParameter(parameters[`kvm_amd.${name}`] ?? "N", "1"));
-    return [
+    const findings = [
       judgeFact(facts.parameters, {
         code: "snp-ready.parameters",
         want: "kvm_amd parameters sev, sev_es and sev_snp are on",
@@ -57,6 +65,7 @@ export const snpReady = facet({
       ...logFindings(want, facts),
       ...snphostFindings(facts.snphost),
     ];
+    return withoutConsequences(findings, facts);
   },
   show: (facts) => ({ kernel: valueIfKnown(facts.kernel), ...valueIfKnown(facts.log) }),
   examples: SNP_READY_EXAMPLES,
