@@ -416,6 +416,18 @@ export const SCENARIOS: readonly Scenario[] = [
     expect: "repaired",
   },
   {
+    name: "bound-by-new-id",
+    about: "the GPU was bound by new_id, which no restart outlives",
+    source: "seed 001, Identifying the GPUs (note)",
+    when: "untouched",
+    off: (node) => ready(node),
+    on: (node) => {
+      node.exec0(["modprobe", "vfio-pci"]);
+      node.host.files.write("/sys/bus/pci/drivers/vfio-pci/new_id", "10de 2331");
+    },
+    expect: "repaired",
+  },
+  {
     name: "gpu-refuses-cc",
     about: "the mode switch never takes",
     source: "NVIDIA/nvtrust#33, #77",
@@ -566,6 +578,26 @@ export const SCENARIOS: readonly Scenario[] = [
       // Some looks later the unit has started it again.
       for (let n = 0; n < 4; n++) node.clock.tick();
       node.clock.settle();
+    },
+    expect: "repaired",
+  },
+  {
+    name: "driver-proprietary",
+    about: "somebody installed the proprietary kernel modules",
+    source: "seed 001, Installing the NVIDIA Driver",
+    when: "provisioned",
+    on: (node) => {
+      const guest = inGuest(node);
+      node.exec(guest, [
+        "apt-get",
+        "-y",
+        "remove",
+        "--allow-change-held-packages",
+        "nvidia-headless-580-server-open",
+        "nvidia-dkms-580-server-open",
+      ]);
+      node.exec(guest, ["apt-get", "-y", "install", "nvidia-headless-580-server"]);
+      restartGuest(node);
     },
     expect: "repaired",
   },
