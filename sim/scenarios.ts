@@ -146,7 +146,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: "bios-iommu-off",
     about: "SNP is on, the IOMMU off: no groups, VFIO binds nothing",
-    source: "seed 000, BIOS; evidence trap 1",
+    source: "seed 000, BIOS",
     when: "untouched",
     off: (node) => ready(node, { "IOMMU#0196": "Disabled" }),
     expect: "repaired",
@@ -551,7 +551,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: "guest-kernel-upgraded",
     about: "apt replaced the guest's kernel",
-    source: "seed 000, Guest Side; evidence trap 14",
+    source: "seed 000, Guest Side",
     when: "provisioned",
     on: (node) => {
       const guest = inGuest(node);
