@@ -7,7 +7,7 @@ export function onpremSnp(): Record<string, unknown> {
   return Object.fromEntries(
     nodes.map((node) => {
       const made = new SnpNode(node.name, { node: node.name, profile, gpuMode, vm, pins, guest: node.guest });
-      return [node.name, { attestation: made.attestation }];
+      return [node.name, { attestation: made.attestation, plan: made.plan }];
     }),
   );
 }

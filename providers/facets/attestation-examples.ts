@@ -8,16 +8,11 @@ import { policyOf } from "./attestation-plan.ts";
 const NONCE = "5c".repeat(32);
 const want: AttestationWant = {
   tool: "nvattest",
-  packages: ["nvattest"],
   verifier: "local",
   policy: { name: "p", text: "package policy\n\ndefault nv_match := false\n" },
 };
 const sdkWant: AttestationWant = {
   tool: "python-sdk",
-  source: { url: "https://github.com/NVIDIA/nvtrust.git", commit: "a".repeat(40) },
-  verifierPath: "guest_tools/gpu_verifiers/local_gpu_verifier",
-  sdkPath: "guest_tools/attestation_sdk",
-  packages: [],
   policy: { name: "p", version: "1.0", claims: ["x-nv-gpu-available", "x-nv-gpu-nonce-match"] },
 };
 const device = {

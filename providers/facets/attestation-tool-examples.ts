@@ -1,34 +1,31 @@
 import type { Answer } from "../kit/ask.ts";
 import { failed, missing, ok } from "../kit/ask.ts";
-import type { AttestationWant } from "../kit/attestation-want.ts";
+import type { AttestationToolWant } from "../kit/attestation-want.ts";
 import type { Example } from "../kit/facet.ts";
 import { NO_MACHINE } from "../kit/guest.ts";
 import { ATTEST_PY_TEXT } from "../kit/python-attest.ts";
 
-const nvattest: AttestationWant = {
+const nvattest: AttestationToolWant = {
   tool: "nvattest",
   packages: ["nvattest"],
-  verifier: "local",
-  policy: { name: "p", text: "package policy\n" },
 };
-const sdk: AttestationWant = {
+const sdk: AttestationToolWant = {
   tool: "python-sdk",
   source: { url: "https://github.com/NVIDIA/nvtrust.git", commit: "a".repeat(40) },
   verifierPath: "guest_tools/gpu_verifiers/local_gpu_verifier",
   sdkPath: "guest_tools/attestation_sdk",
   packages: ["python3-venv"],
-  policy: { name: "p", version: "1.0", claims: ["x-nv-gpu-available"] },
 };
 const VERSION = ok("", 0, "nvattest 1.2.2 (Linux/x86_64)\n");
 const example = (
   name: string,
-  want: AttestationWant,
+  want: AttestationToolWant,
   answers: Readonly<Record<string, Answer>>,
   findings: readonly string[],
   steps: readonly string[],
-): Example<AttestationWant> => ({ name, want, answers, findings, steps });
+): Example<AttestationToolWant> => ({ name, want, answers, findings, steps });
 
-export const attestationToolExamples: readonly Example<AttestationWant>[] = [
+export const attestationToolExamples: readonly Example<AttestationToolWant>[] = [
   example("nvattest is there", nvattest, { nvattest: VERSION }, [], []),
   example(
     "nvattest is missing",

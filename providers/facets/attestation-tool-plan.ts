@@ -1,4 +1,4 @@
-import type { AttestationWant } from "../kit/attestation-want.ts";
+import type { AttestationToolWant } from "../kit/attestation-want.ts";
 import type { Step } from "../kit/facet.ts";
 import { valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
@@ -9,12 +9,12 @@ import type { AttestationToolFacts } from "./attestation-tool.ts";
 /** Says which commit the Python environment was made from; written after it was made. */
 export const STAMP = `${VENV}/teeup-commit`;
 
-const ready = (want: AttestationWant, facts: AttestationToolFacts): boolean =>
+const ready = (want: AttestationToolWant, facts: AttestationToolFacts): boolean =>
   want.tool === "nvattest"
     ? facts.nvattest.state === "known"
     : valueIfKnown(facts.commit) === want.source.commit && valueIfKnown(facts.wrapper) === ATTEST_PY_TEXT;
 
-export function planAttestationTool(want: AttestationWant, facts: AttestationToolFacts): readonly Step[] {
+export function planAttestationTool(want: AttestationToolWant, facts: AttestationToolFacts): readonly Step[] {
   const asked = want.tool === "nvattest" ? [facts.nvattest] : [facts.commit, facts.wrapper];
   if (firstUnknown(...asked) || ready(want, facts)) return [];
   const apt = (...args: string[]) => ({ argv: [...host.APT, ...args] as const });

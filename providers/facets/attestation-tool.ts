@@ -1,5 +1,5 @@
 import { ran, text } from "../kit/ask.ts";
-import { AttestationWant } from "../kit/attestation-want.ts";
+import { AttestationToolWant } from "../kit/attestation-want.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { known, mapFact, unknown, valueIfKnown } from "../kit/facts.ts";
@@ -23,7 +23,7 @@ export const attestationTool = facet({
   persona: "vm-user",
   summary: "The recipe's attestation tool: nvattest, or the Python SDK with its local verifier in one environment.",
   sources: [SOURCE, "NVIDIA/nvtrust#144 (end of the Python SDK)"],
-  want: AttestationWant,
+  want: AttestationToolWant,
   asks: {
     nvattest: { kind: "argv", argv: ["nvattest", "version"] },
     commit: { kind: "file", path: STAMP },

@@ -6,7 +6,8 @@ import { compareVbios } from "../kit/parse-nvidia-smi.ts";
 import type { GuestEvidenceFacts, GuestEvidenceWant } from "./guest-evidence.ts";
 
 export const STATE = "seed 001, Validating State and Versions";
-export const GUEST = "Linux Documentation/arch/x86/amd-memory-encryption.rst; docs/sources.md, Confidential VM and guests";
+export const GUEST =
+  "Linux Documentation/arch/x86/amd-memory-encryption.rst; docs/sources.md, Confidential VM and guests";
 
 export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidenceFacts): readonly Finding[] {
   const mode = facts.devtools.state === "known" && facts.devtools.value === "on" ? "devtools" : undefined;

@@ -4,12 +4,29 @@ import { CommitSchema, RepositorySchema } from "./downloads.ts";
 const Name = z.string().regex(/^[a-z0-9][a-z0-9+.=:~-]*$/);
 const Folder = z.string().regex(/^\w[\w./-]*$/);
 
-/** A recipe's attestation: the tool, how it is had, and the policy it applies. */
-export const AttestationWant = z.discriminatedUnion("tool", [
+/** How a recipe's attestation tool is had. */
+export const AttestationToolWant = z.discriminatedUnion("tool", [
   z.strictObject({
     tool: z.literal("nvattest"),
     packages: z.array(Name).min(1).default(["nvattest"]).describe("Packages that bring nvattest."),
     repository: RepositorySchema.optional().describe("Where they come from; default: the distribution's archive."),
+  }),
+  z.strictObject({
+    tool: z.literal("python-sdk"),
+    source: z
+      .strictObject({ url: z.url({ protocol: /^https$/ }), commit: CommitSchema, branch: z.string().optional() })
+      .describe("Git repository of nvtrust."),
+    verifierPath: Folder.describe("Folder of the local GPU verifier: installed first."),
+    sdkPath: Folder.describe("Folder of the attestation SDK: same Python environment."),
+    packages: z.array(Name).default([]).describe("Packages that Python environments need."),
+  }),
+]);
+export type AttestationToolWant = z.output<typeof AttestationToolWant>;
+
+/** What a recipe's attestation asks of the GPUs. */
+export const AttestationWant = z.discriminatedUnion("tool", [
+  z.strictObject({
+    tool: z.literal("nvattest"),
     verifier: z
       .enum(["local", "remote"])
       .default("local")
@@ -20,12 +37,6 @@ export const AttestationWant = z.discriminatedUnion("tool", [
   }),
   z.strictObject({
     tool: z.literal("python-sdk"),
-    source: z
-      .strictObject({ url: z.url({ protocol: /^https$/ }), commit: CommitSchema, branch: z.string().optional() })
-      .describe("Git repository of nvtrust."),
-    verifierPath: Folder.describe("Folder of the local GPU verifier: installed first."),
-    sdkPath: Folder.describe("Folder of the attestation SDK: same Python environment."),
-    packages: z.array(Name).default([]).describe("Packages that Python environments need."),
     policy: z
       .strictObject({
         name: z.string(),

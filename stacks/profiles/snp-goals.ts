@@ -78,11 +78,15 @@ export function snpGoals(profile: Profile, settings: SnpSettings): Readonly<Reco
       goal("nvidia-persistenced", guest.persistenced.value),
       goal("guest-evidence", { gpuMode, minimumVbios: gpu.minimumVbios.value }),
     ],
-    attestation: [
-      goal("attestation-tool", profile.attestation.value),
-      goal("attestation", profile.attestation.value),
-      goal("gpu-ready-state", {}),
-    ],
+    // In the other modes the GPUs have no evidence that a production policy could pass.
+    attestation:
+      gpuMode !== "on"
+        ? []
+        : [
+            goal("attestation-tool", tool(profile.attestation.value)),
+            goal("attestation", appraisal(profile.attestation.value)),
+            goal("gpu-ready-state", {}),
+          ],
   };
 }
 
@@ -99,8 +103,25 @@ function kernelWant(kernel: KernelValue, config: readonly string[]): NodeGoal["w
   return { release, packages: [`linux-image-${release}`], file, config };
 }
 
+type AttestationValue = Profile["attestation"]["value"];
+
+function tool(attestation: AttestationValue): NodeGoal["want"] {
+  const { policy: _, ...rest } = attestation;
+  if (rest.tool === "python-sdk") return rest;
+  const { verifier: __, ...how } = rest;
+  return how;
+}
+
+function appraisal(attestation: AttestationValue): NodeGoal["want"] {
+  const { policy } = attestation;
+  return attestation.tool === "nvattest"
+    ? { tool: attestation.tool, verifier: attestation.verifier, policy }
+    : { tool: attestation.tool, policy };
+}
+
 function launch(stack: Profile["host"]["vmStack"]["value"]): NodeGoal["want"] {
   const { qemu, ovmf } = vmStackPaths(VmStackWantSchema.parse(stack));
-  // The 5.19 tree's QEMU knows no shared memfd memory for SNP; upstream's needs it.
-  return { qemu, ovmf, memfd: compareVersions(stack.minQemu, "9.1") >= 0 };
+  // The 5.19 tree's QEMU starts SNP guests from pflash and knows no shared memfd memory; upstream's is the other way.
+  const upstream = compareVersions(stack.minQemu, "9.1") >= 0;
+  return { qemu, ovmf, ovmfAs: upstream ? "bios" : "pflash", memfd: upstream };
 }
