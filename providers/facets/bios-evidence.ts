@@ -67,7 +67,7 @@ function rmpOf(log: string): "reserved" | "partial" | "not-reserved" | "silent" 
 
 /** Judges by what the system shows. `menu` says where a person changes it. */
 export function judgeEvidence(evidence: BiosEvidence, minSevAsid: number, menu: BiosMenu): Finding[] {
-  const source = "evidence.md, Host, AMD SEV-SNP";
+  const source = "docs/sources.md, Host, AMD SEV-SNP";
   const find = (
     code: string,
     level: Finding["level"],

@@ -1,5 +1,5 @@
 /**
- * What each vendor calls the BIOS settings of SEV-SNP, as data. Names come from public automation (evidence.md);
+ * What each vendor calls the BIOS settings of SEV-SNP, as data. Names come from public automation (docs/sources.md);
  * `source` says where NVIDIA's own playbook has them. Boards differ in suffixes (`#003E`): see {@link BiosSetting.names}.
  */
 export const BIOS_KEYS = ["smee", "asid-count", "asid-control", "asid-limit", "rmp-coverage", "snp", "iommu"] as const;
@@ -59,7 +59,7 @@ const COUNT = { accept: ["509asids"], write: "509 ASIDs" } as const;
 const MANUAL = { accept: ["manual"], write: "Manual" } as const;
 
 const NVIDIA = "NVIDIA/cloud-native-stack playbooks/cns_cc_bios.yaml";
-const PUBLIC = "evidence.md, BIOS attributes over Redfish (public automation, not tried on hardware)";
+const PUBLIC = "docs/sources.md, BIOS attributes over Redfish (public automation, not tried on hardware)";
 
 const dell: BiosVendor = {
   id: "dell",

@@ -27,7 +27,7 @@ export const GUEST_HOLDS_GPU = ["pgrep", "-f", "[v]fio-pci"] as const;
 /** Host: exits 1 when the nvidia module is not loaded. */
 export const NVIDIA_LOADED = ["grep", "-q", "^nvidia ", "/proc/modules"] as const;
 
-/** Guest: exits 0 once the driver has initialised every NVIDIA GPU that PCI shows (evidence.md: gate before nvidia-smi). */
+/** Guest: exits 0 once the driver has initialised every NVIDIA GPU that PCI shows (docs/sources.md: gate before nvidia-smi). */
 export const GUEST_GPUS_READY = [
   "awk",
   'BEGIN { while (("ls /proc/driver/nvidia/gpus" | getline) > 0) a++; while (("lspci -n -d 10de::0302" | getline) > 0) b++; exit !(a > 0 && a == b) }',
