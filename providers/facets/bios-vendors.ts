@@ -59,7 +59,7 @@ const COUNT = { accept: ["509asids"], write: "509 ASIDs" } as const;
 const MANUAL = { accept: ["manual"], write: "Manual" } as const;
 
 const NVIDIA = "NVIDIA/cloud-native-stack playbooks/cns_cc_bios.yaml";
-const PUBLIC = "docs/sources.md, BIOS attributes over Redfish (public automation, not tried on hardware)";
+const PUBLIC = "docs/sources.md, BIOS attributes (public automation, not tried on hardware)";
 
 const dell: BiosVendor = {
   id: "dell",

@@ -13,7 +13,7 @@ export const bios = facet({
   on: "host",
   persona: "hardware",
   summary: "BIOS settings of SEV-SNP: staged through the BMC, or named one by one for a person.",
-  sources: ["seed 001, Setting Up the Hardware", "seed 000, BIOS", "docs/sources.md, BIOS attributes over Redfish"],
+  sources: ["seed 001, Setting Up the Hardware", "seed 000, BIOS", "docs/sources.md, BIOS attributes"],
   want: BiosWant,
   asks: { bmc: { kind: "bios" }, ...EVIDENCE_ASKS },
   parse(answers): BiosFacts {
