@@ -21,14 +21,16 @@ export interface SnpNodeArgs {
   readonly pins?: Pins;
 }
 
+type Verdict = Readonly<Record<string, unknown>>;
+
 /**
  * One on-prem SEV-SNP GPU node, from BIOS to attested GPU (seed 001, all personas but the container user).
  *
  * Throws TeeUpError `config.unknown-profile`, `config.missing-pin` or `config.bad-pin` before any resource is made.
  */
 export class SnpNode extends pulumi.ComponentResource {
-  /** Verdict and claims of the last attestation, as seen. */
-  readonly attestation: pulumi.Output<Readonly<Record<string, unknown>>>;
+  /** Verdict and claims of the last attestation, as seen; `not attested: <why>` when there is none. */
+  readonly attestation: pulumi.Output<Verdict>;
   /** What would be done, in order, each with its disruption. */
   readonly plan: pulumi.Output<readonly string[]>;
 
@@ -55,12 +57,17 @@ export class SnpNode extends pulumi.ComponentResource {
         before = part;
       }
     }
-    const none: Readonly<Record<string, unknown>> = { verdict: `not attested: the GPUs' CC mode is ${args.gpuMode}` };
-    this.attestation = attestation?.observed ?? plan.plan.apply(() => none);
-    this.plan = plan.plan;
+    // With --continue-on-error a node may fail while the program goes on: that is an answer, not a stack trace.
+    this.attestation =
+      attestation === undefined
+        ? (pulumi.output(none(`the GPUs' CC mode is ${args.gpuMode}`)) as unknown as typeof this.attestation)
+        : pulumi.recover<Verdict>(attestation.observed, () => none("this run did not get that far"));
+    this.plan = pulumi.recover<readonly string[]>(plan.plan, () => []);
     this.registerOutputs({ attestation: this.attestation, plan: this.plan });
   }
 }
+
+const none = (why: string): Verdict => ({ verdict: `not attested: ${why}` });
 
 /** The parts of one persona, so that the tree of a preview reads like the guide. */
 class NodeGroup extends pulumi.ComponentResource {

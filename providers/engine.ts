@@ -6,6 +6,8 @@ import engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
 export interface Engine {
   /** Shows one passing line in Pulumi's display; never stored. Errors are ignored: progress is not worth a failure. */
   progress(line: string): void;
+  /** One line that stays among Pulumi's diagnostics; the command goes on and its exit status does not change. */
+  warn(line: string): void;
   /** Aborted once the engine no longer listens (its CLI was killed). */
   readonly gone: AbortSignal;
 }
@@ -20,7 +22,7 @@ const WATCH_MS = 500;
 export function connectEngine(address: string | undefined): Engine {
   const gone = new AbortController();
   if (address === undefined || !/^[\w.[\]:-]+:\d+$/.test(address))
-    return { progress: () => undefined, gone: gone.signal };
+    return { progress: () => undefined, warn: () => undefined, gone: gone.signal };
   const client = new engineGrpc.EngineClient(address, grpc.credentials.createInsecure());
   let wasReady = false;
   const watch = setInterval(() => {
@@ -32,14 +34,17 @@ export function connectEngine(address: string | undefined): Engine {
     }
   }, WATCH_MS);
   watch.unref();
+  const log = (severity: 1 | 2, line: string, ephemeral: boolean): void => {
+    const request = new engineMessages.LogRequest();
+    request.setSeverity(severity);
+    request.setMessage(line);
+    request.setEphemeral(ephemeral);
+    client.log(request, () => undefined);
+  };
+  const { INFO, WARNING } = engineMessages.LogSeverity;
   return {
     gone: gone.signal,
-    progress(line) {
-      const request = new engineMessages.LogRequest();
-      request.setSeverity(engineMessages.LogSeverity.INFO);
-      request.setMessage(line);
-      request.setEphemeral(true);
-      client.log(request, () => undefined);
-    },
+    progress: (line) => log(INFO, line, true),
+    warn: (line) => log(WARNING, line, false),
   };
 }

@@ -25,11 +25,13 @@ export const NODE_PLAN = "node-plan";
 const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 
 const Want = z.record(z.string(), z.unknown());
+const GoalSchema = z.strictObject({ facet: z.string(), want: Want });
 const InputsSchema = z.looseObject({
   node: z.string(),
   facet: z.string(),
   want: Want.optional(),
-  goals: z.array(z.strictObject({ facet: z.string(), want: Want })).optional(),
+  /** A digest once check has seen them: see {@link goalsSeen}. */
+  goals: z.union([z.array(GoalSchema), z.string()]).optional(),
 });
 type Inputs = z.infer<typeof InputsSchema>;
 type Props = Record<string, unknown>;
@@ -42,6 +44,14 @@ interface CheckFailure {
   readonly property: string;
   readonly reason: string;
 }
+
+/**
+ * Goals of the node plans that this process has checked, by their digest. Every facet shows its own want: in the plan
+ * resource's inputs all of them again would bury the plan under hundreds of lines.
+ */
+const goalsSeen = new Map<string, readonly z.infer<typeof GoalSchema>[]>();
+/** Nodes that this process has said cannot be reached. */
+const missed = new Set<string>();
 
 let configured: Configured | undefined;
 /** Wrong stack config; kept, since only check can show it well. */
@@ -79,11 +89,11 @@ export const provider = {
       return { inputs: { ...rest, plan: ["decided when the inputs that are not known yet exist"] }, failures: [] };
     try {
       const inputs = InputsSchema.parse(rest);
-      await ready().reconciler.reach(inputs.node);
-      const looks = await lookAll(inputs);
-      return { inputs: { ...rest, plan: looks.flatMap(({ look }) => planLines(look)).map(redact) }, failures: [] };
+      const kept = { ...rest, ...(inputs.goals === undefined ? {} : { goals: keepGoals(inputs.goals) }) };
+      return { inputs: { ...kept, plan: await planOf(inputs) }, failures: [] };
     } catch (error) {
-      return { inputs: rest, failures: [{ property: "node", reason: message(error) }] };
+      // Without a property: Pulumi would put its name and value before a message that names all it has to.
+      return { inputs: rest, failures: [{ property: "", reason: message(error) }] };
     }
   },
 
@@ -98,10 +108,9 @@ export const provider = {
     const replaces = ["node", "facet"].filter((key) => olds[key] !== news[key]);
     const wantChanged =
       inputs.facet === NODE_PLAN
-        ? olds["goals"] !== digest(news["goals"])
+        ? olds["goals"] !== keepGoals(inputs.goals ?? [])
         : digest(olds["want"]) !== digest(news["want"]);
-    const looks = await lookAll(inputs);
-    const changes = replaces.length > 0 || wantChanged || looks.some(({ look }) => drifted(look));
+    const changes = replaces.length > 0 || wantChanged || (await hasDrifted(inputs));
     return { changes, replaces, deleteBeforeReplace: true };
   },
 
@@ -177,9 +186,11 @@ function goalOf(node: string, name: string, want: unknown): Goal {
 }
 
 function goalsOf(inputs: Inputs): Goal[] {
-  return inputs.facet === NODE_PLAN
-    ? (inputs.goals ?? []).map(({ facet, want }) => goalOf(inputs.node, facet, want))
-    : [goalOf(inputs.node, inputs.facet, inputs.want)];
+  if (inputs.facet !== NODE_PLAN) return [goalOf(inputs.node, inputs.facet, inputs.want)];
+  const { goals = [] } = inputs;
+  // A refresh has the digest alone: there every facet speaks for itself.
+  const all = typeof goals === "string" ? (goalsSeen.get(goals) ?? []) : goals;
+  return all.map(({ facet, want }) => goalOf(inputs.node, facet, want));
 }
 
 /** In order: facets that stage come before the one that boots. */
@@ -187,6 +198,45 @@ async function lookAll(inputs: Inputs): Promise<{ goal: Goal; look: Look }[]> {
   const looks: { goal: Goal; look: Look }[] = [];
   for (const goal of goalsOf(inputs)) looks.push({ goal, look: await ready().reconciler.look(goal) });
   return looks;
+}
+
+/**
+ * What would be done now, a line each. A node that cannot be reached fails no check, since that would end the whole
+ * deployment, the other nodes' part too: it is said here, and is the error of that node's first change.
+ */
+async function planOf(inputs: Inputs): Promise<string[]> {
+  try {
+    await ready().reconciler.reach(inputs.node);
+  } catch (error) {
+    if (!isUnreachable(error)) throw error;
+    const line = `${inputs.node} cannot be reached, so nothing is known of it: ${redact(error.parts.saw)}`;
+    if (!missed.has(inputs.node)) engine.warn(line);
+    missed.add(inputs.node);
+    return [`[unknown] ${line}`];
+  }
+  const looks = await lookAll(inputs);
+  return looks.flatMap(({ look }) => planLines(look)).map(redact);
+}
+
+async function hasDrifted(inputs: Inputs): Promise<boolean> {
+  try {
+    await ready().reconciler.reach(inputs.node);
+    return (await lookAll(inputs)).some(({ look }) => drifted(look));
+  } catch (error) {
+    if (isUnreachable(error)) return true;
+    throw quiet(error);
+  }
+}
+
+const isUnreachable = (error: unknown): error is TeeUpError =>
+  error instanceof TeeUpError && error.code === "node.unreachable";
+
+/** The digest of goals, under which this process finds them again. */
+function keepGoals(goals: NonNullable<Inputs["goals"]>): string {
+  if (typeof goals === "string") return goals;
+  const key = digest(goals);
+  goalsSeen.set(key, goals);
+  return key;
 }
 
 /** Steps, and what fails without a step that would mend it. */
@@ -224,6 +274,8 @@ async function bring(id: string, props: Props): Promise<Props> {
 /** Refuses a node's whole plan when any step is above the permit, before anything is touched. */
 async function gate(inputs: Inputs): Promise<Props> {
   const { permit } = ready();
+  if (typeof inputs.goals === "string" && !goalsSeen.has(inputs.goals))
+    throw new Error(`${inputs.node}: this run has not seen the goals of its plan; run pulumi up again`);
   const looks = await lookAll(inputs);
   const steps: readonly Step[] = looks.flatMap(({ look }) => look.steps);
   const over = steps.filter((step) => !permits(permit, step.disruption));
@@ -231,8 +283,7 @@ async function gate(inputs: Inputs): Promise<Props> {
   return {
     node: inputs.node,
     facet: inputs.facet,
-    // Its inputs hold them already; twice would double the largest part of the state.
-    goals: digest(inputs.goals),
+    goals: keepGoals(inputs.goals ?? []),
     stateVersion: STATE_VERSION,
     permitted: permit,
     worst: worst(steps.map((step) => step.disruption)),
@@ -242,7 +293,7 @@ async function gate(inputs: Inputs): Promise<Props> {
 function outputsOf(inputs: Inputs, looks: readonly Look[]): Props {
   const findings = looks.flatMap((look) =>
     waiting(look).length > 0
-      ? [`waits for a restart: ${redact(waiting(look).join("; "))}`]
+      ? [`waits for a restart: ${waiting(look).length} settings, see host-boot`]
       : look.findings.filter((f) => f.level !== "pass").map((f) => `${f.level} ${f.code}: ${redact(f.saw)}`),
   );
   return {

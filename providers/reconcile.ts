@@ -138,7 +138,12 @@ export class Reconciler {
     if (facet.undo === undefined) return [];
     this.#stagers.get(this.#machine(goal).id)?.delete(facet.name);
     return this.#inTurn(goal.node, async () => {
-      const done = await this.#converge(goal, run, (look, context) => facet.undo?.(want, look.facts, context) ?? []);
+      const done = await this.#converge(goal, run, (look, context) => {
+        const unsure = look.findings.find((finding) => finding.level === "unknown");
+        // Nothing seen is not nothing there: what this resource made would stay behind unnoticed.
+        if (unsure !== undefined) throw undoUnknown(goal, unsure);
+        return facet.undo?.(want, look.facts, context) ?? [];
+      });
       return done.ran;
     });
   }
@@ -153,16 +158,24 @@ export class Reconciler {
   async #converge(goal: Goal, run: Run, stepsOf: (look: Look, context: PlanContext) => readonly Step[]): Promise<Done> {
     const ran: string[] = [];
     const rounds = goal.facet.boots === true ? MAX_BOOT_ROUNDS : MAX_ROUNDS;
-    for (let round = 0; round < rounds; round++) {
-      if (round > 0 && goal.facet.boots === true) await this.#restage(goal, run);
+    for (let round = 0; round < rounds; ) {
       const look = await this.look(goal);
       const steps = stepsOf(look, await this.#context(goal));
       if (steps.length === 0) return { ...look, ran };
       refuse(goal, steps, run.permit);
+      const lock = await this.#held(goal.node);
+      if (lock === undefined) {
+        // What was seen before the lock was had may be another run's past: plan again from what is there now.
+        await this.#lock(goal.node);
+        this.#forget(goal.node);
+        continue;
+      }
       for (const step of steps) {
-        await this.#act(goal, step, run);
+        await this.#act(goal, step, run, lock);
         ran.push(step.code);
       }
+      round++;
+      if (goal.facet.boots === true) await this.#restage(goal, run, lock);
     }
     const last = await this.look(goal);
     const steps = stepsOf(last, await this.#context(goal));
@@ -176,9 +189,9 @@ export class Reconciler {
     });
   }
 
-  async #act(goal: Goal, step: Step, run: Run): Promise<void> {
+  /** Under the lock that the plan was made under; another one would mean that somebody else may have been here. */
+  async #act(goal: Goal, step: Step, run: Run, lock: Lock): Promise<void> {
     const machine = this.#machine(goal);
-    const lock = await this.#lock(goal.node);
     const signal = AbortSignal.any([run.signal, lock.lost]);
     const say = (text: string) => run.onProgress(`${machine.id}: ${text}`);
     say(step.title);
@@ -193,11 +206,11 @@ export class Reconciler {
   }
 
   /** Between two boots: let facets stage what the last boot made possible (a BIOS attribute that depends on another). */
-  async #restage(goal: Goal, run: Run): Promise<void> {
+  async #restage(goal: Goal, run: Run, lock: Lock): Promise<void> {
     for (const stager of this.#stagersOf(goal)) {
       const { steps } = await this.look(stager);
       refuse(stager, steps, run.permit);
-      for (const step of steps) await this.#act(stager, step, run);
+      for (const step of steps) await this.#act(stager, step, run, lock);
     }
   }
 
@@ -214,7 +227,8 @@ export class Reconciler {
     return {
       node: machine.id,
       pending: pending.filter((p) => p.reasons.length > 0),
-      guestRunning: holder.kind === "ran" && holder.status === 0,
+      // Only a clear "no such process" says that no guest runs.
+      guestRunning: !(holder.kind === "ran" && holder.status === 1),
     };
   }
 
@@ -233,14 +247,24 @@ export class Reconciler {
     return goal.facet.on === "host" ? machines.host : machines.guest;
   }
 
+  /** The live lock of this run, if it has one. */
+  async #held(node: string): Promise<Lock | undefined> {
+    const lock = await this.#locks.get(node);
+    return lock === undefined || lock.lost.aborted ? undefined : lock;
+  }
+
   /** Taken at the first change and held to the end of the run, so that two runs never interleave on a node. */
   async #lock(node: string): Promise<Lock> {
-    const held = this.#locks.get(node);
-    if (held !== undefined && !(await held).lost.aborted) return held;
     const lock = this.#fleet.node(node).host.lock("pulumi up");
     this.#locks.set(node, lock);
     lock.catch(() => this.#locks.delete(node));
     return lock;
+  }
+
+  #forget(node: string): void {
+    const { host, guest } = this.#fleet.node(node);
+    host.forget();
+    guest.forget();
   }
 
   #inTurn<T>(node: string, work: () => Promise<T>): Promise<T> {
@@ -286,6 +310,16 @@ export function refusal(node: string, subject: string, over: readonly Step[], pe
 /** One line of a plan: `[reboot] restart gpu-01: …`. */
 export function describe(step: { readonly disruption: Disruption; readonly title: string }): string {
   return `[${step.disruption}] ${step.title}`;
+}
+
+function undoUnknown(goal: Goal, finding: Finding): TeeUpError {
+  return new TeeUpError({
+    code: "undo.unknown",
+    node: goal.node,
+    subject: goal.facet.name,
+    saw: `what is to be undone cannot be seen (${finding.code}: ${finding.saw}); nothing was changed`,
+    next: `teeup check ${goal.node}, then again; for a node that is gone for good: pulumi state delete <urn>`,
+  });
 }
 
 function stopped(goal: Goal, step: Step, lockLost: boolean): TeeUpError {

@@ -31,6 +31,7 @@ export class FacetResource extends pulumi.CustomResource {
       { facet, node: args.node, want: args.want, __provider: PROVIDER_TEXT, observed: undefined, findings: undefined },
       opts,
     );
+    heardFromEngine(this);
   }
 }
 
@@ -55,5 +56,20 @@ export class NodePlan extends pulumi.CustomResource {
       { facet: "node-plan", node: args.node, goals: args.goals, __provider: PROVIDER_TEXT, plan: undefined },
       opts,
     );
+    heardFromEngine(this);
+  }
+}
+
+/**
+ * With --continue-on-error a program goes on after a resource failed. The engine reports that failure; the SDK reports
+ * it again for whatever waits for the resource, as an unhandled exception with a stack trace. So outputs that nobody
+ * reads count as read, and what is left is one line.
+ */
+function heardFromEngine(resource: pulumi.CustomResource): void {
+  const hear = (error: unknown): void => {
+    if (error instanceof Error) Object.assign(error, { __pulumiRunError: true });
+  };
+  for (const value of Object.values(resource)) {
+    if (pulumi.Output.isInstance(value)) pulumi.recover<unknown>(value, hear);
   }
 }

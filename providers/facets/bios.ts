@@ -71,7 +71,7 @@ export const bios = facet({
     const { bios } = view(want, facts);
     const open = bios === undefined || boots(bios) === 0 ? [] : bios.targets.filter((t) => !t.met);
     return {
-      reasons: open.map((t) => `BIOS: ${t.name} is ${t.saw ?? "not shown yet"}, not ${t.value}`),
+      reasons: open.map((t) => `${t.name} is ${t.saw ?? "not shown yet"}, not ${t.value}`),
       boots: bios === undefined ? 0 : boots(bios),
     };
   },

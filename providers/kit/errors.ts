@@ -16,11 +16,17 @@ export interface ErrorParts {
 export class TeeUpError extends Error {
   override readonly name = "TeeUpError";
   readonly parts: ErrorParts;
+  /** How Pulumi knows errors of which a person is to see the message alone, without the program's stack. */
+  declare readonly __pulumiRunError: true;
 
   constructor(parts: ErrorParts, options?: { cause?: unknown }) {
     const who = [parts.node, parts.subject].filter((s) => s !== undefined).join(" · ");
-    super(`${who === "" ? "" : `${who}: `}${parts.saw} [${parts.code}]\n  next: ${parts.next}`, options);
+    // The code stands with what it names, before a list that may follow.
+    const [first = "", ...more] = parts.saw.split("\n");
+    const saw = [`${first} [${parts.code}]`, ...more].join("\n");
+    super(`${who === "" ? "" : `${who}: `}${saw}\n  next: ${parts.next}`, options);
     this.parts = parts;
+    Object.defineProperty(this, "__pulumiRunError", { value: true });
   }
 
   get code(): string {
