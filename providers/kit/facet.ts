@@ -62,7 +62,7 @@ export interface PlanContext {
   readonly node: string;
   /** Kernel, command line, BIOS … that wait for a restart; filled for the facet that `boots`. */
   readonly pending: readonly (Pending & { readonly facet: string })[];
-  /** A process on the host (a guest's QEMU) has a VFIO device open. */
+  /** A process on the host (a guest's QEMU) has a VFIO device open, or it cannot be told that none has. */
   readonly guestRunning: boolean;
 }
 

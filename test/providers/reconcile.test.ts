@@ -151,6 +151,75 @@ describe("reconcile", () => {
     }
   });
 
+  test("facts older than the lock are not acted on", async () => {
+    const fleet = new FakeFleet("gpu-01");
+    const host = fleet.machines["gpu-01"]?.host;
+    if (host === undefined) throw new Error("no host");
+    const lock = host.lock.bind(host);
+    // Another run finishes the work between this run's look and its lock.
+    host.lock = (purpose) => {
+      host.files.set(FILE, "hello");
+      return lock(purpose);
+    };
+    const done = await new Reconciler(fleet).reconcile(goal(file()), run());
+    expect(done.ran).toEqual([]);
+    expect(host.acted).toEqual([]);
+  });
+
+  test("a plan made under one lock is not carried on under another", async () => {
+    const fleet = new FakeFleet("gpu-01");
+    const host = fleet.machines["gpu-01"]?.host;
+    if (host === undefined) throw new Error("no host");
+    const step = (code: string) => ({
+      code,
+      title: code,
+      why: "",
+      disruption: "none" as const,
+      actions: [{ do: "write" as const, path: FILE, content: code }],
+    });
+    host.onAct = () => {
+      host.lockLost.abort();
+      host.lockedBy = undefined;
+    };
+    const two = file("none", { plan: () => [step("motd.a"), step("motd.b")] });
+    await expect(codeOf(new Reconciler(fleet).reconcile(goal(two), run()))).resolves.toBe("lock.lost");
+    expect(host.acted).toHaveLength(1);
+  });
+
+  test("an undo that cannot see what there is fails and leaves it alone", async () => {
+    const fleet = new FakeFleet("gpu-01");
+    const blind = file("none", {
+      judge: () => [
+        { code: "motd.unknown", level: "unknown", want: "", saw: "no answer within 20 s", hint: "", source: "" },
+      ],
+    });
+    await expect(codeOf(new Reconciler(fleet).undo(goal(blind), run()))).resolves.toBe("undo.unknown");
+  });
+
+  test.each([
+    ["pgrep says there is none", { kind: "ran", status: 1, stdout: "", stderr: "" }, false],
+    ["pgrep shows one", { kind: "ran", status: 0, stdout: "1\n", stderr: "" }, true],
+    ["pgrep hangs", { kind: "failed", why: "no answer within 20 s" }, true],
+    ["pgrep is missing", { kind: "missing" }, true],
+    ["pgrep fails", { kind: "ran", status: 2, stdout: "", stderr: "" }, true],
+  ] as const)("a guest counts as running unless it is known that none does: %s", async (_name, answer, running) => {
+    const fleet = new FakeFleet("gpu-01");
+    const host = fleet.machines["gpu-01"]?.host;
+    if (host === undefined) throw new Error("no host");
+    const observe = host.observe.bind(host);
+    host.observe = async (asks) =>
+      ({ ...(await observe(asks)), ...("holder" in asks ? { holder: answer } : {}) }) as never;
+    let seen: boolean | undefined;
+    const nosy = file("none", {
+      plan: (_want, _facts, context) => {
+        seen = context.guestRunning;
+        return [];
+      },
+    });
+    await new Reconciler(fleet).look(goal(nosy));
+    expect(seen).toBe(running);
+  });
+
   test("undo restores and is done once", async () => {
     const fleet = new FakeFleet("gpu-01");
     const reconciler = new Reconciler(fleet);
