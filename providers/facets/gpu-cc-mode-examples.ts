@@ -5,10 +5,12 @@ import type { GpuCcModeWant } from "./gpu-cc-mode.ts";
 
 const ON: GpuCcModeWant = { gpus: "all", mode: "on" };
 const GPU = "GPU 0000:81:00.0 H100-PCIE 0x2331 BAR0 0x11042000000";
+const OURS = ok("ActiveState=active\nMainPID=1\n");
 const shut = (why: string): Answer => ({ kind: "skipped", why });
 const free = (mode: string): Record<string, Answer> => ({
   lspci: ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\nDriver:\tvfio-pci\n"),
   held: ok("", 1),
+  vm: ok("ActiveState=inactive\nMainPID=0\n"),
   unit: missing,
   nvidia: ok("", 1),
   tool: ok(""),
@@ -29,6 +31,7 @@ export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
     answers: {
       ...free("on"),
       held: ok("1\n"),
+      vm: OURS,
       unit: ok("ExecStart=qemu -device vfio-pci,host=0000:81:00.0\n[X-TeeUp]\nGpuMode=on\n"),
       modes: shut("held by a running guest"),
     },
@@ -41,6 +44,7 @@ export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
     answers: {
       ...free("on"),
       held: ok("1\n"),
+      vm: OURS,
       unit: ok("ExecStart=qemu -device vfio-pci,host=0000:81:00.0\n[X-TeeUp]\nGpuMode=off\n"),
       modes: shut("held by a running guest"),
     },
@@ -53,6 +57,7 @@ export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
     answers: {
       ...free("on"),
       held: ok("1\n"),
+      vm: OURS,
       unit: ok("ExecStart=qemu -device vfio-pci,host=0000:c1:00.0\n[X-TeeUp]\nGpuMode=on\n"),
       modes: shut("held by a running guest"),
     },
@@ -63,7 +68,7 @@ export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
     name: "somebody else's VM holds a GPU: it is not stopped",
     want: ON,
     answers: { ...free("on"), held: ok("1\n"), modes: shut("held by a running guest") },
-    findings: [],
+    findings: ["gpu-cc-mode.unknown"],
     steps: [],
   },
   {

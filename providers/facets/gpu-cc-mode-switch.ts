@@ -10,14 +10,14 @@ import type { GpuCcModeFacts, GpuCcModeWant } from "./gpu-cc-mode.ts";
 /**
  * While a guest runs: the wanted GPUs whose mode is not what it must be, as far as the VM's own unit tells. All of them
  * when it was made for another mode; those that it was not given, since their mode cannot be read beside a running
- * guest. None when the unit says nothing: somebody else's VM is not stopped.
+ * guest. None when the holder is not the unit's process, or the unit says nothing: somebody else's VM is not stopped.
  */
 export function heldBack(
   want: GpuCcModeWant,
   gpus: readonly PciDevice[],
-  { unit }: GpuCcModeFacts,
+  { unit, ours }: GpuCcModeFacts,
 ): readonly PciDevice[] {
-  if (unit.state !== "known" || unit.value.mode === "unsaid") return [];
+  if (!isTrue(ours) || unit.state !== "known" || unit.value.mode === "unsaid") return [];
   const { mode, gpus: given } = unit.value;
   return mode === want.mode ? gpus.filter((g) => !given.includes(g.bdf)) : gpus;
 }

@@ -10,7 +10,8 @@ import type { ToolGpu } from "../kit/parse-gpu-tool.ts";
 import { parseGpuTool } from "../kit/parse-gpu-tool.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
 import { GpusSchema, isGpu, LSPCI, parseLspci, selectGpus } from "../kit/parse-lspci.ts";
-import { gpuModeOfUnit, gpusOfUnit, VM_UNIT, VM_UNIT_FILE } from "../kit/qemu-snp.ts";
+import { mainPidOf } from "../kit/parse-systemctl.ts";
+import { gpuModeOfUnit, gpusOfUnit, VM_STATE, VM_UNIT, VM_UNIT_FILE } from "../kit/qemu-snp.ts";
 import { gpuCcModeExamples } from "./gpu-cc-mode-examples.ts";
 import { heldBack, planCcMode } from "./gpu-cc-mode-switch.ts";
 
@@ -30,8 +31,10 @@ export type GpuCcModeWant = z.output<typeof Want>;
 
 export interface GpuCcModeFacts {
   readonly gpus: Fact<readonly PciDevice[]>;
-  /** A process on the host has a VFIO device open: then the mode cannot be read without disturbing the guest. */
+  /** A QEMU on the host was given a VFIO device: then the mode cannot be read without disturbing the guest. */
   readonly held: Fact<boolean>;
+  /** The holder is the process of the confidential VM's unit: only then does the unit speak for it. */
+  readonly ours: Fact<boolean>;
   /** What the confidential VM's unit was made for: the mode, `unsaid` in a unit that is not TeeUp's, and its GPUs. */
   readonly unit: Fact<{ readonly mode: string; readonly gpus: readonly string[] }>;
   readonly nvidiaLoaded: Fact<boolean>;
@@ -46,6 +49,9 @@ function yesNo(answer: Answer): Fact<boolean> {
   if (r.state !== "known") return r.state === "absent" ? unknown("pgrep or grep is missing") : r;
   return r.value.status <= 1 ? known(r.value.status === 0) : unknown(`exit ${r.value.status}`);
 }
+
+/** Numbers of the processes that hold a GPU. */
+const holders = (held: Answer): readonly string[] => (held.kind === "ran" ? held.stdout.split(/\s+/) : []);
 
 function judgeGpu(want: GpuCcModeWant, bdf: string, gpu: ToolGpu | undefined) {
   const at = `CC mode ${want.mode} at ${bdf}`;
@@ -69,6 +75,7 @@ export const gpuCcMode = facet({
   asks: {
     lspci: LSPCI,
     held: { kind: "argv", argv: GUEST_HOLDS_GPU },
+    vm: VM_STATE,
     unit: { kind: "file", path: VM_UNIT_FILE },
     nvidia: { kind: "argv", argv: NVIDIA_LOADED },
     tool: { kind: "argv", argv: ["test", "-f", GPU_TOOL] },
@@ -85,7 +92,7 @@ export const gpuCcMode = facet({
     },
     idleD3: { kind: "file", path: "/sys/module/vfio_pci/parameters/disable_idle_d3" },
   },
-  parse({ lspci, held, unit, nvidia, tool, modes, idleD3 }): GpuCcModeFacts {
+  parse({ lspci, held, vm, unit, nvidia, tool, modes, idleD3 }): GpuCcModeFacts {
     const idle = text(idleD3);
     const seen = (tool.kind === "ran" && tool.status === 1) || modes.kind === "skipped" ? absent : ran(modes);
     const tools = mapFact(seen, (r) => parseGpuTool(r.stdout, r.stderr));
@@ -93,6 +100,7 @@ export const gpuCcMode = facet({
     return {
       gpus: parsed(text(lspci), (t) => parseLspci(t)?.filter(isGpu), "lspci"),
       held: yesNo(held),
+      ours: mapFact(text(vm), (t) => holders(held).includes(mainPidOf(t) ?? "none")),
       unit: mapFact(text(unit), (t) => ({ mode: gpuModeOfUnit(t) ?? "unsaid", gpus: gpusOfUnit(t) })),
       nvidiaLoaded: yesNo(nvidia),
       modes: speechless ? unknown(`the tool named no GPU (exit ${seen.value.status})`) : tools,
@@ -114,7 +122,13 @@ export const gpuCcMode = facet({
     }
     if (isTrue(held)) {
       // The host cannot read a mode now. What the VM was made for is known, and its guest sees the rest.
-      const said = unit.state === "known" ? unit.value.mode : "unsaid";
+      const said = isTrue(facts.ours) && unit.state === "known" ? unit.value.mode : "unsaid";
+      if (said === "unsaid") {
+        const saw = "held by a QEMU process that is not the confidential VM's";
+        return [
+          unsure("unknown", wanted, saw, `stop it when it may be stopped: ${GUEST_HOLDS_GPU.join(" ")} finds it`),
+        ];
+      }
       const other = heldBack(want, gpus, facts).map((g) => g.bdf);
       if (other.length === 0) {
         return [pass("held", wanted, `held by a running guest (made for: ${said}); its own evidence tells`)];

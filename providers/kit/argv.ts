@@ -21,8 +21,11 @@ export const GUEST_HOST_KEYS = [
   `${VM_DIR}/${VM_NAME}/console.log`,
 ] as const;
 
-/** Host: exits 1 when no process has a VFIO device of a guest; the brackets keep it from matching itself. */
-export const GUEST_HOLDS_GPU = ["pgrep", "-f", "[v]fio-pci"] as const;
+/**
+ * Host: exits 1 when no QEMU, whoever's, was given a VFIO device; prints the numbers of those that were. libvirt runs
+ * its QEMU as a user of its own, so any user's counts here: what it may pass for is the asker's to decide.
+ */
+export const GUEST_HOLDS_GPU = ["pgrep", "-f", "^[^ ]*(qemu|kvm)[^ ]* .*vfio-pci.*host"] as const;
 
 /** Host: exits 1 when the nvidia module is not loaded. */
 export const NVIDIA_LOADED = ["grep", "-q", "^nvidia ", "/proc/modules"] as const;

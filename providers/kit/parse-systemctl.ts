@@ -4,6 +4,9 @@ import { mapFact, unknown } from "./facts.ts";
 /** Properties to show of a unit; systemd answers for a unit that does not exist too. */
 export const SHOWN = ["-p", "ActiveState", "-p", "UnitFileState", "-p", "NeedDaemonReload"] as const;
 
+/** The number of a unit's process in `systemctl show UNIT -p MainPID`; undefined when it has none. */
+export const mainPidOf = (text: string): string | undefined => /^MainPID=([1-9]\d*)$/m.exec(text)?.[1];
+
 /** `systemctl show UNIT` with {@link SHOWN}. */
 export function parseSystemctlShow(text: Fact<string>): {
   /** `active`, `activating`, `inactive`, `failed`, … */

@@ -1,9 +1,16 @@
 import { VM_DIR, VM_NAME, VM_UNIT_PREFIX } from "./argv.ts";
+import type { Ask } from "./ask.ts";
+import { SHOWN } from "./parse-systemctl.ts";
 
 /** The systemd unit of the node's confidential VM, and the name that its QEMU process carries. */
 export const VM_UNIT = `${VM_UNIT_PREFIX}${VM_NAME}.service`;
 export const VM_UNIT_FILE = `/etc/systemd/system/${VM_UNIT}`;
 export const VM_PROCESS = `${VM_UNIT_PREFIX}${VM_NAME}`;
+/** State of the unit, and the number of its process: 0 when it has none. */
+export const VM_STATE = {
+  kind: "argv",
+  argv: ["systemctl", "show", VM_UNIT, ...SHOWN, "-p", "MainPID"],
+} as const satisfies Ask;
 const DIR = `${VM_DIR}/${VM_NAME}`;
 const QMP = `/run/${VM_PROCESS}.qmp`;
 

@@ -1,6 +1,9 @@
 import { describe, expect, test } from "@jest/globals";
 import { gpuCcMode } from "../../providers/facets/gpu-cc-mode.ts";
+import { GUEST_HOLDS_GPU } from "../../providers/kit/argv.ts";
 import { missing, ok } from "../../providers/kit/ask.ts";
+import { execute } from "../../sim/commands/exec.ts";
+import { hostTwin } from "./host-twin.ts";
 import { argvs, bad, CONTEXT, factsOf, NO_MACHINE, runExamples } from "./run-examples.ts";
 
 runExamples(gpuCcMode);
@@ -14,7 +17,7 @@ describe("switching", () => {
   test("looks first whether a guest or a driver took the GPU since, and touches nothing else", () => {
     const steps = plan(off);
     expect(argvs(steps)).toEqual([
-      "pgrep -f [v]fio-pci",
+      GUEST_HOLDS_GPU.join(" "),
       "grep -q ^nvidia  /proc/modules",
       "python3 /opt/teeup/gpu-admin-tools/nvidia_gpu_tools.py --devices 0000:81:00.0 --set-cc-mode=on --reset-after-cc-mode-switch",
     ]);
@@ -59,7 +62,39 @@ describe("while a guest holds the GPU", () => {
     const facts = factsOf(gpuCcMode, held);
     expect(facts.modes).toEqual({ state: "absent" });
     expect(plan(held)).toEqual([]);
-    expect(gpuCcMode.judge(want, facts).map((f) => [f.code, f.level])).toEqual([["gpu-cc-mode.held", "pass"]]);
+    expect(gpuCcMode.judge(want, facts).map((f) => [f.code, f.level])).toEqual([["gpu-cc-mode.unknown", "unknown"]]);
+  });
+
+  test("a unit that says on vouches for its own process only", () => {
+    const unitFor = (mode: string) =>
+      ok(`ExecStart=qemu -device vfio-pci,host=0000:81:00.0\n[X-TeeUp]\nGpuMode=${mode}\n`);
+    const levels = (pid: number, wanted = "on") => {
+      const vm = ok(`ActiveState=active\nMainPID=${pid}\n`);
+      const facts = factsOf(gpuCcMode, { ...held, unit: unitFor(wanted), vm });
+      return [gpuCcMode.judge(want, facts)[0]?.level, gpuCcMode.plan?.(want, facts, CONTEXT)?.length];
+    };
+    expect(levels(4711)).toEqual(["pass", 0]);
+    expect(levels(99)).toEqual(["unknown", 0]);
+    expect(levels(0)).toEqual(["unknown", 0]);
+    expect(levels(99, "off")).toEqual(["unknown", 0]);
+  });
+
+  test("only QEMU's process holds a GPU, not one that names the driver; whoever's QEMU it is", () => {
+    const { node } = hostTwin();
+    const holds = () => execute(node.host, GUEST_HOLDS_GPU).status;
+    node.host.spawn(["tail", "-f", "/etc/modprobe.d/vfio-pci.conf"]);
+    node.host.spawn(["vim", "/home/a/qemu-vfio-pci,host.txt"]);
+    node.host.spawn(["sudo", ...GUEST_HOLDS_GPU]);
+    expect(holds()).toBe(1);
+    for (const argv of [
+      ["/usr/bin/qemu-system-x86_64", "-device", "vfio-pci,host=0000:81:00.0"],
+      ["/usr/libexec/qemu-kvm", "-device", '{"driver":"vfio-pci","host":"0000:81:00.0"}'],
+      ["/usr/bin/kvm", "-device", "vfio-pci,id=a,host=81:00.0"],
+    ]) {
+      const pid = node.host.spawn(argv);
+      expect([argv[0], holds()]).toEqual([argv[0], 0]);
+      node.host.now.processes.delete(pid);
+    }
   });
 
   test("an answer that came all the same changes nothing: the holder counts", () => {
