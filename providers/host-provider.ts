@@ -2,11 +2,11 @@ import { argv, env } from "node:process";
 import { z } from "zod";
 import { connectEngine } from "./engine.ts";
 import { FACETS, facetNamed } from "./facets/index.ts";
-import { StackConfigSchema } from "./kit/config.ts";
 import type { Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
 import type { Step } from "./kit/facet.ts";
+import { readStackConfig } from "./kit/read-config.ts";
 import { openFleet } from "./machine/fleet.ts";
 import { redact } from "./machine/redact.ts";
 import type { Goal, Look } from "./reconcile.ts";
@@ -53,33 +53,25 @@ const goalsSeen = new Map<string, readonly z.infer<typeof GoalSchema>[]>();
 /** Nodes that this process has said cannot be reached. */
 const missed = new Set<string>();
 
+/** `node/facet` of every resource that the program of this run has: what delete must leave alone. */
+const managed = new Set<string>();
+
 let configured: Configured | undefined;
 /** Wrong stack config; kept, since only check can show it well. */
-let misconfigured: TeeUpError | undefined;
+let misconfigured: Error | undefined;
 const engine = connectEngine(argv[2]);
 
 export const provider = {
   /** Called once per process. Synchronous: Pulumi does not wait for it before the next call. */
   configure(request: { readonly config: { get(key: string): unknown } }): void {
-    const text = (key: string) => request.config.get(`teeup:${key}`);
-    const raw = Object.fromEntries(
-      Object.keys(StackConfigSchema.shape)
-        .map((key) => [key, decode(text(key))] as const)
-        .filter(([, value]) => value !== undefined),
-    );
-    const parsed = StackConfigSchema.safeParse(raw);
-    if (!parsed.success) {
-      misconfigured = new TeeUpError({
-        code: "config.invalid",
-        subject: parsed.error.issues.map((i) => `teeup:${i.path.join(".")}`).join(", "),
-        saw: parsed.error.issues.map((i) => `${i.path.join(".") || "teeup"}: ${i.message}`).join("; "),
-        next: "mend Pulumi.<stack>.yaml (docs/stack-config.schema.json gives editors completion)",
-      });
-      return;
+    try {
+      const config = readStackConfig((key) => request.config.get(key));
+      const reconciler = new Reconciler(openFleet(config, env));
+      reconciler.prefetch(FACETS);
+      configured = { reconciler, permit: config.permit };
+    } catch (error) {
+      misconfigured = error instanceof TeeUpError ? error : new Error(message(error));
     }
-    const reconciler = new Reconciler(openFleet(parsed.data, env));
-    reconciler.prefetch(FACETS);
-    configured = { reconciler, permit: parsed.data.permit };
   },
 
   /** Adds `plan`, what would be done now, so that even the first preview shows it. */
@@ -89,6 +81,7 @@ export const provider = {
       return { inputs: { ...rest, plan: ["decided when the inputs that are not known yet exist"] }, failures: [] };
     try {
       const inputs = InputsSchema.parse(rest);
+      managed.add(keyOf(inputs));
       const kept = { ...rest, ...(inputs.goals === undefined ? {} : { goals: keepGoals(inputs.goals) }) };
       return { inputs: { ...kept, plan: await planOf(inputs) }, failures: [] };
     } catch (error) {
@@ -115,8 +108,8 @@ export const provider = {
   },
 
   async create(inputs: Props): Promise<{ id: string; outs: Props }> {
-    const { node, facet } = InputsSchema.parse(inputs);
-    return { id: `${node}/${facet}`, outs: await bring(`${node}/${facet}`, inputs) };
+    const id = keyOf(InputsSchema.parse(inputs));
+    return { id, outs: await bring(id, inputs) };
   },
 
   async update(id: string, _olds: Props, news: Props): Promise<{ outs: Props }> {
@@ -147,6 +140,11 @@ export const provider = {
       if (props["facet"] === NODE_PLAN) return;
       const inputs = InputsSchema.parse(props);
       const { reconciler } = ready();
+      if (managed.has(keyOf(inputs))) {
+        // A resource that got another name or parent: undoing the old one would tear down what the new one has.
+        engine.progress(`${keyOf(inputs)} stays: another resource of this stack manages it now`);
+        return;
+      }
       await reconciler.reach(inputs.node);
       await reconciler.undo(goalOf(inputs.node, inputs.facet, inputs.want), run());
     } catch (error) {
@@ -155,17 +153,13 @@ export const provider = {
   },
 };
 
-/** Stack config values arrive as text; structured ones as JSON text. */
-function decode(value: unknown): unknown {
-  if (typeof value !== "string" || !/^[[{]/.test(value)) return value;
-  return JSON.parse(value);
-}
-
 function ready(): Configured {
   if (misconfigured !== undefined) throw misconfigured;
   if (configured === undefined) throw new Error("the provider was not configured");
   return configured;
 }
+
+const keyOf = ({ node, facet }: Inputs): string => `${node}/${facet}`;
 
 function run() {
   return { permit: ready().permit, onProgress: (line: string) => engine.progress(redact(line)), signal: engine.gone };
