@@ -297,7 +297,7 @@ function becomeRoot(
   };
   channel.on("data", onData);
   channel.once("end", () => {
-    if (done) return;
+    if (done || !channel.writable) return;
     channel.stderr.write("\nsudo: no password was provided\n");
     finish(1);
   });

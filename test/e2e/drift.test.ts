@@ -1,17 +1,12 @@
-import { fork } from "node:child_process";
-import { once } from "node:events";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { FACETS } from "../../providers/facets/index.ts";
 import { DRIFTS, type Drift } from "../../sim/drift.ts";
 import { SEED_HOST } from "../../sim/scenarios.ts";
-import type { AbiAnswer, AbiOrder } from "./abi-child.ts";
+import { viaAbi } from "./abi.ts";
+import type { AbiAnswer } from "./abi-child.ts";
 import { type Bench, bench, goalsOf, look, pinsOf, up } from "./drive.ts";
 
 const GUIDE = "nvidia-du-11462-001-v1.0";
-const ABI_CHILD = fileURLToPath(new URL("abi-child.ts", import.meta.url));
 
 const GUEST = FACETS.filter((f) => f.on === "guest").map((f) => f.name);
 /** What else a drift must be seen in, since it takes that with it. Every other facet must see nothing. */
@@ -43,26 +38,6 @@ async function provision(profile: string): Promise<Provisioned> {
 
 const seenIn = async ({ b, profile }: Provisioned) => (await look(b, goalsOf(b, profile))).byFacet;
 
-/** The provider as the engine calls it, in a process of its own; one answer per goal. */
-async function viaAbi({ b, profile }: Provisioned): Promise<Record<string, AbiAnswer>> {
-  const file = join(b.folder, "abi.json");
-  const goals = goalsOf(b, profile).map(({ facet, node, want }) => ({ facet: facet.name, node, want }));
-  const order: AbiOrder = { config: b.config, env: b.env, goals };
-  writeFileSync(file, JSON.stringify(order));
-  const child = fork(ABI_CHILD, [file], { execArgv: [], stdio: ["ignore", "ignore", "pipe", "ipc"] });
-  let error = "";
-  child.stderr?.on("data", (chunk: Buffer) => {
-    error += chunk.toString();
-  });
-  let answers: Record<string, AbiAnswer> | undefined;
-  child.on("message", (message) => {
-    answers = message as Record<string, AbiAnswer>;
-  });
-  await once(child, "exit");
-  if (answers === undefined) throw new Error(error);
-  return answers;
-}
-
 const changed = (answers: Record<string, AbiAnswer>) =>
   Object.keys(answers).filter((facet) => answers[facet]?.changes === true);
 
@@ -82,7 +57,7 @@ describe.each(["snp-upstream", GUIDE])("a node of %s", (profile) => {
     const { journal } = shared.b.twin;
     journal.clear();
     expect(await seenIn(shared)).toEqual({});
-    const answers = await viaAbi(shared);
+    const { answers } = await viaAbi(shared.b, goalsOf(shared.b, profile));
     expect(Object.keys(answers)).toEqual(goalsOf(shared.b, profile).map((g) => g.facet.name));
     for (const answer of Object.values(answers))
       expect(answer).toMatchObject({ failures: [], changes: false, plan: [], changesAfterRead: false });
@@ -101,7 +76,7 @@ describe.each(["snp-upstream", GUIDE])("a node of %s", (profile) => {
 
     const expected = [drift.facet, ...(ALSO[name] ?? [])].sort();
     expect(Object.keys(await seenIn(on)).sort()).toEqual(expected);
-    const answers = await viaAbi(on);
+    const { answers } = await viaAbi(on.b, goalsOf(on.b, profile));
     expect(changed(answers).sort()).toEqual(expected);
     const answer = answers[drift.facet];
     expect(answer?.failures).toEqual([]);
