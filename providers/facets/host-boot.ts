@@ -18,7 +18,12 @@ const Want = z.strictObject({
     .default(1200)
     .describe("How long the host may take to come back, in seconds."),
 });
-const RestartRecord = z.object({ reasons: z.array(z.string()), boots: z.int().default(1) });
+const RestartRecord = z.object({
+  reasons: z.array(z.string()),
+  boots: z.int().default(1),
+  /** Kernel that the restart tried. */
+  trial: z.string().optional(),
+});
 type RestartRecord = z.output<typeof RestartRecord>;
 
 interface Facts {
@@ -27,6 +32,8 @@ interface Facts {
   readonly saved: Fact<string>;
   /** Kernel release → its entry. */
   readonly entries: Fact<Readonly<Record<string, string>>>;
+  /** The menu takes the saved entry by default: only then does a trial have something to fall back to. */
+  readonly savedDefault: Fact<boolean>;
   /** What the last restart was for, while that is still open. */
   readonly record: Fact<RestartRecord>;
   /** That restart is still to come. */
@@ -42,6 +49,7 @@ function defaultOf(facts: Facts): Fact<string> {
   for (const fact of [facts.running, facts.entries]) if (fact.state === "unknown") return fact;
   return facts.saved.state === "absent" ? known("") : facts.saved;
 }
+const NO_FALL_BACK = "manage kernel-cmdline too, or set GRUB_DEFAULT=saved in /etc/default/grub and run update-grub";
 const setDefault = (entry: string) => ({ do: "run", argv: ["grub-set-default", entry] }) as const;
 const clear = [host.RESTART_RECORD, host.RESTART_ASKED].map((path) => ({ do: "remove", path }) as const);
 
@@ -66,6 +74,7 @@ export const hostBoot = facet({
     running: mapFact(text(a.running), (t) => t.trim()),
     saved: mapFact(text(a.saved), parseSavedEntry),
     entries: mapFact(text(a.menu), (t) => parseGrubCfg(t).entries),
+    savedDefault: mapFact(text(a.menu), (t) => parseGrubCfg(t).savedDefault),
     record: (() => {
       const record = text(a.record);
       if (record.state !== "known") return record;
@@ -86,6 +95,15 @@ export const hostBoot = facet({
       good: (saved) => entryOf(facts) === undefined || saved === entryOf(facts),
       show: (saved) => (saved === "" ? "no entry is saved" : saved),
     }),
+    judgeFact(facts.savedDefault, {
+      code: "host-boot.no-saved-default",
+      want: "GRUB takes the saved entry by default",
+      hint: NO_FALL_BACK,
+      source: "docs/decisions/one-restart.md",
+      good: (saved) => saved,
+      show: (saved) => (saved ? "the saved entry" : "grub.cfg has another default: a trial would have no fall-back"),
+      level: "warn",
+    }),
     judgeFact(facts.record.state === "absent" ? known({ reasons: [], boots: 0 }) : facts.record, {
       code: "host-boot.ineffective",
       want: "a restart brings about what it was for",
@@ -101,8 +119,8 @@ export const hostBoot = facet({
     );
     if (unsure) return [];
     const waiting = context.pending.filter((p) => p.reasons.length > 0);
-    const trial = waiting.find((p) => p.trial !== undefined)?.trial;
     const reasons = reasonsOf(waiting);
+    const running = valueIfKnown(facts.running) ?? "";
     const entry = entryOf(facts);
     const record = valueIfKnown(facts.record);
     const unsaved = entry !== undefined && valueIfKnown(facts.saved) !== entry;
@@ -110,36 +128,52 @@ export const hostBoot = facet({
       code: `host-boot.${code}`,
       title,
       why,
-      disruption: code === "restart" ? "reboot" : "none",
+      disruption: code === "restart" ? "reboot" : actions.length === 0 ? "human" : "none",
       actions,
     });
-    const keep =
-      unsaved && trial === undefined
-        ? [
-            step("keep", `make kernel ${valueIfKnown(facts.running)} the default`, "it runs as wanted", [
-              setDefault(entry),
-            ]),
-          ]
-        : [];
     if (reasons.length === 0) {
-      return record === undefined
-        ? keep
-        : [...keep, step("clear", "note that the restart did its work", "done", clear)];
+      // After a trial that did not come up, another kernel runs than the one that was to be kept.
+      const tried = record?.trial === undefined || record.trial === running;
+      const keep = step("keep", `make kernel ${running} the default`, "it runs as wanted", [setDefault(entry ?? "")]);
+      return [
+        ...(unsaved && tried ? [keep] : []),
+        ...(record === undefined ? [] : [step("clear", "note that the restart did its work", "done", clear)]),
+      ];
     }
     const boots = Math.max(...waiting.map((p) => p.boots));
     // The same reasons after a restart that did happen, and no setting came nearer: another one would not help either.
     const again = record !== undefined && reasons.every((r) => record.reasons.includes(r)) && boots >= record.boots;
-    if (again && valueIfKnown(facts.asked) === false) return keep;
-    const into = trial === undefined ? "" : ` into kernel ${trial.kernel} (tried once, then the default)`;
+    if (again && valueIfKnown(facts.asked) === false) return [];
+    const next = waiting.find((p) => p.trial !== undefined)?.trial;
+    // A kernel on trial that runs, while settings still wait for another restart: tried again until nothing waits.
+    const retried = next === undefined && unsaved && record?.trial === running ? { entry, kernel: running } : undefined;
+    const trial = next ?? retried;
+    // kernel-cmdline, where it stages something, comes first and writes the menu with the saved default.
+    const coming = waiting.some((p) => p.facet === "kernel-cmdline");
+    if (trial !== undefined && valueIfKnown(facts.savedDefault) !== true && !coming)
+      return [
+        step(
+          "no-saved-default",
+          `no trial of kernel ${trial.kernel}: ${NO_FALL_BACK}`,
+          "it would have no fall-back",
+          [],
+        ),
+      ];
+    const into =
+      trial === undefined
+        ? ""
+        : ` into kernel ${trial.kernel} (tried once; made the default when it has come up and nothing waits)`;
     const more = boots > 1 ? `, first of ${boots} times` : "";
+    const note = { reasons, boots, ...(trial === undefined ? {} : { trial: trial.kernel }) };
     return [
-      ...keep,
       step("restart", `restart the host${into}${more}: ${reasons.join("; ")}`, "staged settings act at a restart", [
-        // The fall-back of a trial is the kernel that runs now.
-        ...(unsaved && trial !== undefined ? [setDefault(entry)] : []),
+        // The fall-back of a trial is the kernel that runs now; one that is on trial itself is none yet.
+        ...(unsaved && (next !== undefined ? record?.trial !== running : trial === undefined)
+          ? [setDefault(entry)]
+          : []),
         // In this order: a record without its mark would say that the restart took place.
         { do: "write", path: host.RESTART_ASKED, content: "" },
-        { do: "write", path: host.RESTART_RECORD, content: `${JSON.stringify({ reasons, boots })}\n` },
+        { do: "write", path: host.RESTART_RECORD, content: `${JSON.stringify(note)}\n` },
         { do: "reboot", ...(trial === undefined ? {} : { trial }), timeoutSeconds: want.timeoutSeconds },
       ]),
     ];
