@@ -33,7 +33,7 @@ const Want = z.strictObject({
     .default("teeup")
     .describe("Login name that cloud-init makes."),
   publicKey: z
-    .string()
+    .string("missing: set guest.publicKey of the node to one OpenSSH public key line")
     .regex(/^(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/=]+( [^\n]*)?$/, "one OpenSSH public key line")
     .describe("OpenSSH public key of that user."),
 });

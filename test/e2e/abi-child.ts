@@ -38,6 +38,8 @@ async function answerOf(goal: AbiOrder["goals"][number]): Promise<AbiAnswer> {
   const news = { ...goal, __provider: "text" };
   const { inputs, failures } = await provider.check({}, news);
   const plan = (inputs["plan"] ?? []) as string[];
+  // As the engine: what check refuses goes no further.
+  if (failures.length > 0) return { failures, plan, changes: false, changesAfterRead: false, read: {} };
   if (create === true) {
     const { outs } = await provider.create(inputs);
     return { failures, plan, changes: true, changesAfterRead: false, read: outs };
