@@ -1,8 +1,10 @@
 import type { Action } from "../kit/action.ts";
 import { VM_NAME, VM_UNIT_PREFIX } from "../kit/argv.ts";
-import type { Asks } from "../kit/ask.ts";
+import type { Answer, Asks } from "../kit/ask.ts";
 import { TeeUpError } from "../kit/errors.ts";
+import { GRUB_CFG, GRUB_ENVIRONMENT } from "../kit/host.ts";
 import type { ActOptions } from "../kit/machine.ts";
+import { parseGrubCfg, parseSavedEntry } from "../kit/parse-grub.ts";
 import { NO_MACHINE } from "./batch.ts";
 import { redact } from "./redact.ts";
 import { change, failure, nodeOf, poll, type Site, stopped } from "./site.ts";
@@ -36,20 +38,22 @@ export async function reboot(
   const before = await bootOf(site);
   if (before === undefined)
     throw failure(site, "boot.unknown", "the machine does not say which boot this is", `teeup check ${nodeOf(site)}`);
-  if (trial !== undefined) await setTrial(site, trial.entry);
+  const fallsBack = trial !== undefined && (await setTrial(site, trial.entry, before.kernel));
 
   options.onProgress(trial === undefined ? "restarting" : `restarting with ${trial.kernel}, this once`);
   const { frames, why, lost } = await site.change([{ verb: "run", argv: ["systemctl", "reboot"], seconds: 30 }]);
   const frame = frames[0];
   // The connection, the shell or systemctl itself may go down before there is an answer: that is what a restart does.
   const goesDown = frame === undefined ? lost : frame.kind === "ran" && (frame.status === 0 || frame.status > 128);
-  if (!goesDown)
+  if (!goesDown) {
+    const disarmed = trial === undefined ? "" : await unsetTrial(site, trial);
     throw failure(
       site,
       "boot.refused",
-      `systemctl reboot: ${frame === undefined ? why : frame.stderr.trim() || frame.kind}`,
+      `systemctl reboot: ${frame === undefined ? why : frame.stderr.trim() || frame.kind}${disarmed}`,
       "see on the machine what keeps it from restarting (systemd-inhibit --list), then pulumi up again",
     );
+  }
   site.disconnect();
   site.guest?.disconnect();
 
@@ -66,7 +70,7 @@ export async function reboot(
       site,
       "boot.never-returned",
       `not back within ${seconds} s after ${forced ? "the BMC cut the power" : "systemctl reboot"}; last seen: ${after.last}`,
-      `look at its console${site.bmc === undefined ? "; no BMC is configured: cut its power by hand" : ""}${trial === undefined ? "" : `; the next start is with the old kernel again (${before.kernel})`}, then pulumi up again`,
+      `look at its console${site.bmc === undefined ? "; no BMC is configured: cut its power by hand" : ""}${fallsBack ? `; the next start is with the old kernel again (${before.kernel})` : ""}, then pulumi up again`,
     );
   if (trial !== undefined && (forced || after.boot.kernel !== trial.kernel))
     throw failure(
@@ -78,18 +82,44 @@ export async function reboot(
   options.onProgress(`back with ${after.boot.kernel}`);
 }
 
-/** GRUB boots `entry` at the next start only; read back, since grub-reboot exits 0 where the setting has no effect. */
-async function setTrial(site: Site, entry: string): Promise<void> {
+/**
+ * GRUB boots `entry` at the next start only; read back, since grub-reboot exits 0 where the setting has no effect.
+ * True when it was seen that the start after that is with `oldKernel`.
+ */
+async function setTrial(site: Site, entry: string, oldKernel: string): Promise<boolean> {
+  const said = (a: Answer) => (a.kind === "ran" ? a.stdout || a.stderr : "why" in a ? a.why : a.kind);
+  const { menu } = await site.fresh({ menu: GRUB_CFG });
+  const { savedDefault, entries } = parseGrubCfg(menu.kind === "ran" ? menu.stdout : "");
+  if (!savedDefault)
+    throw failure(
+      site,
+      "boot.no-fall-back",
+      `no trial boot: ${menu.kind === "ran" ? "grub.cfg does not take the saved entry by default" : `grub.cfg: ${said(menu)}`}, so a trial kernel that hangs might start again`,
+      "manage kernel-cmdline too, or set GRUB_DEFAULT=saved in /etc/default/grub and run update-grub; then pulumi up again",
+    );
   await change(site, `grub-reboot ${entry}`, { verb: "run", argv: ["grub-reboot", entry], seconds: 60 });
-  const { list } = await site.fresh({ list: { kind: "argv", argv: ["grub-editenv", "list"] } });
-  const said = list.kind === "ran" ? list.stdout : "why" in list ? list.why : list.kind;
-  if (!said.split("\n").includes(`next_entry=${entry}`))
+  const { list } = await site.fresh({ list: GRUB_ENVIRONMENT });
+  if (!said(list).split("\n").includes(`next_entry=${entry}`))
     throw failure(
       site,
       "boot.trial-not-set",
-      `grub-reboot left no next_entry=${entry}: ${said.trim() || "grubenv is empty"}`,
+      `grub-reboot left no next_entry=${entry}: ${said(list).trim() || "grubenv is empty"}`,
       "see that /boot/grub/grubenv can be written and that the entry exists (grep menuentry /boot/grub/grub.cfg)",
     );
+  const saved = parseSavedEntry(said(list));
+  return saved !== "" && saved !== entry && saved === entries[oldKernel];
+}
+
+/** Takes a trial back that must not happen at somebody else's restart; says how that went. */
+async function unsetTrial(site: Site, { kernel }: { readonly kernel: string }): Promise<string> {
+  const unset = ["grub-editenv", "-", "unset", "next_entry"];
+  try {
+    await change(site, unset.join(" "), { verb: "run", argv: unset, seconds: 60 });
+    return `; kernel ${kernel} is not tried at the next start either (next_entry was unset)`;
+  } catch (error) {
+    const why = error instanceof TeeUpError ? error.parts.saw : String(error);
+    return `; the next start still tries kernel ${kernel} (${why}): run ${unset.join(" ")}`;
+  }
 }
 
 /** From its host: ends the guest and starts it again, then waits for the new boot. */

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import type { Action } from "../../providers/kit/action.ts";
@@ -13,6 +13,13 @@ let powerCycles = 0;
 const at = (name: string) => join(host.dir, name);
 const said: string[] = [];
 const options = { signal: new AbortController().signal, onProgress: (line: string) => void said.push(line) };
+const OLD = "gnulinux-6.1.0-old-advanced-5b6f";
+// biome-ignore lint/suspicious/noTemplateCurlyInString: GRUB's own variable
+const MENU = `${'set default="${saved_entry}"'}
+menuentry 'Ubuntu' $menuentry_id_option '${OLD}' {
+\tlinux /boot/vmlinuz-6.1.0-old ro
+}
+`;
 const KERNEL = { kernel: { kind: "argv", argv: ["uname", "-r"] } } as const;
 
 beforeAll(async () => {
@@ -28,6 +35,7 @@ beforeEach(() => {
   said.length = 0;
   powerCycles = 0;
   writeFileSync(at("kernel"), "6.1.0-old\n");
+  writeFileSync(at("boot/grub/grub.cfg"), MENU);
   const guest = { user: "root", port: guestHost.port, keyFile: guestHost.key };
   const bmc = { url: "https://bmc.test", user: "ops", password: "bmc-secret" };
   fleet = openFleet(stackOf(host, {}, { guest, bmc }), cleanEnv(), {
@@ -50,7 +58,8 @@ afterEach(async () => {
   await fleet.close();
   await host.halt();
   await host.start();
-  for (const name of ["kernel.next", "inhibit", "stays-off", "grub-deaf", "grubenv"]) rmSync(at(name), { force: true });
+  for (const name of ["kernel.next", "inhibit", "stays-off", "grub-deaf", "grub-full", "grubenv"])
+    rmSync(at(name), { force: true });
 });
 
 const reboot = (more: Partial<Extract<Action, { do: "reboot" }>> = {}, on = fleet) =>
@@ -145,6 +154,52 @@ describe("a trial boot", () => {
       message: expect.stringMatching(/6\.11\.0-snp did not come up; the node runs 6\.1\.0-old now/),
     });
     expect(powerCycles).toBe(0);
+  });
+
+  test("that has no saved default to fall back to is not tried", async () => {
+    const before = readFileSync(at("boot_id"), "utf8");
+    for (const menu of [MENU.replace(/set default=.*/, 'set default="0"'), undefined]) {
+      if (menu === undefined) rmSync(at("boot/grub/grub.cfg"));
+      else writeFileSync(at("boot/grub/grub.cfg"), menu);
+      await expect(reboot({ trial })).rejects.toMatchObject({
+        code: "boot.no-fall-back",
+        message: expect.stringMatching(/GRUB_DEFAULT=saved/),
+      });
+    }
+    expect(readFileSync(at("boot_id"), "utf8")).toBe(before);
+    expect(existsSync(at("grubenv"))).toBe(false);
+  });
+
+  test.each([
+    ["which the saved entry is", OLD, true],
+    ["which it is not", "another", false],
+  ])("says that the old kernel starts next only when that was seen: %s", async (_name, saved, says) => {
+    writeFileSync(at("stays-off"), "");
+    writeFileSync(at("grubenv"), `saved_entry=${saved}\n`);
+    const without = openFleet(stackOf(host), cleanEnv(), FAST);
+    const error: unknown = await reboot({ trial, timeoutSeconds: 0.5 }, without).catch((e: unknown) => e);
+    await without.close();
+    expect(error).toMatchObject({ code: "boot.never-returned" });
+    expect(String(error).includes("the next start is with the old kernel again (6.1.0-old)")).toBe(says);
+  });
+
+  test("whose restart is refused is not left for the next restart, and the error says so", async () => {
+    writeFileSync(at("inhibit"), "");
+    writeFileSync(at("grubenv"), `saved_entry=${OLD}\n`);
+    await expect(reboot({ trial })).rejects.toMatchObject({
+      code: "boot.refused",
+      message: expect.stringMatching(/inhibited by backup.*6\.11\.0-snp is not tried at the next start either/),
+    });
+    expect(readFileSync(at("grubenv"), "utf8")).toBe(`saved_entry=${OLD}\n`);
+  });
+
+  test("that cannot be taken back after a refused restart is said to be still set", async () => {
+    writeFileSync(at("inhibit"), "");
+    writeFileSync(at("grub-full"), "");
+    await expect(reboot({ trial })).rejects.toMatchObject({
+      code: "boot.refused",
+      message: expect.stringMatching(/still tries kernel 6\.11\.0-snp .*too small.*grub-editenv - unset next_entry/),
+    });
   });
 
   test("that GRUB did not note is not tried", async () => {

@@ -72,7 +72,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
   requireTools();
   const dir = tempFolder("host-");
   chmodSync(dir, 0o755);
-  for (const name of ["run/sshd", "lib/sudo", "etc", "sbin", "home", "units"])
+  for (const name of ["run/sshd", "lib/sudo", "etc", "sbin", "home", "units", "boot/grub"])
     mkdirSync(join(dir, name), { recursive: true });
   const port = await freePort();
   const types = options.hostKeys ?? ["ed25519"];
@@ -131,6 +131,7 @@ export async function startHost(options: HostOptions = {}): Promise<Host> {
     ["etc/passwd", "/etc/passwd"],
     ["etc/shadow", "/etc/shadow"],
     ["etc/sudoers", "/etc/sudoers"],
+    ["boot", "/boot"],
     ["boot_id", "/proc/sys/kernel/random/boot_id"],
   ].map(([from, to]) => `mount --bind '${dir}/${from}' ${to}`);
   const script = `set -e\n${mounts.join("\n")}\nexec /usr/sbin/sshd -D -e -f '${dir}/etc/sshd_config'`;
@@ -301,6 +302,15 @@ while [ $# -gt 0 ]; do case $1 in -u) u=$2; shift;; -n) n=$2; shift;; esac; shif
 `,
   );
   put("uname", `case "$*" in -r) cat "$D/kernel";; *) exec /usr/bin/uname "$@";; esac\n`);
-  put("grub-reboot", `[ -e "$D/grub-deaf" ] || echo "next_entry=$1" >"$D/grubenv"\n`);
-  put("grub-editenv", `cat "$D/grubenv" 2>/dev/null; :\n`);
+  put("grub-reboot", `[ -e "$D/grub-deaf" ] || echo "next_entry=$1" >>"$D/grubenv"\n`);
+  put(
+    "grub-editenv",
+    `case "$*" in
+  list) cat "$D/grubenv" 2>/dev/null; :;;
+  "- unset next_entry") [ ! -e "$D/grub-full" ] || { echo "environment block too small" >&2; exit 1; }
+    sed -i "/^next_entry=/d" "$D/grubenv";;
+  *) exit 2;;
+esac
+`,
+  );
 }
