@@ -2,6 +2,7 @@ import type { Answer } from "../kit/ask.ts";
 import { failed, missing, ok } from "../kit/ask.ts";
 import type { Example } from "../kit/facet.ts";
 import { argvOfUnit, vmUnit } from "../kit/qemu-snp.ts";
+import { restartNote } from "./confidential-vm-plan.ts";
 import type { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
 const want: ConfidentialVmWant = {
@@ -23,8 +24,8 @@ const want: ConfidentialVmWant = {
 };
 const snp = { cbitpos: 51, reducedPhysBits: 1, policy: "0x30000" };
 const unit = vmUnit({ ...want, snp, gpus: ["0000:81:00.0"] }, "on");
-const shown = (active: string, enabled = "enabled", stale = "no") =>
-  ok(`ActiveState=${active}\nUnitFileState=${enabled}\nNeedDaemonReload=${stale}\n`);
+const shown = (active: string, enabled = "enabled", stale = "no", pid = active === "active" ? 4711 : 0) =>
+  ok(`MainPID=${pid}\nActiveState=${active}\nUnitFileState=${enabled}\nNeedDaemonReload=${stale}\n`);
 const up: Readonly<Record<string, Answer>> = {
   lspci: ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\nDriver:\tvfio-pci\nIOMMUGroup:\t14\n"),
   unit: ok(unit),
@@ -67,10 +68,40 @@ export const confidentialVmExamples: readonly Example<ConfidentialVmWant>[] = [
     ["confidential-vm.start"],
   ),
   example(
-    "somebody started QEMU by hand, without SNP",
-    { process: ok("99 /usr/bin/qemu-system-x86_64 -name teeup-vm-cvm0 -m 64G\n") },
+    "the unit's QEMU is without SNP",
+    { process: ok("4711 /usr/bin/qemu-system-x86_64 -name teeup-vm-cvm0 -m 64G\n") },
     ["confidential-vm.not-confidential"],
     ["confidential-vm.restart"],
+  ),
+  example(
+    "somebody started QEMU by hand: it is not the VM, and not TeeUp's to end",
+    {
+      state: shown("inactive"),
+      process: ok("99 /usr/bin/qemu-system-x86_64 -name teeup-vm-cvm0 -object sev-snp-guest\n"),
+    },
+    ["confidential-vm.stray", "confidential-vm.inactive"],
+    ["confidential-vm.stray"],
+  ),
+  example(
+    "the unit's process is something else",
+    { process: ok("", 1) },
+    ["confidential-vm.not-confidential"],
+    ["confidential-vm.restart"],
+  ),
+  example(
+    "QEMU ends at once, and systemd starts it again and again",
+    { state: shown("activating"), process: ok("", 1) },
+    ["confidential-vm.inactive"],
+    ["confidential-vm.restart"],
+  ),
+  example(
+    "a drop-in changes QEMU: restarted for it once, not again",
+    {
+      process: ok(`4711 ${argvOfUnit(unit)} -s\n`),
+      tried: ok(restartNote(`${argvOfUnit(unit)} -s`, argvOfUnit(unit))),
+    },
+    ["confidential-vm.argv"],
+    ["confidential-vm.stuck"],
   ),
   example(
     "a process that only names the unit is not the VM",

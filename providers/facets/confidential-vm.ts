@@ -6,10 +6,18 @@ import { absent, known, mapFact, unknown } from "../kit/facts.ts";
 import { findingsOf, isTrue, parsed } from "../kit/findings.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
 import { isGpu, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
-import { parseSystemctlShow, SHOWN } from "../kit/parse-systemctl.ts";
-import { argvOfUnit, VM_FILES, VM_PROCESS, VM_UNIT, VM_UNIT_FILE } from "../kit/qemu-snp.ts";
+import { mainPidOf, parseSystemctlShow } from "../kit/parse-systemctl.ts";
+import { argvOfUnit, VM_FILES, VM_PROCESS, VM_STATE, VM_UNIT, VM_UNIT_FILE } from "../kit/qemu-snp.ts";
 import { confidentialVmExamples } from "./confidential-vm-examples.ts";
-import { differenceOf, planConfidentialVm, undoConfidentialVm, unitFor, whyUnknown } from "./confidential-vm-plan.ts";
+import {
+  differenceOf,
+  planConfidentialVm,
+  restartNote,
+  TRIED,
+  undoConfidentialVm,
+  unitFor,
+  whyUnknown,
+} from "./confidential-vm-plan.ts";
 import { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
 const SOURCE = "seed 001, Launching the Guest OS (launch_vm.sh); AMDESE/AMDSEV launch-qemu.sh";
@@ -23,18 +31,29 @@ export interface ConfidentialVmFacts {
   readonly enabled: Fact<boolean>;
   /** systemd has not read the unit file as it is now. */
   readonly stale: Fact<boolean>;
-  /** Arguments of the VM's QEMU, joined by blanks; absent when none runs. */
+  /** Arguments of the unit's process, joined by blanks; absent when it has none. */
   readonly process: Fact<string>;
+  /** The same of root's other QEMUs that carry the VM's name. */
+  readonly strays: Fact<readonly string[]>;
+  /** What the last restart was for, see {@link restartNote}: the same again would change nothing. */
+  readonly tried: Fact<string>;
 }
 
-/** QEMU's command line, without its process number. Editors and shells may name the unit too: only QEMU counts. */
-function processOf(answer: Answer): Fact<string> {
-  const listed = ran(answer);
-  if (listed.state !== "known") return listed.state === "absent" ? unknown("there is no pgrep(1)") : listed;
-  if (listed.value.status > 1) return unknown(`pgrep exit ${listed.value.status}`);
-  const lines = listed.value.stdout.split("\n").map((l) => l.replace(/^\d+ /, "").trim());
-  const qemu = lines.find((l) => /^\S*qemu\S* /.test(l));
-  return qemu === undefined ? absent : known(qemu);
+/** Command lines without process numbers: the unit's own process, and QEMUs of that name that are not the unit's. */
+function processesOf(state: Fact<string>, answer: Answer): Pick<ConfidentialVmFacts, "process" | "strays"> {
+  const listed = mapFact(ran(answer), (r) => (r.status > 1 ? undefined : r.stdout));
+  if (state.state !== "known" || listed.state !== "known" || listed.value === undefined) {
+    const why = listed.state === "known" ? "pgrep failed" : "there is no pgrep(1) or systemctl(1)";
+    const fact = listed.state === "unknown" ? listed : state.state === "unknown" ? state : unknown(why);
+    return { process: fact, strays: fact };
+  }
+  const all = [...listed.value.matchAll(/^(\d+) (.*)$/gm)].map(([, pid, argv = ""]) => ({ pid, argv: argv.trim() }));
+  const main = mainPidOf(state.value);
+  const own = all.find((p) => p.pid === main);
+  // Editors and shells may name the unit too: only QEMU counts as a stray.
+  const strays = all.filter((p) => p !== own && /^\S*(qemu|kvm)\S* /.test(p.argv)).map((p) => p.argv);
+  const process = main === undefined ? absent : known(own?.argv ?? "a process without the VM's name");
+  return { process, strays: known(strays) };
 }
 
 export const confidentialVm = facet({
@@ -48,15 +67,21 @@ export const confidentialVm = facet({
   asks: {
     lspci: LSPCI,
     unit: { kind: "file", path: VM_UNIT_FILE },
-    state: { kind: "argv", argv: ["systemctl", "show", VM_UNIT, ...SHOWN] },
-    process: { kind: "argv", argv: ["pgrep", "-a", "-f", `[${VM_PROCESS[0]}]${VM_PROCESS.slice(1)}`] },
+    state: VM_STATE,
+    process: {
+      kind: "argv",
+      argv: ["pgrep", "-u", "root", "-a", "-f", `[${VM_PROCESS[0]}]${VM_PROCESS.slice(1)}`],
+      maxBytes: 262_144,
+    },
+    tried: { kind: "file", path: TRIED },
   },
-  parse({ lspci, unit, state, process }): ConfidentialVmFacts {
+  parse({ lspci, unit, state, process, tried }): ConfidentialVmFacts {
     return {
       gpus: mapFact(parsed(text(lspci), parseLspci, "lspci"), (list) => list.filter(isGpu)),
       unit: text(unit),
       ...parseSystemctlShow(text(state)),
-      process: processOf(process),
+      ...processesOf(text(state), process),
+      tried: text(tried),
     };
   },
   judge(want, facts) {
@@ -86,9 +111,22 @@ export const confidentialVm = facet({
         );
       }
       if (running === argv) return pass("running", wanted, "running with SEV-SNP");
-      return fail("argv", "QEMU as wanted", differenceOf(running, argv), "teeup up, with permit guest-stop");
+      const hint =
+        facts.tried.state === "known" && facts.tried.value === restartNote(running, argv)
+          ? `a restart did not change it: systemctl cat ${VM_UNIT} shows what else systemd reads; rm ${TRIED} to try again`
+          : "teeup up, with permit guest-stop";
+      return fail("argv", "QEMU as wanted", differenceOf(running, argv), hint);
     };
+    const strays = facts.strays.state === "known" ? facts.strays.value : [];
     return [
+      ...strays.map((stray) =>
+        fail(
+          "stray",
+          `no QEMU named ${VM_PROCESS} but the unit's`,
+          stray.slice(0, 120),
+          "end it; TeeUp stops only its own",
+        ),
+      ),
       facts.unit.value === unit && !stale
         ? pass("unit", "the unit as wanted", VM_UNIT)
         : fail(

@@ -20,7 +20,10 @@ export const processes: readonly Command[] = [
         flags: ["-f|--full", "-a|--list-full", "-x|--exact", "-l", "-c|--count", "-n", "-o"],
         valued: ["-u", "-P"],
       });
-      const found = matching(machine, o.rest[0] ?? "", o.has("-f"), o.has("-x"));
+      const users = o.get("-u")?.split(",");
+      const found = matching(machine, o.rest[0] ?? "", o.has("-f"), o.has("-x")).filter(
+        ([pid]) => users?.includes(machine.now.processes.get(pid)?.user ?? "root") !== false,
+      );
       if (o.has("-c")) return { status: found.length > 0 ? 0 : 1, stdout: `${found.length}\n`, stderr: "" };
       return {
         status: found.length > 0 ? 0 : 1,

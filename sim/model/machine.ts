@@ -38,8 +38,11 @@ export interface Running {
   readonly overrides: Map<string, string>;
   /** `vendor device` pairs given to new_id, by driver. */
   readonly newIds: Map<string, Set<string>>;
-  /** Process list: pid → argv and the unit that owns it. */
-  readonly processes: Map<number, { readonly argv: readonly string[]; readonly unit?: string }>;
+  /** Process list: pid → argv, the unit that owns it, and whose it is when not root's. */
+  readonly processes: Map<
+    number,
+    { readonly argv: readonly string[]; readonly unit?: string | undefined; readonly user?: string | undefined }
+  >;
   /** NVIDIA driver state by BDF; only devices bound to `nvidia`. */
   readonly gpus: Map<string, { session: "none" | "up" | "destroyed"; failed?: string; ready: boolean }>;
 }
@@ -98,9 +101,9 @@ export class Machine {
     return this.running;
   }
 
-  spawn(argv: readonly string[], unit?: string): number {
+  spawn(argv: readonly string[], unit?: string, user?: string): number {
     const pid = this.nextPid++;
-    this.now.processes.set(pid, unit === undefined ? { argv } : { argv, unit });
+    this.now.processes.set(pid, { argv, unit, user });
     return pid;
   }
 }

@@ -1,7 +1,9 @@
 import { expect, test } from "@jest/globals";
 import { confidentialVm } from "../../providers/facets/confidential-vm.ts";
-import { ok } from "../../providers/kit/ask.ts";
-import { argvs, CONTEXT, factsOf, runExamples } from "./run-examples.ts";
+import { missing, ok } from "../../providers/kit/ask.ts";
+import { execute } from "../../sim/commands/exec.ts";
+import { hostTwin } from "./host-twin.ts";
+import { argvs, CONTEXT, codes, factsOf, runExamples } from "./run-examples.ts";
 
 runExamples(confidentialVm);
 
@@ -18,7 +20,7 @@ test("starting is free, what stops a running guest is guest-stop, and it waits f
   expect(argvs(steps(1))).toEqual([
     "systemctl daemon-reload",
     "systemctl enable teeup-vm-cvm0.service",
-    "systemctl restart teeup-vm-cvm0.service",
+    "systemctl start teeup-vm-cvm0.service",
   ]);
   expect(steps(2)?.[0]?.title).toContain("64G → ");
 });
@@ -26,7 +28,8 @@ test("starting is free, what stops a running guest is guest-stop, and it waits f
 test("facts hold no process number: two looks at an unchanged machine are equal", () => {
   const process = answers["process"];
   const again = process?.kind === "ran" ? ok(process.stdout.replace(/^\d+/, "815")) : process!;
-  expect(factsOf(confidentialVm, { ...answers, process: again })).toEqual(factsOf(confidentialVm, answers));
+  const state = ok("MainPID=815\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\n");
+  expect(factsOf(confidentialVm, { ...answers, process: again, state })).toEqual(factsOf(confidentialVm, answers));
 });
 
 test("delete stops the guest, and is nothing when there is none", () => {
@@ -34,4 +37,36 @@ test("delete stops the guest, and is nothing when there is none", () => {
     confidentialVm.undo?.(want, factsOf(confidentialVm, confidentialVm.examples[n]!.answers), CONTEXT);
   expect(undo(0)?.map((s) => s.disruption)).toEqual(["guest-stop"]);
   expect(undo(1)).toEqual([]);
+});
+
+test("a free start is one beside which no guest runs: neither the unit's nor another's", () => {
+  const plan = (n: string, guestRunning: boolean) => {
+    const e = confidentialVm.examples.find((x) => x.name.startsWith(n))!;
+    return confidentialVm.plan?.(e.want, factsOf(confidentialVm, e.answers), { ...CONTEXT, guestRunning });
+  };
+  expect(plan("no VM yet", false)?.map((s) => s.disruption)).toEqual(["none"]);
+  expect(plan("no VM yet", true)?.map((s) => s.disruption)).toEqual(["guest-stop"]);
+  expect(plan("ended", true)?.map((s) => s.disruption)).toEqual(["guest-stop"]);
+  expect(plan("QEMU ends at once", false)?.map((s) => s.disruption)).toEqual(["guest-stop"]);
+});
+
+test("only root's processes are asked for, on the twin as well", () => {
+  const { node } = hostTwin();
+  const ask = confidentialVm.asks.process.argv;
+  node.host.spawn(["/usr/bin/qemu-system-x86_64", "-name", "teeup-vm-cvm0"], undefined, "mallory");
+  expect(execute(node.host, ask).status).toBe(1);
+  node.host.spawn(["/usr/bin/qemu-system-x86_64", "-name", "teeup-vm-cvm0"]);
+  expect(execute(node.host, ask).status).toBe(0);
+});
+
+test("a restart that changed nothing is not made again", () => {
+  const e = confidentialVm.examples.find((x) => x.name.startsWith("a drop-in"))!;
+  const plan = (more: typeof e.answers) =>
+    confidentialVm.plan?.(e.want, factsOf(confidentialVm, { ...e.answers, ...more }), CONTEXT);
+  const first = plan({ tried: missing });
+  expect(codes(first)).toEqual(["confidential-vm.restart"]);
+  const note = first?.[0]?.actions.find((a) => a.do === "write" && a.path === "/run/teeup/vm-restart");
+  expect(plan({ tried: ok(note?.do === "write" ? String(note.content) : "") })?.map((s) => s.disruption)).toEqual([
+    "human",
+  ]);
 });
