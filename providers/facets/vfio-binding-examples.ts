@@ -15,6 +15,7 @@ const bound: Readonly<Record<string, Answer>> = {
   saved: ok("/etc/driverctl.d/pci-0000:81:00.0:vfio-pci\n"),
   module: ok(""),
   modulesFile: ok(MODULES_TEXT),
+  record: ok('{"bound":["0000:81:00.0"],"saved":[]}\n'),
 };
 const example = (
   name: string,
@@ -37,6 +38,16 @@ export const vfioBindingExamples: readonly Example<VfioBindingWant>[] = [
     { saved: ok("", 1) },
     ["vfio-binding.not-saved"],
     ["vfio-binding.save"],
+  ),
+  example(
+    "a NIC of the host shares the group: TeeUp does not take it",
+    {
+      lspci: ok(
+        `${gpu("nouveau")}\nSlot:\t0000:82:00.0\nClass:\t0200\nVendor:\t15b3\nDevice:\t101e\nDriver:\tmlx5_core\nIOMMUGroup:\t14\n`,
+      ),
+    },
+    ["vfio-binding.driver", "vfio-binding.group-shared"],
+    ["vfio-binding.group-shared"],
   ),
   example(
     "another function of the group is the host's",

@@ -1,8 +1,9 @@
+import { z } from "zod";
 import type { Action } from "../kit/action.ts";
 import type { PlanContext, Step } from "../kit/facet.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
-import { isBridge, selectGpus } from "../kit/parse-lspci.ts";
+import { BdfSchema, isBridge, selectGpus } from "../kit/parse-lspci.ts";
 import type { VfioBindingFacts, VfioBindingWant } from "./vfio-binding.ts";
 
 /** Read by systemd-modules-load: a custom kernel need not load vfio-pci by itself. */
@@ -11,6 +12,25 @@ export const MODULES_TEXT = "# Written by TeeUp.\nvfio-pci\n";
 /** Where driverctl keeps what its udev rule applies at boot. */
 export const OVERRIDES = "/etc/driverctl.d";
 
+/** Which devices TeeUp bound, and which bindings of others it made to last. */
+export const RECORD = "/var/lib/teeup/vfio.json";
+const Record = z.strictObject({ bound: z.array(BdfSchema), saved: z.array(BdfSchema) });
+export type VfioRecord = z.output<typeof Record>;
+export function parseRecord(text: string): VfioRecord | undefined {
+  try {
+    return Record.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
+const recordOf = (facts: VfioBindingFacts): VfioRecord =>
+  facts.record.state === "known" ? facts.record.value : { bound: [], saved: [] };
+const write = (record: VfioRecord): Action => ({ do: "write", path: RECORD, content: `${JSON.stringify(record)}\n` });
+
+/** The host works with it: a NIC or a disk behind the same switch. It is never taken. */
+export const isForeign = (d: PciDevice): boolean =>
+  d.vendor !== "10de" && d.driver !== undefined && d.driver !== "vfio-pci";
+
 /** The wanted GPUs and all that shares their IOMMU groups, bridges excepted. */
 export function members(devices: readonly PciDevice[], want: VfioBindingWant): readonly PciDevice[] {
   const { gpus } = selectGpus(devices, want.gpus);
@@ -18,15 +38,40 @@ export function members(devices: readonly PciDevice[], want: VfioBindingWant): r
   return devices.filter((d) => gpus.includes(d) || (d.group !== undefined && groups.has(d.group) && !isBridge(d)));
 }
 
+const union = (list: readonly string[], more: readonly PciDevice[]): string[] =>
+  [...new Set([...list, ...more.map((d) => d.bdf)])].sort();
+const without = (list: readonly string[], gone: readonly PciDevice[]): string[] =>
+  list.filter((bdf) => !gone.some((d) => d.bdf === bdf));
+
 export function planVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, context: PlanContext): readonly Step[] {
   const { devices, saved, module, modulesFile } = facts;
-  if (devices.state !== "known" || firstUnknown(saved, module, modulesFile) !== undefined) return [];
+  if (devices.state !== "known" || firstUnknown(saved, module, modulesFile, facts.record) !== undefined) return [];
   const { gpus, absent } = selectGpus(devices.value, want.gpus);
   if (gpus.length === 0 || absent.length > 0) return [];
   const overrides = saved.state === "known" ? saved.value : {};
   const list = members(devices.value, want);
+  const foreign = list.filter(isForeign);
+  if (foreign.length > 0) {
+    return [
+      {
+        code: "vfio-binding.group-shared",
+        title: `free the GPUs' IOMMU groups of ${foreign.map((d) => `${d.bdf} (${d.driver})`).join(", ")}: turn on ACS, or move the card`,
+        why: "a group goes to a guest as a whole, and the host works with these devices",
+        disruption: "human",
+        actions: [],
+      },
+    ];
+  }
+  const record = recordOf(facts);
   const unbound = list.filter((d) => d.driver !== "vfio-pci");
   const unsaved = list.filter((d) => d.driver === "vfio-pci" && overrides[d.bdf] !== "vfio-pci");
+  const lasting = {
+    ...record,
+    saved: union(
+      record.saved,
+      unsaved.filter((d) => !record.bound.includes(d.bdf)),
+    ),
+  };
   const steps: Step[] = [];
   if (modulesFile.state !== "known" || modulesFile.value !== MODULES_TEXT) {
     steps.push({
@@ -53,7 +98,10 @@ export function planVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, 
       why: "a binding is lost at reboot",
       disruption: "none",
       // As driverctl writes it: its set-override would take the device away from a running guest.
-      actions: unsaved.map((d) => ({ do: "write", path: `${OVERRIDES}/pci-${d.bdf}`, content: "vfio-pci\n" })),
+      actions: [
+        write(lasting),
+        ...unsaved.map((d): Action => ({ do: "write", path: `${OVERRIDES}/pci-${d.bdf}`, content: "vfio-pci\n" })),
+      ],
     });
   }
   if (unbound.length > 0) {
@@ -66,6 +114,7 @@ export function planVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, 
       actions: [
         // Without an IOMMU nothing would bind, and some ways of binding would not even say so.
         { do: "run", argv: ["test", "-d", "/sys/kernel/iommu_groups/0"] },
+        write({ bound: union(record.bound, unbound), saved: without(lasting.saved, unbound) }),
         ...unbound.map((d): Action => ({ do: "run", argv: ["driverctl", "set-override", d.bdf, "vfio-pci"] })),
       ],
     });
@@ -73,21 +122,30 @@ export function planVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, 
   return steps;
 }
 
-export function undoVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, context: PlanContext): readonly Step[] {
+export function undoVfioBinding(
+  _want: VfioBindingWant,
+  facts: VfioBindingFacts,
+  context: PlanContext,
+): readonly Step[] {
   const { devices, saved, modulesFile } = facts;
-  if (devices.state !== "known" || firstUnknown(saved, modulesFile) !== undefined) return [];
+  if (devices.state !== "known" || firstUnknown(saved, modulesFile, facts.record) !== undefined) return [];
   const overrides = saved.state === "known" ? saved.value : {};
-  const ours = members(devices.value, want).filter((d) => overrides[d.bdf] === "vfio-pci");
-  if (ours.length === 0 && modulesFile.state === "absent") return [];
+  const { bound, saved: kept } = recordOf(facts);
+  const still = devices.value.filter((d) => overrides[d.bdf] === "vfio-pci");
+  const ours = still.filter((d) => bound.includes(d.bdf));
+  const lasting = still.filter((d) => kept.includes(d.bdf));
+  if (ours.length + lasting.length === 0 && modulesFile.state === "absent") return [];
   return [
     {
       code: "vfio-binding.restore",
       title: `give ${ours.map((d) => d.bdf).join(", ") || "no device"} back to the host's drivers`,
       why: "TeeUp bound them",
-      disruption: context.guestRunning ? "guest-stop" : "service",
+      disruption: ours.length === 0 ? "none" : context.guestRunning ? "guest-stop" : "service",
       actions: [
+        ...lasting.map((d): Action => ({ do: "remove", path: `${OVERRIDES}/pci-${d.bdf}` })),
         ...ours.map((d): Action => ({ do: "run", argv: ["driverctl", "unset-override", d.bdf] })),
         { do: "remove", path: MODULES_FILE },
+        { do: "remove", path: RECORD },
       ],
     },
   ];

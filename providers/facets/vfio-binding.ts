@@ -5,14 +5,18 @@ import type { Fact } from "../kit/facts.ts";
 import { mapFact, unknown } from "../kit/facts.ts";
 import { findingsOf, firstUnknown, isTrue, parsed } from "../kit/findings.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
-import { GpusSchema, LSPCI, parseLspci, selectGpus } from "../kit/parse-lspci.ts";
+import { GpusSchema, LSPCI, parseLspci, selectGpus, showDevice } from "../kit/parse-lspci.ts";
 import { vfioBindingExamples } from "./vfio-binding-examples.ts";
+import type { VfioRecord } from "./vfio-binding-plan.ts";
 import {
+  isForeign,
   MODULES_FILE,
   MODULES_TEXT,
   members,
   OVERRIDES,
+  parseRecord,
   planVfioBinding,
+  RECORD,
   undoVfioBinding,
 } from "./vfio-binding-plan.ts";
 
@@ -31,6 +35,8 @@ export interface VfioBindingFacts {
   /** vfio-pci is loaded, or built in. */
   readonly module: Fact<boolean>;
   readonly modulesFile: Fact<string>;
+  /** What TeeUp took, so that delete gives back no more than that. */
+  readonly record: Fact<VfioRecord>;
 }
 
 /** Lines of `grep -rsH '' /etc/driverctl.d`: `/etc/driverctl.d/pci-0000:81:00.0:vfio-pci`. */
@@ -56,8 +62,9 @@ export const vfioBinding = facet({
     saved: { kind: "argv", argv: ["grep", "-rsH", "", OVERRIDES] },
     module: { kind: "argv", argv: ["test", "-d", "/sys/module/vfio_pci"] },
     modulesFile: { kind: "file", path: MODULES_FILE },
+    record: { kind: "file", path: RECORD },
   },
-  parse({ lspci, saved, module, modulesFile }): VfioBindingFacts {
+  parse({ lspci, saved, module, modulesFile, record }): VfioBindingFacts {
     const loaded = mapFact(ran(module), (r) => r.status === 0);
     return {
       devices: parsed(text(lspci), parseLspci, "lspci"),
@@ -65,11 +72,12 @@ export const vfioBinding = facet({
       saved: mapFact(ran(saved), (r) => parseSaved(r.stdout)),
       module: loaded.state === "absent" ? unknown("no test(1)") : loaded,
       modulesFile: text(modulesFile),
+      record: parsed(text(record), parseRecord, RECORD),
     };
   },
   judge(want, facts) {
     const { devices, saved, module, modulesFile } = facts;
-    const why = firstUnknown(devices, saved, module, modulesFile);
+    const why = firstUnknown(devices, saved, module, modulesFile, facts.record);
     if (why !== undefined || devices.state !== "known") {
       return [unsure("unknown", "vfio-pci", why ?? "lspci is not installed", "look at lspci -nnk -d 10de:")];
     }
@@ -88,6 +96,16 @@ export const vfioBinding = facet({
       ...members(devices.value, want).map((d) => {
         const what = `vfio-pci at ${d.bdf} (IOMMU group ${d.group})`;
         const source = gpus.includes(d) ? SOURCE : GROUP;
+        if (isForeign(d)) {
+          const hint = `turn on ACS in the BIOS, or move the card to another slot: TeeUp never takes ${d.bdf} from the host`;
+          return fail(
+            "group-shared",
+            `no device of the host in a GPU's IOMMU group`,
+            `${showDevice(d)} (${d.driver})`,
+            hint,
+            GROUP,
+          );
+        }
         if (d.driver !== "vfio-pci") return fail("driver", what, d.driver ?? "no driver", "teeup up binds it", source);
         const override = overrides[d.bdf];
         if (override === "vfio-pci") return pass("driver", what, "bound, and saved", source);
