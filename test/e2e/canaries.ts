@@ -59,6 +59,11 @@ export class Said {
     return this.#texts.filter((t) => t.where === where).reduce((sum, { text }) => sum + text.length, 0);
   }
 
+  /** How often `part` was said. */
+  count(part: string): number {
+    return this.#texts.reduce((sum, { text }) => sum + text.split(part).length - 1, 0);
+  }
+
   /** `<canary> in <where>: <around it>` for each secret that got out. */
   leaks(canaries: Canaries): string[] {
     const secrets = [
