@@ -37,5 +37,8 @@ if (fault !== undefined) {
   process.exitCode = 1;
 } else {
   const jest = ["--experimental-vm-modules", "--disable-warning=ExperimentalWarning", "node_modules/jest/bin/jest.js"];
-  process.exitCode = spawnSync(process.execPath, [...jest, ...process.argv.slice(2)], { stdio: "inherit" }).status ?? 1;
+  // Assertions compare plain text; a CI variable alone would turn colours on.
+  const env = { ...process.env, NO_COLOR: "1" };
+  const argv = [...jest, ...process.argv.slice(2)];
+  process.exitCode = spawnSync(process.execPath, argv, { stdio: "inherit", env }).status ?? 1;
 }
