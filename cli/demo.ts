@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pc from "picocolors";
-import { redact } from "../providers/machine/redact.ts";
+import { hideSecrets, redact } from "../providers/machine/redact.ts";
 import { checkNode } from "./check.ts";
 import { planOf, runAll, verdictOf } from "./demo/journey.ts";
 import type { PulumiRun } from "./demo/pulumi.ts";
@@ -117,7 +117,7 @@ function title(text: string): void {
 }
 
 function say(text: string): void {
-  process.stdout.write(`${redact(text)}\n`);
+  process.stdout.write(`${hideSecrets(text)}\n`);
 }
 
 function round(n: number): number {

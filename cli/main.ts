@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { TeeUpError } from "../providers/kit/errors.ts";
-import { redact } from "../providers/machine/redact.ts";
+import { hideSecrets, redact } from "../providers/machine/redact.ts";
 
 /** Exit statuses: 0 all well, 1 the command failed, 3 it worked and found something wrong. */
 const FOUND_SOMETHING = 3;
@@ -79,5 +79,6 @@ try {
 }
 
 function say(text: string): void {
-  process.stdout.write(`${redact(text)}\n`);
+  // Its own text: colours stay. What a machine said in it passed redact() before.
+  process.stdout.write(`${hideSecrets(text)}\n`);
 }

@@ -41,7 +41,7 @@ export function renderTree(report: NodeReport, colors: boolean = pc.isColorSuppo
       const inner = `${rail}${lastFacet ? "   " : "│  "}`;
       for (const finding of facet.findings) lines.push(...findingLines(finding, c).map((line) => `${inner}${line}`));
       for (const step of facet.steps)
-        lines.push(`${inner}${c.cyan("→")} ${c.dim(`[${step.disruption}]`)} ${step.title}`);
+        lines.push(`${inner}${c.cyan("→")} ${c.dim(`[${step.disruption}]`)} ${oneLine(step.title)}`);
     });
   });
   const { counts } = report;
@@ -54,7 +54,7 @@ export function renderTree(report: NodeReport, colors: boolean = pc.isColorSuppo
 }
 
 function findingLines(finding: Finding, c: Colors): string[] {
-  const head = `${mark(finding.level, c)} ${finding.code}`;
+  const head = `${mark(finding.level, c)} ${oneLine(finding.code)}`;
   if (finding.level === "pass") return [`${head} ${c.dim(oneLine(finding.saw))}`];
   return [
     head,

@@ -99,14 +99,13 @@ export class Reconciler {
       this.#reached.add(node);
       return;
     }
-    const [why = "", next] = ("why" in reach ? reach.why : `the host answered: ${reach.kind}`).split("\n  next: ");
-    // The reason is an error's whole message: node and code would stand there twice.
-    const saw = why.replace(`${node} · `, "").replace(/ \[([\w.-]+)\]$/, " ($1)");
+    const error = reach.kind === "failed" ? reach.error : undefined;
+    const why = "why" in reach ? reach.why : `the host answered: ${reach.kind}`;
     throw new TeeUpError({
       code: "node.unreachable",
       node,
-      saw,
-      next: next ?? `teeup check ${node}, once it can be reached`,
+      saw: error === undefined ? why : `${error.subject ?? "ssh"}: ${error.saw} (${error.code})`,
+      next: error?.next ?? `teeup check ${node}, once it can be reached`,
     });
   }
 

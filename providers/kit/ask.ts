@@ -1,3 +1,4 @@
+import type { ErrorParts } from "./errors.ts";
 import type { Fact } from "./facts.ts";
 import { absent, flatMapFact, known, unknown } from "./facts.ts";
 
@@ -52,7 +53,13 @@ export type Answer =
   /** A gate was shut. */
   | { readonly kind: "skipped"; readonly why: string }
   /** Time-out, too long, connection lost, no BMC configured, malformed. */
-  | { readonly kind: "failed"; readonly why: string }
+  | {
+      readonly kind: "failed";
+      /** One line. */
+      readonly why: string;
+      /** Set when the machine could not be reached: what there is to see and to do. */
+      readonly error?: ErrorParts;
+    }
   /** The machine itself does not exist yet (a guest whose VM was never made). */
   | { readonly kind: "no-machine"; readonly why: string };
 

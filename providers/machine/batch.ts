@@ -8,7 +8,7 @@ import type { Entry, Frame } from "../kit/protocol.ts";
 import { answerOf, compileBatch, decodeFrames, READ_SECONDS } from "../kit/protocol.ts";
 import { BATCH_ARGV } from "../kit/session.ts";
 import type { BmcClient, FleetOptions } from "./options.ts";
-import { redact, redactError } from "./redact.ts";
+import { oneLine, redact, redactError } from "./redact.ts";
 import type { Link } from "./ssh.ts";
 import { isUnreachable, sudoError } from "./ssh-errors.ts";
 
@@ -157,7 +157,10 @@ export class Asker {
     } catch (error) {
       if (error instanceof TeeUpError && error.code === NO_MACHINE)
         return asks.map(() => ({ kind: "no-machine", why: error.parts.saw }));
-      if (isUnreachable(error)) return asks.map(() => failed(error.message));
+      if (isUnreachable(error)) {
+        const { parts, message } = redactError(error) as TeeUpError;
+        return asks.map(() => ({ kind: "failed", why: oneLine(message), error: parts }));
+      }
       throw error;
     }
   }

@@ -27,7 +27,8 @@ export function fingerprint(key: Buffer | string): string {
 
 /** A public key in SSH wire format begins with its type's name. */
 export function keyType(blob: Buffer): string {
-  return blob.length < 4 ? "" : blob.toString("latin1", 4, 4 + blob.readUInt32BE(0));
+  // The machine's own words, before anybody has confirmed that it is the right one.
+  return blob.length < 4 ? "" : blob.toString("latin1", 4, 4 + blob.readUInt32BE(0)).replace(/[^!-~]/g, "");
 }
 
 /** Lines of known_hosts or of `/etc/ssh/ssh_host_*.pub`: any text around the keys is passed over. */

@@ -29,7 +29,7 @@ export function keepSecret(secret: string | Buffer): void {
   const parts = text.includes("\n")
     ? text.split("\n").filter((line) => line.length >= 16 && !line.startsWith("-----"))
     : [];
-  for (const part of [text, text.trim(), ...parts]) {
+  for (const part of [text, text.trim(), ...parts].flatMap((p) => [p, withoutControls(p)])) {
     if (part.length < SHORTEST || secrets.has(part)) continue;
     pattern = undefined;
     for (const form of [
@@ -42,8 +42,32 @@ export function keepSecret(secret: string | Buffer): void {
   }
 }
 
-/** The text without any secret that this process has loaded, and without what looks like one. */
+/**
+ * A text as it may leave providers/machine/: without control characters of a machine, which a terminal would obey
+ * (line end and tab stay), and without secrets as {@link hideSecrets} does it.
+ */
 export function redact(text: string): string {
+  // First: a secret may be told apart by nothing but a control character in its midst.
+  return hideSecrets(withoutControls(text));
+}
+
+/** {@link redact}, on one line: no text of a stranger can then pass for a line of ours, such as the next step. */
+export const oneLine = (text: string): string =>
+  redact(text)
+    .trim()
+    .replace(/\s*[\n\u2028\u2029]\s*/g, "; ");
+
+/**
+ * Nothing but line ends and tabs is left of the control characters: no ESC, OSC, BEL, CR or C1. JSON that a machine
+ * wrote may hold them as `\u001b`, which whoever reads it would turn into the character again.
+ */
+const withoutControls = (text: string): string =>
+  text
+    .replace(/[^\P{Cc}\n\t]/gu, "")
+    .replace(/(?<!\\)((?:\\\\)*)(?:\\u00(?:0[0-8bcdef]|1[0-9a-f]|7f|[89][0-9a-f]))+/gi, "$1");
+
+/** The text without any secret that this process has loaded, and without what looks like one; for own, coloured text. */
+export function hideSecrets(text: string): string {
   pattern ??= compile();
   let out = pattern === undefined ? text : text.replace(pattern, HIDDEN);
   for (const [regex, put] of PATTERNS) out = out.replace(regex, put);

@@ -1,7 +1,7 @@
 import { TeeUpError } from "../kit/errors.ts";
 import type { KeyVerdict } from "./host-keys.ts";
 import { fingerprint, keyType } from "./host-keys.ts";
-import { redact } from "./redact.ts";
+import { oneLine, redact } from "./redact.ts";
 import type { Route } from "./ssh.ts";
 
 /** What an error is about: the machine, and the config field. */
@@ -24,7 +24,7 @@ export const isUnreachable = (error: unknown): error is TeeUpError =>
   error instanceof TeeUpError && UNREACHABLE.has(error.code);
 
 export function sshError(about: About, code: string, saw: string, next: string): TeeUpError {
-  return new TeeUpError({ code, node: about.node, subject: about.field, saw: redact(saw), next });
+  return new TeeUpError({ code, node: about.node, subject: about.field, saw: oneLine(saw), next: redact(next) });
 }
 
 /** For a key that was refused before logging in. */

