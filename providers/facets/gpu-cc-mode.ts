@@ -18,7 +18,7 @@ import { heldBack, planCcMode } from "./gpu-cc-mode-switch.ts";
 const SOURCE = "seed 001, Configuring the GPU (Required); NVIDIA/gpu-admin-tools README";
 const KNOWN_ISSUE =
   "seed 001, (Known Issue) Cannot Change the CC State after a Guest OS Shutdown; NVIDIA/nvtrust#58, #77";
-const { pass, fail, unsure } = findingsOf("gpu-cc-mode", SOURCE);
+const { pass, fail, unsure, warn } = findingsOf("gpu-cc-mode", SOURCE);
 
 const Want = z.strictObject({
   gpus: GpusSchema,
@@ -122,11 +122,17 @@ export const gpuCcMode = facet({
     }
     if (isTrue(held)) {
       // The host cannot read a mode now. What the VM was made for is known, and its guest sees the rest.
-      const said = isTrue(facts.ours) && unit.state === "known" ? unit.value.mode : "unsaid";
-      if (said === "unsaid") {
+      const said = unit.state === "known" ? unit.value.mode : "unsaid";
+      if (!isTrue(facts.ours)) {
         const saw = "held by a QEMU process that is not the confidential VM's";
         return [
           unsure("unknown", wanted, saw, `stop it when it may be stopped: ${GUEST_HOLDS_GPU.join(" ")} finds it`),
+        ];
+      }
+      if (said === "unsaid") {
+        // Not unknown: confidential-vm comes later, and writes the unit anew.
+        return [
+          warn("held", wanted, "held by the confidential VM, whose unit says no mode", "teeup up writes the unit"),
         ];
       }
       const other = heldBack(want, gpus, facts).map((g) => g.bdf);

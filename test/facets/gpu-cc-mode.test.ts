@@ -74,6 +74,7 @@ describe("while a guest holds the GPU", () => {
       return [gpuCcMode.judge(want, facts)[0]?.level, gpuCcMode.plan?.(want, facts, CONTEXT)?.length];
     };
     expect(levels(4711)).toEqual(["pass", 0]);
+    expect(levels(4711, "")).toEqual(["warn", 0]);
     expect(levels(99)).toEqual(["unknown", 0]);
     expect(levels(0)).toEqual(["unknown", 0]);
     expect(levels(99, "off")).toEqual(["unknown", 0]);
