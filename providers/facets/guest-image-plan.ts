@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { JobLine } from "../kit/action.ts";
 import { VM_DIR, VM_NAME } from "../kit/argv.ts";
 import { metaData, userData } from "../kit/cloud-init.ts";
-import type { PlanContext, Step } from "../kit/facet.ts";
+import type { Step } from "../kit/facet.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import { ARTIFACTS_DIR, job } from "../kit/host.ts";
 import { VM_FILES, VM_UNIT } from "../kit/qemu-snp.ts";
@@ -121,7 +121,7 @@ export function planGuestImage(want: GuestImageWant, { files, diskId, seedId }: 
 }
 
 /** The downloaded image stays for the next guest. */
-export function undoGuestImage(_want: GuestImageWant, facts: GuestImageFacts, context: PlanContext): readonly Step[] {
+export function undoGuestImage(_want: GuestImageWant, facts: GuestImageFacts): readonly Step[] {
   const { files, diskId, seedId } = facts;
   if (firstUnknown(files, diskId, seedId) !== undefined || files.state !== "known") return [];
   const ours = files.value.some((f) => f === "disk.qcow2" || f === "seed.iso");
@@ -129,9 +129,10 @@ export function undoGuestImage(_want: GuestImageWant, facts: GuestImageFacts, co
   return [
     {
       code: "guest-image.remove",
-      title: `remove ${VM_FOLDER} with the guest's disk`,
+      title: `remove ${VM_FOLDER} with the guest's disk: its data are lost`,
       why: "TeeUp made it",
-      disruption: context.guestRunning ? "guest-stop" : "none",
+      // Data that are gone are worse than a stop, whether the VM runs or not.
+      disruption: "guest-stop",
       actions: [{ do: "run", argv: ["rm", "-rf", VM_FOLDER] }],
     },
   ];

@@ -49,9 +49,10 @@ test("a public key with a second line is refused", () => {
   expect(guestImage.want.safeParse({ ...want, publicKey: `${want.publicKey}\nssh-rsa AAAA x` }).success).toBe(false);
 });
 
-test("delete removes the VM's folder, and stops nobody unasked", () => {
+test("delete loses the guest's data, so it always needs the permit for a guest's end", () => {
   const undo = (guestRunning: boolean) =>
     guestImage.undo?.(want, factsOf(guestImage, answers), { ...CONTEXT, guestRunning }).map((s) => s.disruption);
-  expect(undo(false)).toEqual(["none"]);
+  expect(undo(false)).toEqual(["guest-stop"]);
+  expect(guestImage.undo?.(want, factsOf(guestImage, answers), CONTEXT)[0]?.title).toContain("data are lost");
   expect(undo(true)).toEqual(["guest-stop"]);
 });
