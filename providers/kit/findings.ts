@@ -24,6 +24,8 @@ export function findingsOf(facet: string, usual: string) {
       of("pass")(`${facet}.${what}`, want, saw, "", source),
     fail: bad("fail"),
     unsure: bad("unknown"),
+    /** Not as it should be, and seen to elsewhere. */
+    warn: bad("warn"),
   };
 }
 
