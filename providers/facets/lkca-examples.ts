@@ -12,15 +12,24 @@ const GOOD = {
   stamp: ok(WANT.text),
   initramfsTools: ok(""),
   log: ok("", 1),
+  restarted: missing,
   inService: missing,
 };
+const STUBS = { ...GOOD, log: ok("NVRM: libspdm expects LKCA but found stubs!\n") };
 
 export const lkcaExamples: readonly Example<LkcaWant>[] = [
   example("configured, and the initramfs made after it", WANT, GOOD),
   example(
     "no guest yet",
     WANT,
-    { config: NO_MACHINE, stamp: NO_MACHINE, initramfsTools: NO_MACHINE, log: NO_MACHINE, inService: NO_MACHINE },
+    {
+      config: NO_MACHINE,
+      stamp: NO_MACHINE,
+      initramfsTools: NO_MACHINE,
+      log: NO_MACHINE,
+      restarted: NO_MACHINE,
+      inService: NO_MACHINE,
+    },
     ["lkca.config", "lkca.initramfs"],
     ["lkca.configure"],
   ),
@@ -38,12 +47,9 @@ export const lkcaExamples: readonly Example<LkcaWant>[] = [
     ["lkca.config"],
     ["lkca.configure"],
   ),
-  example(
-    "the driver took the stubs",
-    WANT,
-    { ...GOOD, log: ok("NVRM: libspdm expects LKCA but found stubs!\n") },
-    ["lkca.stubs"],
-    ["lkca.restart"],
-  ),
+  example("the driver took the stubs", WANT, STUBS, ["lkca.stubs"], ["lkca.configure", "lkca.restart"]),
+  example("the driver took the stubs again after that restart", WANT, { ...STUBS, restarted: ok(WANT.text) }, [
+    "lkca.stubs",
+  ]),
   example("no answer", WANT, { ...GOOD, config: failed("connection lost") }, ["lkca.config"], []),
 ];

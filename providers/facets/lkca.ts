@@ -13,6 +13,11 @@ const SOURCE = "seed 001, Enabling LKCA on the Guest VM; form of seed 002";
 const PATH = "/etc/modprobe.d/nvidia-lkca.conf";
 /** Says which text the initramfs was last made with; written after it was made. */
 const STAMP = "/var/lib/teeup/lkca-initramfs";
+/**
+ * Says for which text this boot of the guest was made; empty again after the next. A restart with a fresh initramfs
+ * that did not help is not repeated.
+ */
+const RESTARTED = "/run/teeup/lkca-restarted";
 
 const Want = z.strictObject({
   text: z
@@ -33,6 +38,8 @@ type Facts = {
   readonly maker: Fact<"update-initramfs" | "dracut">;
   /** The driver is loaded without the kernel's ECDSA and ECDH: it took the stubs. */
   readonly stubs: Fact<boolean>;
+  /** Text for which the guest was restarted into this boot. */
+  readonly restarted: Fact<string>;
   readonly inService: Fact<string>;
 };
 
@@ -52,6 +59,7 @@ export const lkca = facet({
       kind: "argv",
       argv: ["journalctl", "-k", "-b", "-o", "cat", "--no-pager", "--grep=libspdm expects LKCA but found stubs"],
     },
+    restarted: { kind: "file", path: RESTARTED },
     inService: IN_SERVICE_ASK,
   },
   parse(a): Facts {
@@ -60,6 +68,7 @@ export const lkca = facet({
       stamp: text(a.stamp),
       maker: mapFact(ran(a.initramfsTools), (r) => (r.status === 0 ? "update-initramfs" : "dracut")),
       stubs: mapFact(ran(a.log), (r) => r.status === 0 && r.stdout.trim() !== ""),
+      restarted: text(a.restarted),
       inService: text(a.inService),
     };
   },
@@ -83,17 +92,22 @@ export const lkca = facet({
     judgeFact(facts.stubs.state === "absent" ? known(false) : facts.stubs, {
       code: "lkca.stubs",
       want: "the driver found the kernel's crypto",
-      hint: "permit a restart of the guest",
+      hint:
+        valueIfKnown(facts.restarted) === want.text
+          ? `a restart with a new initramfs did not help: see that the kernel has the modules and that the initramfs holds ${PATH}; to try again: rm ${RESTARTED}`
+          : "permit a restart of the guest",
       source: "NVIDIA/open-gpu-kernel-modules#893",
       good: (stubs) => !stubs,
       show: (stubs) => (stubs ? "libspdm expects LKCA but found stubs" : "no complaint"),
     }),
   ],
   plan(want, facts): Step[] {
-    if (firstUnknown(facts.config, facts.stamp, facts.maker, facts.stubs)) return [];
+    if (firstUnknown(facts.config, facts.stamp, facts.maker, facts.stubs, facts.restarted)) return [];
     const steps: Step[] = [];
     const written = valueIfKnown(facts.config) === want.text;
-    if (!written || valueIfKnown(facts.stamp) !== want.text) {
+    const restart = valueIfKnown(facts.stubs) === true && valueIfKnown(facts.restarted) !== want.text;
+    // With stubs the stamp proves nothing: an initramfs made since by others, or for another kernel, may lack the file.
+    if (!written || restart || valueIfKnown(facts.stamp) !== want.text) {
       steps.push({
         code: "lkca.configure",
         title: written ? "make the initramfs again" : `write ${PATH} and make the initramfs`,
@@ -110,13 +124,16 @@ export const lkca = facet({
         ],
       });
     }
-    if (valueIfKnown(facts.stubs) === true) {
+    if (restart) {
       steps.push({
         code: "lkca.restart",
         title: "restart the guest, so that the driver loads after the kernel's crypto",
         why: "the running driver took the stubs",
         disruption: restartDisruption(facts.inService),
-        actions: [{ do: "restart-guest", timeoutSeconds: 900 }],
+        actions: [
+          { do: "restart-guest", timeoutSeconds: 900 },
+          { do: "write", path: RESTARTED, content: want.text },
+        ],
       });
     }
     return steps;

@@ -1,4 +1,4 @@
-import { expect, test } from "@jest/globals";
+import { describe, expect, test } from "@jest/globals";
 import { lkca } from "../../providers/facets/lkca.ts";
 import { missing, ok } from "../../providers/kit/ask.ts";
 import { argvs, CONTEXT, factsOf, NO_MACHINE, runExamples } from "./run-examples.ts";
@@ -31,10 +31,44 @@ test("the initramfs is made by what the guest has, and said to be made only afte
   expect(plan(ok(""))?.[0]?.actions.at(-1)).toMatchObject({ do: "write", path: "/var/lib/teeup/lkca-initramfs" });
 });
 
+describe("the driver took the stubs", () => {
+  const stubs = { ...answers, log: ok("NVRM: libspdm expects LKCA but found stubs!\n") };
+  const plan = (more: typeof answers) => lkca.plan?.(want, factsOf(lkca, { ...stubs, ...more }), CONTEXT) ?? [];
+
+  test("although the stamp is there: the initramfs is made again before the guest is restarted", () => {
+    const steps = plan({});
+    expect(steps.flatMap((s) => s.actions.map((a) => (a.do === "run" ? a.argv.join(" ") : a.do)))).toEqual([
+      "update-initramfs -u",
+      "write",
+      "restart-guest",
+      "write",
+    ]);
+  });
+
+  test("again after that restart: no other one is planned, and the finding says what to look at", () => {
+    const mark = plan({}).at(-1)?.actions.at(-1);
+    if (mark?.do !== "write") throw new Error("the restart leaves no mark");
+    expect(mark.path).toMatch(/^\/run\//);
+    const after = { ...stubs, restarted: ok(mark.content) };
+    expect(plan(after)).toEqual([]);
+    expect(lkca.judge(want, factsOf(lkca, after)).find((f) => f.level === "fail")).toMatchObject({
+      code: "lkca.stubs",
+      hint: expect.stringContaining(`rm ${mark.path}`),
+    });
+  });
+
+  test("after a restart for another text: it is restarted for this one", () => {
+    expect(plan({ restarted: ok("other\n") }).map((s) => s.code)).toEqual(["lkca.configure", "lkca.restart"]);
+  });
+});
+
 test("a restart interrupts nobody before the GPU was set ready; afterwards, or when it cannot be told, it does", () => {
   const stubs = { ...answers, log: ok("NVRM: libspdm expects LKCA but found stubs!\n") };
   const disruption = (inService: (typeof answers)[string]) =>
-    lkca.plan?.(want, factsOf(lkca, { ...stubs, inService }), CONTEXT).map((s) => s.disruption);
+    lkca
+      .plan?.(want, factsOf(lkca, { ...stubs, inService }), CONTEXT)
+      .filter((s) => s.code === "lkca.restart")
+      .map((s) => s.disruption);
   expect(disruption(missing)).toEqual(["service"]);
   expect(disruption(NO_MACHINE)).toEqual(["service"]);
   expect(disruption(ok("…\n"))).toEqual(["guest-stop"]);
