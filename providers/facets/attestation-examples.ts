@@ -39,13 +39,21 @@ const claims = { "x-nv-gpu-available": true, "x-nv-gpu-nonce-match": true, "x-nv
 const sdkSaid = (more: Readonly<Record<string, unknown>> = {}): Answer =>
   raw(`${JSON.stringify({ attested: true, policy: true, nonce: NONCE, gpus: 1, claims, error: "", ...more })}\n`);
 const NO_POLICY: Answer = { kind: "skipped", why: "no policy is installed for this method" };
+const gpu = (bus: string) => `Slot:\t0000:${bus}:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\n`;
 const good: Readonly<Record<string, Answer>> = {
+  lspci: ok(gpu("01")),
   local: said(0, "Ok"),
   remote: NO_POLICY,
   sdk: NO_POLICY,
   localPolicy: ok(policyOf(want)),
 };
-const sdkGood = { local: NO_POLICY, remote: NO_POLICY, sdk: sdkSaid(), sdkPolicy: ok(policyOf(sdkWant)) };
+const sdkGood = {
+  lspci: ok(gpu("01")),
+  local: NO_POLICY,
+  remote: NO_POLICY,
+  sdk: sdkSaid(),
+  sdkPolicy: ok(policyOf(sdkWant)),
+};
 const example = (
   name: string,
   answers: Readonly<Record<string, Answer>>,
@@ -60,6 +68,26 @@ const sdk = (
 
 export const attestationExamples: readonly Example<AttestationWant>[] = [
   example("passes", {}, []),
+  example("one of two GPUs gave evidence", { lspci: ok(`${gpu("01")}\n${gpu("02")}`) }, ["attestation.devices"]),
+  example(
+    "one of two GPUs gave evidence twice",
+    { lspci: ok(`${gpu("01")}\n${gpu("02")}`), local: said(0, "Ok", [device, device]) },
+    ["attestation.devices"],
+  ),
+  example(
+    "two of two",
+    { lspci: ok(`${gpu("01")}\n${gpu("02")}`), local: said(0, "Ok", [device, { ...device, ueid: "2" }]) },
+    [],
+  ),
+  example("the GPUs could not be counted", { lspci: failed("no answer within 20 s") }, ["attestation.no-answer"]),
+  sdk(
+    "the SDK's one token does not speak for two GPUs",
+    { lspci: ok(`${gpu("01")}\n${gpu("02")}`), sdk: sdkSaid({ gpus: 2 }) },
+    ["attestation.devices"],
+  ),
+  sdk("the SDK says nothing of measurements", { sdk: sdkSaid({ claims: { "x-nv-gpu-nonce-match": true } }) }, [
+    "attestation.measurements",
+  ]),
   example(
     "no guest yet",
     {

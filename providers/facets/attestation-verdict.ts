@@ -11,6 +11,8 @@ const HINTS: Readonly<Record<AttestationFailure, string>> = {
   "driver-version": "the driver is not the one its reference is for: reinstall the profile's version",
   "vbios-version": "the VBIOS is not the one its reference is for: ask NVIDIA or the server's vendor",
   measurements: "the GPU measures differently than its golden values: do not trust it",
+  devices:
+    "a GPU of the guest gave no evidence of its own: look at nvidia-smi -L and at the guest's log for the one that is left out",
   policy: "the evidence is good, but the policy refuses it: compare the claims with the policy",
   "overall-false":
     "do not trust this GPU yet: --log-level debug says which check failed; after a switch of the CC mode the host may need a reboot (NVIDIA/attestation-sdk#31)",

@@ -28,6 +28,7 @@ const said = (code: number): Answer => ({
 const NO_POLICY: Answer = { kind: "skipped", why: "no policy is installed for this method" };
 const state = (s: string) => ok(`\nConfidential Compute GPUs Ready state: ${s}\n\n`);
 const good: Readonly<Record<string, Answer>> = {
+  lspci: ok("Slot:\t0000:01:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\n"),
   local: said(0),
   remote: NO_POLICY,
   sdk: NO_POLICY,

@@ -2,9 +2,11 @@ import type { Answer, Answers, Ask } from "./ask.ts";
 import { text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { absent, known, unknown } from "./facts.ts";
+import { parsed } from "./findings.ts";
 import { GPU_GATES } from "./guest.ts";
+import { isGpu, LSPCI, parseLspci } from "./parse-lspci.ts";
 import type { Verdict } from "./parse-nvattest.ts";
-import { parseNvattest, parsePythonSdk } from "./parse-nvattest.ts";
+import { forAll, parseNvattest, parsePythonSdk } from "./parse-nvattest.ts";
 import { ATTEST_PY, VENV } from "./python-attest.ts";
 
 /**
@@ -39,6 +41,8 @@ export const ATTEST_ASKS = {
   local: nvattest("local"),
   remote: nvattest("remote"),
   sdk: gated("sdk", [`${VENV}/bin/python3`, ATTEST_PY, "@nonce@", POLICY_FILES.sdk]),
+  /** How many GPUs there are to attest, from the bus: the driver may have left one out. */
+  lspci: LSPCI,
 } as const;
 
 /**
@@ -54,5 +58,9 @@ export function verdictOf(method: Method, answers: Answers<typeof ATTEST_ASKS>):
   }
   // The exit status says nothing: nvattest cuts its result code to eight bits.
   const parse = method === "sdk" ? parsePythonSdk : parseNvattest;
-  return known(parse(answer.stdout, answer.nonce));
+  const verdict = parse(answer.stdout, answer.nonce);
+  if (verdict.verdict === "fail") return known(verdict);
+  const devices = parsed(text(answers.lspci), parseLspci, "lspci");
+  if (devices.state === "known") return known(forAll(verdict, devices.value.filter(isGpu).length));
+  return unknown(`the guest's GPUs could not be counted: ${devices.state === "unknown" ? devices.why : "no lspci"}`);
 }

@@ -9,6 +9,7 @@ export const ATTESTATION_FAILURES = [
   "driver-version",
   "vbios-version",
   "measurements",
+  "devices",
   "policy",
   "overall-false",
   "evidence",
@@ -19,6 +20,8 @@ export type AttestationFailure = (typeof ATTESTATION_FAILURES)[number];
 
 /** What is kept of one device's claims: stable between two attestations of an unchanged device. */
 export interface DeviceClaims {
+  /** Identity of the very device (claim `ueid`); empty when the tool does not say. */
+  readonly id: string;
   /** `GH100 A01 GSP BROM` or the like. */
   readonly model: string;
   readonly driver: string;
@@ -45,6 +48,7 @@ export type Verdict =
 const Claims = z.looseObject({
   eat_nonce: z.string(),
   measres: z.string(),
+  ueid: z.string().default(""),
   "x-nvidia-device-type": z.string(),
   "x-nvidia-gpu-attestation-report-nonce-match": z.boolean(),
   "x-nvidia-gpu-driver-version": z.string(),
@@ -88,6 +92,7 @@ export function parseNvattest(stdout: string, nonce: string | undefined): Verdic
   const claims = z.array(Claims).safeParse(output.data.claims);
   const devices = (claims.data ?? []).map(
     (c): DeviceClaims => ({
+      id: c.ueid,
       model: c.hwmodel,
       driver: c["x-nvidia-gpu-driver-version"],
       vbios: c["x-nvidia-gpu-vbios-version"],
@@ -128,7 +133,9 @@ export function parsePythonSdk(stdout: string, nonce: string | undefined): Verdi
   if (!output.success) return fail("malformed", undefined, malformed(last), []);
   const { attested, policy, gpus, claims, error } = output.data;
   const text = (key: string) => (typeof claims[key] === "string" ? (claims[key] as string) : "");
-  const devices: DeviceClaims[] = Array.from({ length: Math.max(0, Math.min(gpus, 16)) }, () => ({
+  // One token speaks for one device, however many GPUs the wrapper counts.
+  const devices: DeviceClaims[] = Array.from({ length: gpus < 1 ? 0 : 1 }, () => ({
+    id: "",
     model: text("x-nv-gpu-model"),
     driver: text("x-nv-gpu-driver-version"),
     vbios: text("x-nv-gpu-vbios-version"),
@@ -164,8 +171,18 @@ export function parsePythonSdk(stdout: string, nonce: string | undefined): Verdi
   if (bad("x-nv-gpu-measurements-match"))
     return fail("measurements", undefined, "measurements differ from the golden ones", devices);
   if (!attested) return fail("overall-false", undefined, "attest() returned False", devices);
+  if (claims["x-nv-gpu-measurements-match"] !== true)
+    return fail("measurements", undefined, "no claim that the measurements match", devices);
   if (!policy) return fail("policy", undefined, "validate_token() returned False", devices);
   return { verdict: "pass", devices };
+}
+
+/** A verdict that passes does so for `gpus` devices that differ: one attested GPU says nothing of its neighbour. */
+export function forAll(verdict: Verdict, gpus: number): Verdict {
+  if (verdict.verdict === "fail") return verdict;
+  const distinct = new Set(verdict.devices.map((d) => d.id)).size;
+  if (gpus > 0 && distinct >= gpus) return verdict;
+  return fail("devices", undefined, `${distinct} of the guest's ${gpus} GPUs attested themselves`, verdict.devices);
 }
 
 function fail(

@@ -29,6 +29,7 @@ test("passes when all of it says so, and keeps only what stays the same", () => 
     verdict: "pass",
     devices: [
       {
+        id: "1",
         model: "GH100 A01 GSP BROM",
         driver: "580.95.05",
         vbios: "96.00.5E.00.01",
