@@ -197,8 +197,14 @@ describe("sudo", () => {
   test("guards the lock as well", async () => {
     const fleet = openFleet(stackOf(withPassword, ops), cleanEnv({ TEEUP_SUDO_PASSWORD: OPS_PASSWORD }), FAST);
     const lock = await fleet.node("gpu-01").host.lock("test");
-    expect(JSON.parse(readFileSync(join(withPassword.dir, "run/teeup.owner"), "utf8") || "{}")).toBeDefined();
+    const other = openFleet(stackOf(withPassword, ops), cleanEnv({ TEEUP_SUDO_PASSWORD: OPS_PASSWORD }), FAST);
+    await expect(other.node("gpu-01").host.lock("other")).rejects.toMatchObject({ code: "lock.held" });
+    expect(JSON.parse(readFileSync(join(withPassword.dir, "run/teeup.owner"), "utf8"))).toMatchObject({
+      purpose: "test",
+    });
     await lock.release();
+    await (await other.node("gpu-01").host.lock("other")).release();
+    await other.close();
     await fleet.close();
   });
 });
