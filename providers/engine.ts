@@ -10,6 +10,8 @@ export interface Engine {
   warn(line: string): void;
   /** Aborted once the engine no longer listens (its CLI was killed). */
   readonly gone: AbortSignal;
+  /** Asks the engine for an answer; when there is nobody, {@link Engine.gone} is aborted before this resolves. */
+  listens(): Promise<void>;
 }
 
 /** How often the engine's channel is looked at while something changes machines, in milliseconds. */
@@ -22,7 +24,7 @@ const WATCH_MS = 500;
 export function connectEngine(address: string | undefined): Engine {
   const gone = new AbortController();
   if (address === undefined || !/^[\w.[\]:-]+:\d+$/.test(address))
-    return { progress: () => undefined, warn: () => undefined, gone: gone.signal };
+    return { progress: () => undefined, warn: () => undefined, gone: gone.signal, listens: async () => undefined };
   const client = new engineGrpc.EngineClient(address, grpc.credentials.createInsecure());
   let wasReady = false;
   const watch = setInterval(() => {
@@ -46,5 +48,12 @@ export function connectEngine(address: string | undefined): Engine {
     gone: gone.signal,
     progress: (line) => log(INFO, line, true),
     warn: (line) => log(WARNING, line, false),
+    listens: () =>
+      new Promise((resolve) => {
+        client.getRootResource(new engineMessages.GetRootResourceRequest(), (error) => {
+          if (error?.code === grpc.status.UNAVAILABLE) gone.abort();
+          resolve();
+        });
+      }),
   };
 }

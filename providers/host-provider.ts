@@ -1,4 +1,4 @@
-import { argv, env } from "node:process";
+import { argv, env, exit } from "node:process";
 import { z } from "zod";
 import { connectEngine } from "./engine.ts";
 import { FACETS, facetNamed } from "./facets/index.ts";
@@ -109,11 +109,11 @@ export const provider = {
 
   async create(inputs: Props): Promise<{ id: string; outs: Props }> {
     const id = keyOf(InputsSchema.parse(inputs));
-    return { id, outs: await bring(id, inputs) };
+    return { id, outs: await underWay(bring(id, inputs)) };
   },
 
   async update(id: string, _olds: Props, news: Props): Promise<{ outs: Props }> {
-    return { outs: await bring(id, news) };
+    return { outs: await underWay(bring(id, news)) };
   },
 
   async read(id: string, props: Props): Promise<{ id: string; props: Props }> {
@@ -146,7 +146,7 @@ export const provider = {
         return;
       }
       await reconciler.reach(inputs.node);
-      await reconciler.undo(goalOf(inputs.node, inputs.facet, inputs.want), run());
+      await underWay(reconciler.undo(goalOf(inputs.node, inputs.facet, inputs.want), run()));
     } catch (error) {
       throw quiet(error);
     }
@@ -161,8 +161,28 @@ function ready(): Configured {
 
 const keyOf = ({ node, facet }: Inputs): string => `${node}/${facet}`;
 
+/** Changes of nodes that this process is at. */
+const changing = new Set<Promise<unknown>>();
+
+async function underWay<T>(change: Promise<T>): Promise<T> {
+  changing.add(change);
+  try {
+    return await change;
+  } finally {
+    changing.delete(change);
+  }
+}
+
+/** An engine that is gone ends no provider, and this one holds locks of nodes: it leaves once its changes have ended. */
+engine.gone.addEventListener("abort", async () => {
+  await Promise.allSettled(changing);
+  await configured?.reconciler.close();
+  exit(1);
+});
+
 function run() {
-  return { permit: ready().permit, onProgress: (line: string) => engine.progress(redact(line)), signal: engine.gone };
+  const { progress, gone, listens } = engine;
+  return { permit: ready().permit, onProgress: (line: string) => progress(redact(line)), signal: gone, listens };
 }
 
 function goalOf(node: string, name: string, want: unknown): Goal {

@@ -43,6 +43,8 @@ export interface Run {
   readonly onProgress: (line: string) => void;
   /** Aborted when the engine is gone. */
   readonly signal: AbortSignal;
+  /** Looks before each change whether the engine is still there, and aborts `signal` when it is not. */
+  readonly listens?: () => Promise<void>;
 }
 
 /** A finding that a person must act on: a failed check, or one that could not be made. */
@@ -195,6 +197,7 @@ export class Reconciler {
     const say = (text: string) => run.onProgress(`${machine.id}: ${text}`);
     say(step.title);
     for (const action of step.actions) {
+      await run.listens?.();
       if (signal.aborted) throw stopped(goal, step, lock.lost.aborted);
       try {
         await machine.act(action, { onProgress: (line) => say(`${step.title}: ${line}`), signal });
