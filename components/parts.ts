@@ -11,7 +11,12 @@ export type PartArgs<W> = { readonly node: pulumi.Input<string> } & {
 
 type Want<F extends { readonly want: z.ZodType }> = z.output<F["want"]>;
 
-function part<W>(facet: FacetName) {
+/** Named, since declarations cannot describe an anonymous class with private members of the SDK. */
+export interface PartClass<W> {
+  new (name: string, args: PartArgs<W>, opts?: pulumi.CustomResourceOptions): FacetResource;
+}
+
+function part<W>(facet: FacetName): PartClass<W> {
   const type = PARTS[facet];
   return class Part extends FacetResource {
     constructor(name: string, { node, ...want }: PartArgs<W>, opts?: pulumi.CustomResourceOptions) {
