@@ -1,5 +1,5 @@
 import type { Action } from "../kit/action.ts";
-import { GPU_TOOL, GUEST_HOLDS_GPU, NVIDIA_LOADED } from "../kit/argv.ts";
+import { GPU_TOOL_CLEAN, GUEST_HOLDS_GPU, NVIDIA_LOADED, RUN_GPU_TOOL } from "../kit/argv.ts";
 import type { PlanContext, Step } from "../kit/facet.ts";
 import { firstUnknown, isTrue } from "../kit/findings.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
@@ -55,10 +55,11 @@ function setCcMode(gpus: readonly PciDevice[], mode: string, stopGuest: boolean,
     // Whoever else may hold the GPU by now: it is not taken from under a guest or a driver.
     { do: "run", argv: GUEST_HOLDS_GPU, okStatus: [1] },
     { do: "run", argv: NVIDIA_LOADED, okStatus: [1] },
+    { do: "run", argv: GPU_TOOL_CLEAN },
     ...override("none"),
     {
       do: "run",
-      argv: ["python3", GPU_TOOL, "--devices", devices, `--set-cc-mode=${mode}`, "--reset-after-cc-mode-switch"],
+      argv: [...RUN_GPU_TOOL, "--devices", devices, `--set-cc-mode=${mode}`, "--reset-after-cc-mode-switch"],
       timeoutSeconds: 300,
     },
     ...override("vfio-pci"),

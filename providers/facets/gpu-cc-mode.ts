@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { GPU_TOOL, GUEST_HOLDS_GPU, NVIDIA_LOADED } from "../kit/argv.ts";
+import { GPU_TOOL, GPU_TOOL_CLEAN, GUEST_HOLDS_GPU, NVIDIA_LOADED, RUN_GPU_TOOL } from "../kit/argv.ts";
 import type { Answer } from "../kit/ask.ts";
 import { ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
@@ -77,15 +77,16 @@ export const gpuCcMode = facet({
     held: { kind: "argv", argv: GUEST_HOLDS_GPU },
     vm: VM_STATE,
     unit: { kind: "file", path: VM_UNIT_FILE },
-    nvidia: { kind: "argv", argv: NVIDIA_LOADED },
+    nvidia: { kind: "argv", argv: NVIDIA_LOADED, RUN_GPU_TOOL },
     tool: { kind: "argv", argv: ["test", "-f", GPU_TOOL] },
     // Not pure: it wakes the GPU and touches its registers. Hence the gates.
     modes: {
       kind: "argv",
-      argv: ["python3", GPU_TOOL, "--devices", "gpus", "--query-cc-mode"],
+      argv: [...RUN_GPU_TOOL, "--devices", "gpus", "--query-cc-mode"],
       timeoutSeconds: 60,
       gates: [
         { argv: ["test", "-f", GPU_TOOL], exit: 0, why: "gpu-admin-tools is not installed" },
+        { argv: GPU_TOOL_CLEAN, exit: 0, why: "files of gpu-admin-tools were changed" },
         { argv: GUEST_HOLDS_GPU, exit: 1, why: "held by a running guest" },
         { argv: NVIDIA_LOADED, exit: 1, why: "the nvidia driver is loaded on the host" },
       ],
@@ -147,7 +148,8 @@ export const gpuCcMode = facet({
       const saw = "the nvidia driver is loaded on the host";
       return [fail("nvidia-loaded", wanted, saw, "unload it (modprobe -r nvidia): the GPU belongs to the guest")];
     }
-    if (modes.state !== "known") return [fail("unread", wanted, "gpu-admin-tools is not installed", "see gpu-tools")];
+    if (modes.state !== "known")
+      return [fail("unread", wanted, "gpu-admin-tools is not installed, or changed", "see gpu-tools")];
     const seen = new Map(modes.value.map((g) => [g.bdf, g]));
     return gpus.map((g) => judgeGpu(want, g.bdf, seen.get(g.bdf)));
   },

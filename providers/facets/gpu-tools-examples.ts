@@ -39,6 +39,13 @@ export const gpuToolsExamples: readonly Example<GpuToolsWant>[] = [
     steps: ["gpu-tools.install"],
   },
   {
+    name: "a module that is not the commit's",
+    want: { url: "https://example.org/t.git", commit: "a".repeat(40) },
+    answers: { head: ok(`${"a".repeat(40)}\n`), status: ok("?? json.py\n") },
+    findings: ["gpu-tools.changed"],
+    steps: ["gpu-tools.install"],
+  },
+  {
     name: "no answer",
     want: { url: "https://example.org/t.git", commit: "a".repeat(40) },
     answers: { head: failed("connection lost"), status: failed("connection lost") },

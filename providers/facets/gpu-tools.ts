@@ -44,7 +44,7 @@ export const gpuTools = facet({
     head: { kind: "argv", argv: ["git", "-C", DIR, "rev-parse", "HEAD"] },
     status: {
       kind: "argv",
-      argv: ["git", "--no-optional-locks", "-C", DIR, "status", "--porcelain", "--untracked-files=no"],
+      argv: ["git", "--no-optional-locks", "-C", DIR, "status", "--porcelain", "--untracked-files=all"],
     },
   },
   parse({ head, status }): Facts {
@@ -91,6 +91,8 @@ export const gpuTools = facet({
             timeoutSeconds: 300,
           },
           { do: "run", argv: ["git", "-C", DIR, "checkout", "--quiet", "--force", "--detach", want.commit] },
+          // A module that is not the commit's would be imported before Python's own.
+          { do: "run", argv: ["git", "-C", DIR, "clean", "--quiet", "-ffdx"] },
           { do: "run", argv: ["test", "-f", GPU_TOOL] },
         ],
       },

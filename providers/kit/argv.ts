@@ -6,6 +6,16 @@
 export const TOOLS_DIR = "/opt/teeup";
 /** NVIDIA/gpu-admin-tools checkout. */
 export const GPU_TOOL = `${TOOLS_DIR}/gpu-admin-tools/nvidia_gpu_tools.py`;
+/**
+ * Host: the tool as root runs it: no PYTHON* variables, no user's modules, no bytecode left behind. Not `-I`, which
+ * hides the tool's own modules from it.
+ */
+export const RUN_GPU_TOOL = ["python3", "-EsB", GPU_TOOL] as const;
+/** Host: exits 0 when the checkout's files are those of its commit: only then is the tool run. */
+export const GPU_TOOL_CLEAN = [
+  ...(["git", "--no-optional-locks", "-C", `${TOOLS_DIR}/gpu-admin-tools`] as const),
+  ...(["diff", "--quiet", "HEAD"] as const),
+] as const;
 /** Confidential VMs: `<name>/` holds disk, seed, console log and the unit's argv. */
 export const VM_DIR = "/var/lib/teeup/vm";
 /** QEMU as a systemd unit. */

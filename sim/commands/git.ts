@@ -129,6 +129,7 @@ export const git: Command = {
         return repo.head === undefined
           ? fail(128, "fatal: your current branch 'main' does not have any commits yet")
           : ok(`${repo.head}\n`);
+      case "diff":
       case "status": {
         const known = tree(machine, repo) ?? {};
         const changed = Object.entries(known).flatMap(([path, node]) => {
@@ -138,6 +139,7 @@ export const git: Command = {
             ? [` M ${path}`]
             : [];
         });
+        if (verb === "diff") return rest.includes("--quiet") ? fail(changed.length > 0 ? 1 : 0, "") : unmodelled(argv);
         const untracked =
           rest.includes("--untracked-files=no") || rest.includes("-uno")
             ? []

@@ -16,6 +16,8 @@ const python: Command = {
   // Asking the GPU's mode is no change of the machine; attesting neither.
   mutates: (argv) => argv[1] === "-m" || argv.some((w) => w.startsWith("--set-") || w === "--recover-broken-gpu"),
   run: (machine, argv, context) => {
+    // -E, -s and -B: how a real interpreter looks around, which this one does not.
+    if (/^-[EsB]+$/.test(argv[1] ?? "")) return python.run(machine, [argv[0] ?? "", ...argv.slice(2)], context);
     const [, first = "", ...rest] = argv;
     if (first === "--version" || first === "-V") return ok("Python 3.12.3\n");
     if (first === "-m" && rest[0] === "venv") {

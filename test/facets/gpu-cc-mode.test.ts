@@ -19,7 +19,8 @@ describe("switching", () => {
     expect(argvs(steps)).toEqual([
       GUEST_HOLDS_GPU.join(" "),
       "grep -q ^nvidia  /proc/modules",
-      "python3 /opt/teeup/gpu-admin-tools/nvidia_gpu_tools.py --devices 0000:81:00.0 --set-cc-mode=on --reset-after-cc-mode-switch",
+      "git --no-optional-locks -C /opt/teeup/gpu-admin-tools diff --quiet HEAD",
+      "python3 -EsB /opt/teeup/gpu-admin-tools/nvidia_gpu_tools.py --devices 0000:81:00.0 --set-cc-mode=on --reset-after-cc-mode-switch",
     ]);
     expect(steps?.[0]?.actions.slice(0, 2)).toMatchObject([{ okStatus: [1] }, { okStatus: [1] }]);
     expect(steps?.[0]?.title).toContain("off → on");
