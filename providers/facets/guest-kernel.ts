@@ -3,7 +3,7 @@ import { ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { mapFact, valueIfKnown } from "../kit/facts.ts";
-import { IN_SERVICE_ASK } from "../kit/guest.ts";
+import { inServiceOf, SERVICE_ASKS } from "../kit/guest.ts";
 import * as host from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { GrubMenu } from "../kit/parse-grub.ts";
@@ -47,7 +47,7 @@ export const guestKernel = facet({
     packages: host.STACK_PACKAGES,
     held: host.HELD_PACKAGES,
     grub: host.GRUB_CFG,
-    inService: IN_SERVICE_ASK,
+    ...SERVICE_ASKS,
   },
   parse: (a): GuestKernelFacts => ({
     running: mapFact(text(a.running), (t) => t.trim()),
@@ -59,7 +59,7 @@ export const guestKernel = facet({
       const { entries, pattern } = parseGrubCfg(t);
       return { entries, pattern, default: /^\s*set default="([^"$]+)"/m.exec(t)?.[1] ?? "" };
     }),
-    inService: text(a.inService),
+    inService: inServiceOf(a),
   }),
   judge: (want, facts) => {
     const newer = compareVersions(valueIfKnown(facts.running) ?? "", want.release) > 0;
@@ -67,7 +67,7 @@ export const guestKernel = facet({
       judgeFact(facts.packages, {
         code: "guest-kernel.installed",
         want: want.packages.join(", "),
-        hint: "teeup up installs them",
+        hint: "pulumi up installs them",
         source: SOURCE,
         good: () => missingOf(want, facts).length === 0,
         show: () =>
@@ -78,7 +78,7 @@ export const guestKernel = facet({
       judgeFact(facts.held, {
         code: "guest-kernel.held",
         want: "its packages, and those that would bring another kernel, on hold",
-        hint: "teeup up holds them: an upgrade takes the guest off its kernel",
+        hint: "pulumi up holds them: an upgrade takes the guest off its kernel",
         source: SOURCE,
         good: () => unheld(want, facts).length === 0,
         show: () =>
@@ -89,7 +89,7 @@ export const guestKernel = facet({
       judgeFact(facts.grub, {
         code: "guest-kernel.default",
         want: `GRUB boots ${want.release}`,
-        hint: "teeup up makes it the default",
+        hint: "pulumi up makes it the default",
         source: SOURCE,
         good: (grub) => grub.default !== "" && grub.default === grub.entries[want.release],
         show: (grub) => grub.default || "the first entry",

@@ -5,7 +5,7 @@ import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { known, mapFact, showFact, valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
-import { IN_SERVICE_ASK, restartDisruption } from "../kit/guest.ts";
+import { inServiceOf, restartDisruption, SERVICE_ASKS } from "../kit/guest.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { lkcaExamples } from "./lkca-examples.ts";
 
@@ -60,7 +60,7 @@ export const lkca = facet({
       argv: ["journalctl", "-k", "-b", "-o", "cat", "--no-pager", "--grep=libspdm expects LKCA but found stubs"],
     },
     restarted: { kind: "file", path: RESTARTED },
-    inService: IN_SERVICE_ASK,
+    ...SERVICE_ASKS,
   },
   parse(a): Facts {
     return {
@@ -69,14 +69,14 @@ export const lkca = facet({
       maker: mapFact(ran(a.initramfsTools), (r) => (r.status === 0 ? "update-initramfs" : "dracut")),
       stubs: mapFact(ran(a.log), (r) => r.status === 0 && r.stdout.trim() !== ""),
       restarted: text(a.restarted),
-      inService: text(a.inService),
+      inService: inServiceOf(a),
     };
   },
   judge: (want, facts) => [
     judgeFact(facts.config, {
       code: "lkca.config",
       want: `${PATH} as the profile has it`,
-      hint: "teeup up writes it",
+      hint: "pulumi up writes it",
       source: SOURCE,
       good: (t) => t === want.text,
       show: (t) => (t === want.text ? "as wanted" : t.trim().slice(0, 80)),
@@ -84,7 +84,7 @@ export const lkca = facet({
     judgeFact(facts.stamp, {
       code: "lkca.initramfs",
       want: "an initramfs made after it",
-      hint: "teeup up makes it (update-initramfs -u or dracut)",
+      hint: "pulumi up makes it (update-initramfs -u or dracut)",
       source: SOURCE,
       good: (t) => t === want.text,
       show: (t) => (t === want.text ? "made after it" : "made before it"),

@@ -2,7 +2,7 @@ import { ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import { absent, known, mapFact, showFact, unknown } from "../kit/facts.ts";
 import { parsed } from "../kit/findings.ts";
-import { IN_SERVICE_ASK } from "../kit/guest.ts";
+import { inServiceOf, SERVICE_ASKS } from "../kit/guest.ts";
 import { HELD_PACKAGES } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { parseDriverVersion, parseModinfo } from "../kit/parse-nvidia-smi.ts";
@@ -25,7 +25,7 @@ export const nvidiaDriver = facet({
     module: { kind: "argv", argv: ["modinfo", "nvidia"] },
     loaded: { kind: "file", path: "/proc/driver/nvidia/version" },
     held: HELD_PACKAGES,
-    inService: IN_SERVICE_ASK,
+    ...SERVICE_ASKS,
   },
   parse(a): NvidiaDriverFacts {
     const module = ran(a.module);
@@ -40,14 +40,14 @@ export const nvidiaDriver = facet({
               ),
       loaded: parsed(text(a.loaded), parseDriverVersion, "/proc/driver/nvidia/version"),
       held: mapFact(text(a.held), parseLines),
-      inService: text(a.inService),
+      inService: inServiceOf(a),
     };
   },
   judge: (want, facts) => [
     judgeFact(facts.installed, {
       code: "nvidia-driver.installed",
       want: `driver ${want.version} with open kernel modules, for the running kernel`,
-      hint: "teeup up installs it; without it for this kernel, look whether DKMS built it (dkms status)",
+      hint: "pulumi up installs it; without it for this kernel, look whether DKMS built it (dkms status)",
       source: SOURCE,
       good: good(want),
       show,
@@ -65,7 +65,7 @@ export const nvidiaDriver = facet({
           judgeFact(facts.held, {
             code: "nvidia-driver.held",
             want: "its packages on hold",
-            hint: "teeup up holds them: an upgrade may bring a version without a published RIM",
+            hint: "pulumi up holds them: an upgrade may bring a version without a published RIM",
             source: "NVIDIA/nvtrust#151",
             good: (held) => unheld(want, held).length === 0,
             show: (held) =>

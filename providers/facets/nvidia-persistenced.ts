@@ -3,7 +3,7 @@ import { text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { showFact, valueIfKnown } from "../kit/facts.ts";
-import { IN_SERVICE_ASK, PERSISTENCED } from "../kit/guest.ts";
+import { inServiceOf, PERSISTENCED, SERVICE_ASKS } from "../kit/guest.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { parseSystemctlShow, SHOWN } from "../kit/parse-systemctl.ts";
 import { persistencedExamples } from "./nvidia-persistenced-examples.ts";
@@ -49,18 +49,18 @@ export const nvidiaPersistenced = facet({
   asks: {
     unit: { kind: "file", path: PATH },
     state: { kind: "argv", argv: ["systemctl", "show", PERSISTENCED, ...SHOWN] },
-    inService: IN_SERVICE_ASK,
+    ...SERVICE_ASKS,
   },
   parse: (a): PersistencedFacts => ({
     unit: text(a.unit),
     ...parseSystemctlShow(text(a.state)),
-    inService: text(a.inService),
+    inService: inServiceOf(a),
   }),
   judge: (want, facts) => [
     judgeFact(facts.unit, {
       code: "nvidia-persistenced.unit",
       want: `${PATH} with ${want.timeoutSeconds} s to start${want.before.length > 0 ? `, before ${want.before.join(", ")}` : ""}`,
-      hint: "teeup up writes it; a restart of the guest applies it",
+      hint: "pulumi up writes it; a restart of the guest applies it",
       source: SOURCE,
       good: (t) => t === unitOf(want) && valueIfKnown(facts.stale) !== true,
       show: (t) =>

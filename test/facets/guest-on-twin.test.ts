@@ -211,13 +211,14 @@ describe("more than one GPU", () => {
 });
 
 describe("restarts of the guest", () => {
-  test("before its first GPU was set ready they are a service, afterwards they stop a guest", async () => {
+  test("a guest whose GPU may be ready is stopped by permit only, whether or not it is marked", async () => {
     const { twin, client } = await attested();
     by(guestOf(twin), "systemctl", "stop", "nvidia-persistenced.service");
     expect((await client.preview()).planned).toContain("nvidia-persistenced.restart-guest guest-stop");
     expect((await client.up({ permit: "service" })).error?.message).toContain("permit.refused");
     by(guestOf(twin), "rm", "-f", "/var/lib/teeup/in-service");
-    expect((await client.up({ permit: "service" })).error?.message).toBeUndefined();
+    expect((await client.up({ permit: "service" })).error?.message).toContain("permit.refused");
+    expect((await client.up({ permit: "guest-stop" })).error?.message).toBeUndefined();
     client.close();
     await twin.stop();
   });
