@@ -1,3 +1,5 @@
+import * as pulumi from "@pulumi/pulumi";
+import { TeeUpError } from "./providers/kit/errors.ts";
 import { stackConfig } from "./stacks/nodes.ts";
 import { onpremSnp } from "./stacks/onprem-snp.ts";
 
@@ -7,4 +9,13 @@ const PROGRAMS = { "onprem-snp": onpremSnp } as const;
 // Pulumi keeps each resource's call stack in the state; after an await the loader's frames are not part of it.
 await Promise.resolve();
 
-export const nodes = PROGRAMS[stackConfig().platform]();
+export const nodes = run();
+
+/** A fault of the stack config is shown as it is said, without the program's stack. */
+function run(): Record<string, unknown> {
+  try {
+    return PROGRAMS[stackConfig().platform]();
+  } catch (error) {
+    throw error instanceof TeeUpError ? new pulumi.RunError(error.message) : error;
+  }
+}

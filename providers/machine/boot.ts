@@ -147,7 +147,7 @@ export async function waitGuest(guest: Site, seconds: number, options: ActOption
 }
 
 async function guestBoot(guest: Site, oldId: string | undefined, seconds: number, options: ActOptions): Promise<void> {
-  const { boot, last } = await newBoot(guest, oldId, seconds, options);
+  const { boot, last } = await newBoot(guest, oldId, seconds, options, refusedTooLong(guest));
   if (boot !== undefined) return;
   throw failure(
     guest,
@@ -157,11 +157,29 @@ async function guestBoot(guest: Site, oldId: string | undefined, seconds: number
   );
 }
 
+/** cloud-init makes the user while the guest boots; one that refuses the key after that will not change its mind. */
+const GUEST_LOGIN_MS = 120_000;
+
+function refusedTooLong(guest: Site): (error: TeeUpError) => void {
+  let since: number | undefined;
+  return (error) => {
+    since = error.code === "ssh.auth-failed" ? (since ?? Date.now()) : undefined;
+    if (since === undefined || Date.now() - since < GUEST_LOGIN_MS * guest.options.timeoutScale) return;
+    throw failure(
+      guest,
+      "guest.auth-failed",
+      `the guest is up, but lets nobody in: ${error.parts.saw}`,
+      `make guest.publicKey of ${nodeOf(guest)} the public half of the key that TeeUp logs in with (guest.keyFile, else ssh.keyFile or the agent); a disk that was booted keeps the key it was made with`,
+    );
+  };
+}
+
 async function newBoot(
   site: Site,
   oldId: string | undefined,
   seconds: number,
   options: ActOptions,
+  onError: (error: TeeUpError) => void = () => undefined,
 ): Promise<{ boot: Boot | undefined; last: string }> {
   let last = "no answer";
   const boot = await poll(
@@ -178,6 +196,7 @@ async function newBoot(
     },
     (error) => {
       last = redact(error.parts.saw);
+      onError(error);
     },
     passing,
   );

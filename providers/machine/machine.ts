@@ -1,6 +1,7 @@
 import type { Action } from "../kit/action.ts";
 import { GUEST_HOST_KEYS } from "../kit/argv.ts";
 import type { Answers, Asks } from "../kit/ask.ts";
+import { TeeUpError } from "../kit/errors.ts";
 import type { ActOptions, Lock, Machine } from "../kit/machine.ts";
 import type { Entry, Frame } from "../kit/protocol.ts";
 import { interpret } from "./actions.ts";
@@ -58,7 +59,13 @@ export class SshMachine implements Machine, Site {
     try {
       return await this.#asker.observe(asks);
     } catch (error) {
-      throw redactError(error);
+      const redacted = redactError(error);
+      // A guest that lets nobody in is unknown; its host can still be seen, and mended.
+      if (this.#host !== undefined && redacted instanceof TeeUpError && redacted.code === "ssh.auth-failed") {
+        const why = `${redacted.parts.saw}; next: ${redacted.parts.next}`;
+        return Object.fromEntries(Object.keys(asks).map((name) => [name, { kind: "failed", why }])) as Answers<A>;
+      }
+      throw redacted;
     }
   }
 

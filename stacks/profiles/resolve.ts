@@ -42,7 +42,9 @@ export function unknowns(profile: Profile): string[] {
 export function resolveProfile(profile: Profile, pins: Pins): Profile {
   const used = new Set<string>();
   const missing: string[] = [];
+  const urls = new Map<string, string>();
   const filled = visit(profile, [], (path, leaf) => {
+    if (path.endsWith(".url")) urls.set(path.slice(0, -".url".length), leaf);
     const open = leaf === UNKNOWN;
     const pin = pins[path];
     if (pin !== undefined && (open || path.endsWith(".url"))) {
@@ -58,7 +60,7 @@ export function resolveProfile(profile: Profile, pins: Pins): Profile {
     throw new TeeUpError({
       code: "config.missing-pin",
       subject: "teeup:pins",
-      saw: `profile ${profile.name} does not know ${missing.join(", ")}`,
+      saw: `profile ${profile.name} does not know ${missing.map((path) => `${path} (of ${urls.get(path.slice(0, path.lastIndexOf("."))) ?? "?"})`).join(", ")}`,
       next: `pulumi config set --path 'teeup:pins["${missing[0]}"]' <value> (a commit's 40 or a file's 64 hex digits), likewise for each`,
     });
   }

@@ -11,6 +11,7 @@ import type { BiosSnapshot, BiosValue } from "../../providers/kit/bios.ts";
 import { NO_BMC } from "../../providers/kit/bios.ts";
 import type { PlanContext } from "../../providers/kit/facet.ts";
 import { snapshotOf } from "../../providers/machine/redfish.ts";
+import { withCaptures } from "../kit/captures.ts";
 
 const context: PlanContext = { node: "gpu-01", pending: [], guestRunning: false };
 const want = BiosWant.parse({});
@@ -38,7 +39,7 @@ describe("examples", () => {
   });
 });
 
-describe("the real BIOS resources of ../shared/captures/redfish", () => {
+withCaptures(describe)("the real BIOS resources of ../shared/captures/redfish", () => {
   const folder = join(import.meta.dirname, "../../../shared/captures/redfish");
   const capture = (
     file: string,

@@ -3,6 +3,16 @@ import { join } from "node:path";
 
 const FOLDER = join(import.meta.dirname, "../../../shared/captures");
 
+/**
+ * The captures of real machines lie beside the repository, not in it. Where they are not at hand, the tests that read
+ * them are counted as skipped, and this says so.
+ */
+export function withCaptures<T extends { readonly skip: unknown }>(it: T): T {
+  if (existsSync(FOLDER)) return it;
+  process.stderr.write(`Skipped: tests that read captures of real machines; there are none at ${FOLDER}\n`);
+  return it.skip as T;
+}
+
 /** Text of a real machine, read in place. Throws a clear error where the captures are not at hand. */
 export function capture(path: string): string {
   const file = join(FOLDER, path);

@@ -10,7 +10,7 @@ import {
   parseLspci,
   selectGpus,
 } from "../../providers/kit/parse-lspci.ts";
-import { capture } from "./captures.ts";
+import { capture, withCaptures } from "./captures.ts";
 
 const hex = (digits: number) => fc.nat(16 ** digits - 1).map((n) => n.toString(16).padStart(digits, "0"));
 const device: fc.Arbitrary<PciDevice> = fc.record({
@@ -64,7 +64,7 @@ test("text of another form is no list of devices, and never throws", () => {
 });
 
 describe("which are GPUs", () => {
-  test("the real 8-GPU machine's devices, by vendor and class", () => {
+  withCaptures(test)("the real 8-GPU machine's devices, by vendor and class", () => {
     const rows = capture("h200/8gpu/topology-and-pci.txt").matchAll(
       /^(\S+) 0x(10de) 0x([0-9a-f]{4}) 0x([0-9a-f]{4})00 driver=(\S*) group=$/gm,
     );

@@ -12,7 +12,7 @@ import {
   parseSmiGpus,
   parseSmiVbios,
 } from "../../providers/kit/parse-nvidia-smi.ts";
-import { capture, section } from "./captures.ts";
+import { capture, section, withCaptures } from "./captures.ts";
 
 const ALL = [
   parseCcFeature,
@@ -25,7 +25,7 @@ const ALL = [
   parseSmiGpus,
 ];
 
-describe("real H200 with driver 580.159.04, CC mode off", () => {
+withCaptures(describe)("real H200 with driver 580.159.04, CC mode off", () => {
   test.each(["h200/1gpu", "h200/8gpu"])("conf-compute of %s", (folder) => {
     const file = `${folder}/nvidia-smi-conf-compute.txt`;
     const smi = (flag: string) => section(file, `nvidia-smi conf-compute ${flag}`);
@@ -107,7 +107,7 @@ describe("text that is not theirs", () => {
     );
   });
 
-  test("cut anywhere, an answer says less or the same, never the opposite", () => {
+  withCaptures(test)("cut anywhere, an answer says less or the same, never the opposite", () => {
     const whole = section("h200/8gpu/nvidia-smi-conf-compute.txt", "nvidia-smi conf-compute -q");
     fc.assert(
       fc.property(fc.nat(whole.length), (at) => {

@@ -58,7 +58,7 @@ test("pins fill what is unknown and may replace urls", () => {
 
 test("missing, stray and malformed pins are named with the fix", () => {
   expect(() => resolveProfile(upstream, {})).toThrow(
-    /guest\.image\.sha256, attestation\.repository\.keyring\.sha256.*config\.missing-pin/s,
+    /guest\.image\.sha256 \(of https:\S+\.img\), attestation\.repository\.keyring\.sha256 \(of https:\S+\.deb\).*config\.missing-pin/s,
   );
   expect(() => resolveProfile(upstream, { ...pinsOf(unknowns(upstream)), "guest.imag": "x" })).toThrow(
     /guest\.imag.*config\.bad-pin/s,
