@@ -91,12 +91,12 @@ export const guestImage = facet({
     }
     const judgeDisk = () => {
       if (diskId.state !== "known" || !files.value.includes("disk.qcow2")) {
-        return fail("disk", wanted, "no disk", "teeup up makes it");
+        return fail("disk", wanted, "no disk", "pulumi up makes it");
       }
-      if (diskId.value === diskIdOf(want)) return pass("disk", wanted, "made from it");
+      if (diskId.value === diskIdOf(want)) return pass("disk", wanted, "recorded as made from it");
       const was = parseDiskId(diskId.value);
       return was.sha256 === want.sha256
-        ? fail("size", wanted, `${was.gib} GiB`, "teeup up grows it, with permit guest-stop; a disk never shrinks")
+        ? fail("size", wanted, `${was.gib} GiB`, "pulumi up grows it, with permit guest-stop; a disk never shrinks")
         : fail(
             "other-image",
             wanted,
@@ -109,7 +109,7 @@ export const guestImage = facet({
       judgeDisk(),
       seedId.state === "known" && seedId.value === seedIdOf(want) && files.value.includes("seed.iso")
         ? pass("seed", seed, "made from it")
-        : fail("seed", seed, seedId.state === "known" ? "another seed" : "no seed", "teeup up makes it"),
+        : fail("seed", seed, seedId.state === "known" ? "another seed" : "no seed", "pulumi up makes it"),
     ];
   },
   plan: planGuestImage,

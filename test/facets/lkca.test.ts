@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { lkca } from "../../providers/facets/lkca.ts";
 import { missing, ok } from "../../providers/kit/ask.ts";
-import { argvs, CONTEXT, factsOf, NO_MACHINE, runExamples } from "./run-examples.ts";
+import { argvs, CONTEXT, codes, factsOf, NO_MACHINE, runExamples } from "./run-examples.ts";
 
 runExamples(lkca);
 
@@ -32,7 +32,7 @@ test("the initramfs is made by what the guest has, and said to be made only afte
 });
 
 describe("the driver took the stubs", () => {
-  const stubs = { ...answers, log: ok("NVRM: libspdm expects LKCA but found stubs!\n") };
+  const stubs = { ...answers, log: ok("NVRM: libspdm expects LKCA but found stubs!\n"), nvidia: ok("", 1) };
   const plan = (more: typeof answers) => lkca.plan?.(want, factsOf(lkca, { ...stubs, ...more }), CONTEXT) ?? [];
 
   test("although the stamp is there: the initramfs is made again before the guest is restarted", () => {
@@ -63,13 +63,21 @@ describe("the driver took the stubs", () => {
 });
 
 test("a restart interrupts nobody before the GPU was set ready; afterwards, or when it cannot be told, it does", () => {
-  const stubs = { ...answers, log: ok("NVRM: libspdm expects LKCA but found stubs!\n") };
+  const stubs = { ...answers, log: ok("NVRM: libspdm expects LKCA but found stubs!\n"), nvidia: ok("", 1) };
   const disruption = (inService: (typeof answers)[string]) =>
     lkca
       .plan?.(want, factsOf(lkca, { ...stubs, inService }), CONTEXT)
       .filter((s) => s.code === "lkca.restart")
       .map((s) => s.disruption);
   expect(disruption(missing)).toEqual(["service"]);
+  // With the driver loaded, a missing mark alone does not tell that nobody works there.
+  expect(
+    codes(
+      lkca
+        .plan?.(want, factsOf(lkca, { ...stubs, nvidia: ok(""), inService: missing }), CONTEXT)
+        ?.filter((s) => s.disruption === "guest-stop"),
+    ),
+  ).toEqual(["lkca.restart"]);
   expect(disruption(NO_MACHINE)).toEqual(["service"]);
   expect(disruption(ok("…\n"))).toEqual(["guest-stop"]);
   expect(disruption({ kind: "denied", why: "no" })).toEqual(["guest-stop"]);
