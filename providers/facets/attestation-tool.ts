@@ -49,7 +49,7 @@ export const attestationTool = facet({
           judgeFact(facts.nvattest, {
             code: "attestation-tool.nvattest",
             want: "nvattest",
-            hint: "teeup up installs it",
+            hint: "pulumi up installs it",
             source: SOURCE,
             good: () => true,
           }),
@@ -58,7 +58,7 @@ export const attestationTool = facet({
           judgeFact(facts.commit, {
             code: "attestation-tool.sdk",
             want: `verifier and SDK of nvtrust ${want.source.commit.slice(0, 12)} in ${VENV}`,
-            hint: "teeup up installs them, the verifier first",
+            hint: "pulumi up installs them, the verifier first",
             source: SOURCE,
             good: (c) => c === want.source.commit,
             show: (c) => c.slice(0, 12),
@@ -66,7 +66,7 @@ export const attestationTool = facet({
           judgeFact(facts.wrapper, {
             code: "attestation-tool.wrapper",
             want: ATTEST_PY,
-            hint: "teeup up writes it",
+            hint: "pulumi up writes it",
             source: SOURCE,
             good: (t) => t === ATTEST_PY_TEXT,
             show: (t) => (t === ATTEST_PY_TEXT ? "as wanted" : "another text"),

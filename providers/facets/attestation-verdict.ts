@@ -31,7 +31,7 @@ export function judgeVerdict(verdict: Fact<Verdict>, source: string): Finding {
   if (verdict.state === "unknown") {
     return unsure("no-answer", wanted, verdict.why, "no answer is no attestation: remove the cause and attest again");
   }
-  if (verdict.state === "absent") return fail("absent", wanted, "never attested", "see attestation-tool; teeup up");
+  if (verdict.state === "absent") return fail("absent", wanted, "never attested", "see attestation-tool; pulumi up");
   const { devices } = verdict.value;
   if (verdict.value.verdict === "pass") {
     const what = all(

@@ -49,7 +49,7 @@ export const attestation = facet({
       judgeFact(policies[method], {
         code: "attestation.policy-file",
         want: `${file} as pinned`,
-        hint: "teeup up writes it; a verdict by another policy says nothing",
+        hint: "pulumi up writes it; a verdict by another policy says nothing",
         source: SOURCE,
         good: (t) => t === policyOf(want),
         show: (t) => (t === policyOf(want) ? "as pinned" : "another text"),
@@ -57,7 +57,7 @@ export const attestation = facet({
       ...METHODS.filter((m) => m !== method).flatMap((m) => {
         const other = policies[m];
         const only = `only ${file}`;
-        if (other.state === "known") return [fail("other-policy", only, POLICY_FILES[m], "teeup up removes it")];
+        if (other.state === "known") return [fail("other-policy", only, POLICY_FILES[m], "pulumi up removes it")];
         return other.state === "unknown"
           ? [unsure("other-policy", only, other.why, "look at /etc/teeup/attestation")]
           : [];

@@ -92,14 +92,14 @@ export const confidentialVm = facet({
     }
     const unit = unitFor(want, facts.gpus.value);
     if (unit === undefined) return [fail("no-gpu", wanted, "a wanted GPU is not there", "see gpu-inventory")];
-    if (facts.unit.state !== "known") return [fail("absent", wanted, "no VM", "teeup up makes it")];
+    if (facts.unit.state !== "known") return [fail("absent", wanted, "no VM", "pulumi up makes it")];
     const argv = argvOfUnit(unit);
     const running = facts.process.state === "known" ? facts.process.value : undefined;
     const active = facts.active.state === "known" ? facts.active.value : "";
     const stale = isTrue(facts.stale);
     const judgeProcess = () => {
       if (active !== "active" || running === undefined) {
-        const hint = `teeup up starts it; else journalctl -u ${VM_UNIT} -n 40, and the console in ${VM_FILES.console}`;
+        const hint = `pulumi up starts it; else journalctl -u ${VM_UNIT} -n 40, and the console in ${VM_FILES.console}`;
         return fail("inactive", "a running VM", active === "active" ? "no QEMU process" : active, hint, NO_REBOOT);
       }
       if (!running.includes("confidential-guest-support=") || !running.includes("sev-snp-guest")) {
@@ -107,14 +107,14 @@ export const confidentialVm = facet({
           "not-confidential",
           "QEMU with sev-snp-guest",
           "QEMU without it",
-          "teeup up, with permit guest-stop",
+          "pulumi up, with permit guest-stop",
         );
       }
       if (running === argv) return pass("running", wanted, "running with SEV-SNP");
       const hint =
         facts.tried.state === "known" && facts.tried.value === restartNote(running, argv)
           ? `a restart did not change it: systemctl cat ${VM_UNIT} shows what else systemd reads; rm ${TRIED} to try again`
-          : "teeup up, with permit guest-stop";
+          : "pulumi up, with permit guest-stop";
       return fail("argv", "QEMU as wanted", differenceOf(running, argv), hint);
     };
     const strays = facts.strays.state === "known" ? facts.strays.value : [];
@@ -133,11 +133,11 @@ export const confidentialVm = facet({
             "unit",
             "the unit as wanted",
             stale ? "systemd has not read it" : differenceOf(argvOfUnit(facts.unit.value), argv),
-            "teeup up writes it; what changes QEMU needs permit guest-stop",
+            "pulumi up writes it; what changes QEMU needs permit guest-stop",
           ),
       isTrue(facts.enabled)
         ? pass("enabled", "started at every boot of the host", "enabled")
-        : fail("enabled", "started at every boot of the host", "not enabled", "teeup up enables it"),
+        : fail("enabled", "started at every boot of the host", "not enabled", "pulumi up enables it"),
       judgeProcess(),
     ];
   },

@@ -61,7 +61,7 @@ function judgeGpu(want: GpuCcModeWant, bdf: string, gpu: ToolGpu | undefined) {
   if (gpu?.mode === undefined) return unsure("unknown", at, gpu?.trouble ?? "the tool says nothing of it", recover);
   if (gpu.mode === want.mode) return pass("mode", at, gpu.mode);
   const source = gpu.trouble === undefined ? SOURCE : KNOWN_ISSUE;
-  return fail("mode", at, gpu.mode, "teeup up switches it, with permit gpu-reset", source);
+  return fail("mode", at, gpu.mode, "pulumi up switches it, with permit gpu-reset", source);
 }
 
 export const gpuCcMode = facet({
@@ -133,7 +133,7 @@ export const gpuCcMode = facet({
       if (said === "unsaid") {
         // Not unknown: confidential-vm comes later, and writes the unit anew.
         return [
-          warn("held", wanted, "held by the confidential VM, whose unit says no mode", "teeup up writes the unit"),
+          warn("held", wanted, "held by the confidential VM, whose unit says no mode", "pulumi up writes the unit"),
         ];
       }
       const other = heldBack(want, gpus, facts).map((g) => g.bdf);

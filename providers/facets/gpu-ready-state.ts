@@ -73,7 +73,7 @@ export const gpuReadyState = facet({
                     "gpu-ready-state.mark",
                     IN_SERVICE,
                     showFact(inService),
-                    "teeup up writes it: restarts of this guest need a permit from then on",
+                    "pulumi up writes it: restarts of this guest need a permit from then on",
                     SOURCE,
                   ),
                 ]),
@@ -89,7 +89,7 @@ export const gpuReadyState = facet({
           ];
     }
     return attested
-      ? [fail("gpu-ready-state.not-ready", wanted, "not ready", "teeup up sets it", SOURCE)]
+      ? [fail("gpu-ready-state.not-ready", wanted, "not ready", "pulumi up sets it", SOURCE)]
       : [
           fail(
             "gpu-ready-state.not-attested",

@@ -62,7 +62,7 @@ export const gpuTools = facet({
   },
   judge(want, { commit, changed }) {
     const wanted = `gpu-admin-tools at ${want.commit.slice(0, 12)}`;
-    const next = "teeup up installs it";
+    const next = "pulumi up installs it";
     if (commit.state === "unknown") return [unsure("unknown", wanted, commit.why, "check git on the host")];
     if (commit.state === "absent") return [fail("absent", wanted, "not installed", next)];
     if (commit.value !== want.commit) return [fail("commit", wanted, commit.value.slice(0, 12), next)];

@@ -106,17 +106,17 @@ export const vfioBinding = facet({
             GROUP,
           );
         }
-        if (d.driver !== "vfio-pci") return fail("driver", what, d.driver ?? "no driver", "teeup up binds it", source);
+        if (d.driver !== "vfio-pci") return fail("driver", what, d.driver ?? "no driver", "pulumi up binds it", source);
         const override = overrides[d.bdf];
         if (override === "vfio-pci") return pass("driver", what, "bound, and saved", source);
-        return fail("not-saved", `${what} after a reboot`, override ?? "no override", "teeup up saves it", source);
+        return fail("not-saved", `${what} after a reboot`, override ?? "no override", "pulumi up saves it", source);
       }),
       isTrue(module)
         ? pass("module", "vfio-pci loaded", "loaded")
-        : fail("module", "vfio-pci loaded", "not loaded", "modprobe vfio-pci; teeup up does"),
+        : fail("module", "vfio-pci loaded", "not loaded", "modprobe vfio-pci; pulumi up does"),
       boot
         ? pass("modules-load", "vfio-pci loaded at boot", MODULES_FILE)
-        : fail("modules-load", "vfio-pci loaded at boot", `${MODULES_FILE} is not as wanted`, "teeup up writes it"),
+        : fail("modules-load", "vfio-pci loaded at boot", `${MODULES_FILE} is not as wanted`, "pulumi up writes it"),
     ];
   },
   plan: planVfioBinding,

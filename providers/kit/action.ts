@@ -37,7 +37,11 @@ export type Action =
    * Reboot this machine and wait for a new boot_id. With `trial`, that GRUB entry boots once only; when the node does
    * not return within `timeoutSeconds` the BMC forces a power cycle, which boots the default entry again.
    */
-  | { readonly do: "reboot"; readonly trial?: { readonly entry: string; readonly kernel: string }; readonly timeoutSeconds?: number }
+  | {
+      readonly do: "reboot";
+      readonly trial?: { readonly entry: string; readonly kernel: string };
+      readonly timeoutSeconds?: number;
+    }
   /** Stage BIOS settings through the BMC; they apply at the next reset. `settings` are exact attribute names. */
   | { readonly do: "stage-bios"; readonly settings: Readonly<Record<string, string | number | boolean>> }
   /** Poll a read-only command until it exits 0, e.g. a unit becoming active or a guest's sshd answering. */

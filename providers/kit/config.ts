@@ -9,18 +9,31 @@ export const SshSchema = z
     host: z.string().min(1).describe("Host name, address, or a Host alias of ~/.ssh/config."),
     port: z.int().min(1).max(65535).optional().describe("TCP port; default from ~/.ssh/config, else 22."),
     user: z.string().min(1).optional().describe("Login name; default from ~/.ssh/config, else the local user."),
-    keyFile: z.string().optional().describe("Private key file; default from ~/.ssh/config, else the agent and ~/.ssh/id_*. A passphrase comes from TEEUP_SSH_PASSPHRASE[_<NODE>]."),
+    keyFile: z
+      .string()
+      .optional()
+      .describe(
+        "Private key file; default from ~/.ssh/config, else the agent and ~/.ssh/id_*. A passphrase comes from TEEUP_SSH_PASSPHRASE[_<NODE>].",
+      ),
     hostKey: z
       .string()
       .regex(/^SHA256:[A-Za-z0-9+/]{43}=?$/)
       .optional()
       .describe("Pinned host key fingerprint as `ssh-keygen -lf` prints it; default: known_hosts."),
-    knownHosts: z.string().optional().describe("known_hosts file; default ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts."),
-    bastion: z.string().optional().describe("Jump host, `[user@]host[:port]` or a Host alias; its key is verified the same way."),
+    knownHosts: z
+      .string()
+      .optional()
+      .describe("known_hosts file; default ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts."),
+    bastion: z
+      .string()
+      .optional()
+      .describe("Jump host, `[user@]host[:port]` or a Host alias; its key is verified the same way."),
     sudo: z
       .boolean()
       .optional()
-      .describe("Run as root through sudo; default: true unless user is root. A password comes from TEEUP_SUDO_PASSWORD[_<NODE>]."),
+      .describe(
+        "Run as root through sudo; default: true unless user is root. A password comes from TEEUP_SUDO_PASSWORD[_<NODE>].",
+      ),
   })
   .describe("How to reach the machine over SSH.");
 export type SshConfig = z.infer<typeof SshSchema>;
@@ -32,7 +45,9 @@ export const BmcSchema = z
     password: z
       .string()
       .optional()
-      .describe("Only as a stack secret (`pulumi config set --secret --path 'nodes[0].bmc.password'`); otherwise TEEUP_BMC_PASSWORD[_<NODE>]."),
+      .describe(
+        "Only as a stack secret (`pulumi config set --secret --path 'nodes[0].bmc.password'`); otherwise TEEUP_BMC_PASSWORD[_<NODE>].",
+      ),
     certificate: z
       .string()
       .regex(/^([0-9A-F]{2}:){31}[0-9A-F]{2}$/i)
@@ -45,8 +60,16 @@ export type BmcConfig = z.infer<typeof BmcSchema>;
 
 export const GuestAccessSchema = z
   .strictObject({
-    user: z.string().default("teeup").describe("Login name made by cloud-init in the guest; has sudo without password."),
-    port: z.int().min(1024).max(65535).default(2222).describe("Port on the host's loopback that forwards to the guest's sshd (seed 001: FWDPORT)."),
+    user: z
+      .string()
+      .default("teeup")
+      .describe("Login name made by cloud-init in the guest; has sudo without password."),
+    port: z
+      .int()
+      .min(1024)
+      .max(65535)
+      .default(2222)
+      .describe("Port on the host's loopback that forwards to the guest's sshd (seed 001: FWDPORT)."),
     publicKey: z
       .string()
       .optional()
@@ -84,7 +107,9 @@ export const StackConfigSchema = z.strictObject({
   pins: z
     .record(z.string(), z.string())
     .default({})
-    .describe("Values that the profile's sources leave open, e.g. the sha256 of a download, by their name in the profile."),
+    .describe(
+      "Values that the profile's sources leave open, e.g. the sha256 of a download, by their name in the profile.",
+    ),
   nodes: z
     .array(NodeSchema)
     .min(1)
