@@ -4,7 +4,7 @@ import type { Fact } from "../kit/facts.ts";
 import { valueIfKnown } from "../kit/facts.ts";
 import * as host from "../kit/host.ts";
 
-interface BootWant {
+export interface BootWant {
   /** Seconds. */
   readonly timeoutSeconds: number;
 }
