@@ -1,12 +1,11 @@
-import type { Answer } from "../kit/ask.ts";
-import { ran, text } from "../kit/ask.ts";
+import { text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { absent, known, mapFact, unknown } from "../kit/facts.ts";
+import { mapFact } from "../kit/facts.ts";
 import { findingsOf, isTrue, parsed } from "../kit/findings.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
 import { isGpu, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
-import { mainPidOf, parseSystemctlShow } from "../kit/parse-systemctl.ts";
+import { parseSystemctlShow } from "../kit/parse-systemctl.ts";
 import { argvOfUnit, VM_FILES, VM_PROCESS, VM_STATE, VM_UNIT, VM_UNIT_FILE } from "../kit/qemu-snp.ts";
 import { confidentialVmExamples } from "./confidential-vm-examples.ts";
 import {
@@ -18,6 +17,7 @@ import {
   unitFor,
   whyUnknown,
 } from "./confidential-vm-plan.ts";
+import { processesOf } from "./confidential-vm-process.ts";
 import { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
 const SOURCE = "seed 001, Launching the Guest OS (launch_vm.sh); AMDESE/AMDSEV launch-qemu.sh";
@@ -37,23 +37,6 @@ export interface ConfidentialVmFacts {
   readonly strays: Fact<readonly string[]>;
   /** What the last restart was for, see {@link restartNote}: the same again would change nothing. */
   readonly tried: Fact<string>;
-}
-
-/** Command lines without process numbers: the unit's own process, and QEMUs of that name that are not the unit's. */
-function processesOf(state: Fact<string>, answer: Answer): Pick<ConfidentialVmFacts, "process" | "strays"> {
-  const listed = mapFact(ran(answer), (r) => (r.status > 1 ? undefined : r.stdout));
-  if (state.state !== "known" || listed.state !== "known" || listed.value === undefined) {
-    const why = listed.state === "known" ? "pgrep failed" : "there is no pgrep(1) or systemctl(1)";
-    const fact = listed.state === "unknown" ? listed : state.state === "unknown" ? state : unknown(why);
-    return { process: fact, strays: fact };
-  }
-  const all = [...listed.value.matchAll(/^(\d+) (.*)$/gm)].map(([, pid, argv = ""]) => ({ pid, argv: argv.trim() }));
-  const main = mainPidOf(state.value);
-  const own = all.find((p) => p.pid === main);
-  // Editors and shells may name the unit too: only QEMU counts as a stray.
-  const strays = all.filter((p) => p !== own && /^\S*(qemu|kvm)\S* /.test(p.argv)).map((p) => p.argv);
-  const process = main === undefined ? absent : known(own?.argv ?? "a process without the VM's name");
-  return { process, strays: known(strays) };
 }
 
 export const confidentialVm = facet({

@@ -5,7 +5,8 @@ import { firstUnknown, isTrue } from "../kit/findings.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
 import { selectGpus } from "../kit/parse-lspci.ts";
 import { VM_UNIT } from "../kit/qemu-snp.ts";
-import type { GpuCcModeFacts, GpuCcModeWant } from "./gpu-cc-mode.ts";
+import type { GpuCcModeWant } from "./gpu-cc-mode.ts";
+import type { GpuCcModeFacts } from "./gpu-cc-mode-facts.ts";
 
 /**
  * While a guest runs: the wanted GPUs whose mode is not what it must be, as far as the VM's own unit tells. All of them

@@ -1,18 +1,16 @@
 import { z } from "zod";
 import { GPU_TOOL, GPU_TOOL_CLEAN, GUEST_HOLDS_GPU, NVIDIA_LOADED, RUN_GPU_TOOL } from "../kit/argv.ts";
-import type { Answer } from "../kit/ask.ts";
 import { ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
-import type { Fact } from "../kit/facts.ts";
-import { absent, known, mapFact, unknown } from "../kit/facts.ts";
+import { absent, mapFact, unknown } from "../kit/facts.ts";
 import { findingsOf, firstUnknown, isTrue, parsed } from "../kit/findings.ts";
 import type { ToolGpu } from "../kit/parse-gpu-tool.ts";
 import { parseGpuTool } from "../kit/parse-gpu-tool.ts";
-import type { PciDevice } from "../kit/parse-lspci.ts";
 import { GpusSchema, isGpu, LSPCI, parseLspci, selectGpus } from "../kit/parse-lspci.ts";
 import { mainPidOf } from "../kit/parse-systemctl.ts";
 import { gpuModeOfUnit, gpusOfUnit, VM_STATE, VM_UNIT, VM_UNIT_FILE } from "../kit/qemu-snp.ts";
 import { gpuCcModeExamples } from "./gpu-cc-mode-examples.ts";
+import { type GpuCcModeFacts, holders, yesNo } from "./gpu-cc-mode-facts.ts";
 import { heldBack, planCcMode } from "./gpu-cc-mode-switch.ts";
 
 const SOURCE = "seed 001, Configuring the GPU (Required); NVIDIA/gpu-admin-tools README";
@@ -28,30 +26,6 @@ const Want = z.strictObject({
     .describe("GPU confidential computing mode; production is `on`."),
 });
 export type GpuCcModeWant = z.output<typeof Want>;
-
-export interface GpuCcModeFacts {
-  readonly gpus: Fact<readonly PciDevice[]>;
-  /** A QEMU on the host was given a VFIO device: then the mode cannot be read without disturbing the guest. */
-  readonly held: Fact<boolean>;
-  /** The holder is the process of the confidential VM's unit: only then does the unit speak for it. */
-  readonly ours: Fact<boolean>;
-  /** What the confidential VM's unit was made for: the mode, `unsaid` in a unit that is not TeeUp's, and its GPUs. */
-  readonly unit: Fact<{ readonly mode: string; readonly gpus: readonly string[] }>;
-  readonly nvidiaLoaded: Fact<boolean>;
-  /** Absent while held, while nvidia is loaded, and while the tool is not installed. */
-  readonly modes: Fact<readonly ToolGpu[]>;
-  /** vfio-pci was told to keep idle devices out of D3. */
-  readonly idleD3Off: boolean;
-}
-
-function yesNo(answer: Answer): Fact<boolean> {
-  const r = ran(answer);
-  if (r.state !== "known") return r.state === "absent" ? unknown("pgrep or grep is missing") : r;
-  return r.value.status <= 1 ? known(r.value.status === 0) : unknown(`exit ${r.value.status}`);
-}
-
-/** Numbers of the processes that hold a GPU. */
-const holders = (held: Answer): readonly string[] => (held.kind === "ran" ? held.stdout.split(/\s+/) : []);
 
 function judgeGpu(want: GpuCcModeWant, bdf: string, gpu: ToolGpu | undefined) {
   const at = `CC mode ${want.mode} at ${bdf}`;
