@@ -229,7 +229,9 @@ async function planOf(inputs: Inputs): Promise<string[]> {
     return [`[unknown] ${line}`];
   }
   const looks = await lookAll(inputs);
-  return looks.flatMap(({ look }) => planLines(look)).map(redact);
+  const lines = looks.map(({ look }) => planLines(look));
+  // In a node's plan a check that fails now is one line: what comes before it mends it, or its own resource says all.
+  return (inputs.facet === NODE_PLAN ? lines.map(inShort) : lines).flat().map(redact);
 }
 
 async function hasDrifted(inputs: Inputs): Promise<boolean> {
@@ -260,6 +262,13 @@ function planLines(look: Look): string[] {
   return steps.length > 0
     ? steps
     : failing.map((f) => `[${f.level === "unknown" ? "unknown" : "check"}] ${f.code}: want ${f.want}, saw ${f.saw}`);
+}
+
+/** Steps as they are; of findings the first, and how many more there are. */
+function inShort(lines: readonly string[]): readonly string[] {
+  const [first, ...more] = lines;
+  if (first === undefined || more.length === 0 || !/^\[(check|unknown)\]/.test(first)) return lines;
+  return [`${first} (and ${more.length} more)`];
 }
 
 async function bring(id: string, props: Props): Promise<Props> {

@@ -25,7 +25,7 @@ export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts):
   if (lacking.length > 0) {
     steps.push({
       code: "guest-kernel.install",
-      title: `install ${lacking.join(", ")}`,
+      title: `install kernel ${want.release} (${lacking.length} packages)`,
       why: `the recipe's guest kernel is ${want.release}`,
       disruption: "none",
       actions: installPackages("debian", lacking),
@@ -33,7 +33,8 @@ export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts):
   }
   const hold = unheld(want, facts);
   if (hold.length > 0) {
-    const title = `hold ${hold.join(", ")}`;
+    const others = hold.filter((name) => !want.packages.includes(name));
+    const title = `hold kernel ${[want.release, ...others].join(", ")}`;
     steps.push({
       code: "guest-kernel.hold",
       title,

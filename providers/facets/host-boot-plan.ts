@@ -34,6 +34,15 @@ type Pendings = PlanContext["pending"];
 export const entryOf = (facts: Facts) => valueIfKnown(facts.entries)?.[valueIfKnown(facts.running) ?? ""];
 const reasonsOf = (pending: Pendings) =>
   pending.flatMap((p) => p.reasons.map((reason) => `${p.facet}: ${reason}`)).sort();
+/** One reason of each facet, with how many more it has: its own plan lists them all. */
+const inShort = (pending: Pendings) =>
+  pending
+    .map(({ facet, reasons }) => {
+      const [first, ...more] = [...reasons].sort();
+      return `${facet}: ${first}${more.length === 0 ? "" : ` (and ${more.length} more)`}`;
+    })
+    .sort()
+    .join("; ");
 export const NO_FALL_BACK =
   "manage kernel-cmdline too, or set GRUB_DEFAULT=saved in /etc/default/grub and run update-grub";
 const setDefault = (entry: string) => ({ do: "run", argv: ["grub-set-default", entry] }) as const;
@@ -88,7 +97,7 @@ export function planBoot(want: BootWant, facts: Facts, context: PlanContext): St
   const more = boots > 1 ? `, first of ${boots} times` : "";
   const note = { reasons, boots, ...(trial === undefined ? {} : { trial: trial.kernel }) };
   return [
-    step("restart", `restart the host${into}${more}: ${reasons.join("; ")}`, "staged settings act at a restart", [
+    step("restart", `restart the host${into}${more}: ${inShort(waiting)}`, "staged settings act at a restart", [
       // The fall-back of a trial is the kernel that runs now; one that is on trial itself is none yet.
       ...(unsaved && (next !== undefined ? record?.trial !== running : trial === undefined) ? [setDefault(entry)] : []),
       // In this order: a record without its mark would say that the restart took place.

@@ -90,9 +90,12 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
       ...(there ? [] : step("kernel.install", `install kernel ${want.release}`, "it is not in /boot", install)),
       ...(free.length === 0
         ? []
-        : step("kernel.hold", `hold ${free.join(" ")}`, "an upgrade would replace the kernel", [
-            holdPackages("debian", free),
-          ])),
+        : step(
+            "kernel.hold",
+            `hold kernel ${[want.release, ...free.filter((n) => !want.packages.includes(n))].join(", ")}`,
+            "an upgrade would replace the kernel",
+            [holdPackages("debian", free)],
+          )),
     ];
   },
   undo: (want, facts): Step[] => {

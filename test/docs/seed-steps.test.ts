@@ -242,7 +242,7 @@ test.each<[string, () => string, RegExp]>([
   ],
   ["001-GPU-04", () => asks("gpu-cc-mode"), /--query-cc-mode/],
   ["001-GPU-05", () => plan("gpu-cc-mode", "off"), /--set-cc-mode=on --reset-after-cc-mode-switch/],
-  ["001-GPU-06", () => asks("gpu-cc-mode"), /^python3 \S*nvidia_gpu_tools\.py --devices gpus --query-cc-mode$/m],
+  ["001-GPU-06", () => asks("gpu-cc-mode"), /^python3 -EsB \S*nvidia_gpu_tools\.py --devices gpus --query-cc-mode$/m],
   [
     "001-GPU-08",
     () => plan("gpu-cc-mode", "off"),
@@ -368,7 +368,11 @@ test.each<[string, () => string, RegExp]>([
   ["001-VM-20", persistenced, /ExecStart=\/usr\/bin\/nvidia-persistenced/],
   ["001-VM-21", () => asks("nvidia-persistenced"), /^systemctl show nvidia-persistenced\.service -p ActiveState/m],
   // Asked of systemd by its unit: no pipeline that could match itself.
-  ["001-VM-22", () => asks("nvidia-persistenced"), /^(?![\s\S]*(grep|ps -))[\s\S]*systemctl show/],
+  [
+    "001-VM-22",
+    () => asks("nvidia-persistenced"),
+    /^(?![\s\S]*(\bps -|pgrep|grep .*persistenced))[\s\S]*systemctl show/,
+  ],
   ["001-VM-23", persistenced, /^systemctl start nvidia-persistenced\.service$/m],
   [
     "001-VM-24",
