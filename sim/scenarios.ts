@@ -394,6 +394,32 @@ export const SCENARIOS: readonly Scenario[] = [
         },
       ];
     },
+    expect: { error: "reconcile.human", finding: "vfio-binding.group-shared" },
+  },
+  {
+    name: "group-companion-own",
+    about: "the card has a second function of its own in its IOMMU group, bound to a driver of the host",
+    source: "NVIDIA/gpu-admin-tools#23",
+    when: "untouched",
+    off: (node) => {
+      const gpu = node.host.pci.find((f) => f.vendor === "10de");
+      const like = node.host.pci.find((f) => f.vendor === "144d");
+      if (gpu === undefined || like === undefined) throw new Error("no GPU");
+      node.host.pci = [
+        ...node.host.pci,
+        {
+          ...like,
+          bdf: gpu.bdf.replace(/\.0$/, ".1"),
+          vendor: "10de",
+          device: "10f0",
+          class: "040300",
+          className: "Audio device",
+          group: gpu.group,
+          drivers: ["snd_hda_intel"],
+          modules: ["snd_hda_intel"],
+        },
+      ];
+    },
     expect: "repaired",
   },
   {

@@ -7,9 +7,10 @@ import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import ssh2 from "ssh2";
 import { trustNode } from "../../cli/trust.ts";
 import { fingerprint } from "../../providers/machine/host-keys.ts";
+import { freshKeyPair } from "../../sim/model/keys.ts";
 
-const { Server, utils } = ssh2;
-const key = utils.generateKeyPairSync("ed25519");
+const { Server } = ssh2;
+const key = freshKeyPair("host");
 const [, blob = ""] = key.public.split(" ");
 const right = fingerprint(blob);
 const wrong = `SHA256:${"A".repeat(43)}`;
@@ -102,7 +103,7 @@ test("--yes without a fingerprint would trust whoever answers, so it is refused"
 });
 
 test("a changed key is shown as such and replaces the old one only after a yes", async () => {
-  const other = utils.generateKeyPairSync("ed25519").public.split(" ")[1] ?? "";
+  const other = freshKeyPair("other").public.split(" ")[1] ?? "";
   const old = `[127.0.0.1]:${port} ssh-ed25519 ${other}\n`;
   writeFileSync(knownHosts(), old);
   await expect(trust("no\n")).rejects.toMatchObject({ parts: { code: "trust.declined" } });

@@ -12,6 +12,7 @@ import { openFleet } from "../../providers/machine/fleet.ts";
 import { fingerprint } from "../../providers/machine/host-keys.ts";
 import { execCount, resetExecCount } from "../../providers/machine/ssh.ts";
 import { Reconciler } from "../../providers/reconcile.ts";
+import { freshKeyPair } from "../../sim/model/keys.ts";
 import { cleanEnv, FAST, stopHosts, tempFolder } from "./sshd.ts";
 
 /** A server that does what sshd never would: fails at a chosen exec. Otherwise it runs the batch in a local shell. */
@@ -35,8 +36,8 @@ beforeEach(async () => {
   faults = [];
   seen = [];
   resetExecCount();
-  const hostKey = ssh2.utils.generateKeyPairSync("ed25519");
-  const client = ssh2.utils.generateKeyPairSync("ed25519");
+  const hostKey = freshKeyPair("host");
+  const client = freshKeyPair("client");
   writeFileSync(join(dir, "id"), client.private, { mode: 0o600 });
   server = new ssh2.Server({ hostKeys: [hostKey.private] }, (connection) => {
     connection.on("error", () => {});
