@@ -113,6 +113,11 @@ export class Reconciler {
 
   /** Observes, judges and plans; changes nothing. */
   async look(goal: Goal): Promise<Look> {
+    return (await this.#see(goal)).look;
+  }
+
+  /** A look, with what its plan was told; undo is planned from the same. */
+  async #see(goal: Goal): Promise<{ look: Look; context: PlanContext }> {
     if (goal.facet.pending !== undefined) this.#stage(goal);
     const { facet, want } = goal;
     const machine = this.#machine(goal);
@@ -121,7 +126,8 @@ export class Reconciler {
     const facts = facet.parse(answers);
     const findings = facet.judge(want, facts);
     const steps = facet.plan?.(want, facts, context) ?? [];
-    return { facts, findings, steps, pending: facet.pending?.(want, facts), observed: facet.show(facts) };
+    const pending = facet.pending?.(want, facts);
+    return { look: { facts, findings, steps, pending, observed: facet.show(facts) }, context };
   }
 
   /**
@@ -160,8 +166,8 @@ export class Reconciler {
     const ran: string[] = [];
     const rounds = goal.facet.boots === true ? MAX_BOOT_ROUNDS : MAX_ROUNDS;
     for (let round = 0; round < rounds; ) {
-      const look = await this.look(goal);
-      const steps = stepsOf(look, await this.#context(goal));
+      const { look, context } = await this.#see(goal);
+      const steps = stepsOf(look, context);
       if (steps.length === 0) return { ...look, ran };
       refuse(goal, steps, run.permit);
       const lock = await this.#held(goal.node);
@@ -178,9 +184,9 @@ export class Reconciler {
       round++;
       if (goal.facet.boots === true) await this.#restage(goal, run, lock);
     }
-    const last = await this.look(goal);
-    const steps = stepsOf(last, await this.#context(goal));
-    if (steps.length === 0) return { ...last, ran };
+    const { look, context } = await this.#see(goal);
+    const steps = stepsOf(look, context);
+    if (steps.length === 0) return { ...look, ran };
     throw new TeeUpError({
       code: "reconcile.not-converging",
       node: goal.node,

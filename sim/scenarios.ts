@@ -100,6 +100,19 @@ const attestation = (
   expect: { finding },
 });
 
+/** A second function beside the GPU, in its IOMMU group, that a driver of the host has. */
+function addGroupMember(
+  node: TwinNode,
+  what: { readonly vendor: string; readonly device: string; readonly class: string; readonly className: string },
+  driver: string,
+): void {
+  const gpu = node.host.pci.find((f) => f.vendor === "10de");
+  const like = node.host.pci.find((f) => f.vendor === "144d");
+  if (gpu === undefined || like === undefined) throw new Error("no GPU");
+  const bdf = gpu.bdf.replace(/\.0$/, ".1");
+  node.host.pci = [...node.host.pci, { ...like, ...what, bdf, group: gpu.group, drivers: [driver], modules: [driver] }];
+}
+
 export const SCENARIOS: readonly Scenario[] = [
   {
     name: "untouched",
@@ -375,25 +388,12 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "another device shares the GPU's IOMMU group",
     source: "NVIDIA/gpu-admin-tools#23",
     when: "untouched",
-    off: (node) => {
-      const gpu = node.host.pci.find((f) => f.vendor === "10de");
-      const like = node.host.pci.find((f) => f.vendor === "144d");
-      if (gpu === undefined || like === undefined) throw new Error("no GPU");
-      node.host.pci = [
-        ...node.host.pci,
-        {
-          ...like,
-          bdf: gpu.bdf.replace(/\.0$/, ".1"),
-          vendor: "1000",
-          device: "02b0",
-          class: "088000",
-          className: "System peripheral",
-          group: gpu.group,
-          drivers: ["bnxt_en"],
-          modules: ["bnxt_en"],
-        },
-      ];
-    },
+    off: (node) =>
+      addGroupMember(
+        node,
+        { vendor: "1000", device: "02b0", class: "088000", className: "System peripheral" },
+        "bnxt_en",
+      ),
     expect: { error: "reconcile.human", finding: "vfio-binding.group-shared" },
   },
   {
@@ -401,25 +401,12 @@ export const SCENARIOS: readonly Scenario[] = [
     about: "the card has a second function of its own in its IOMMU group, bound to a driver of the host",
     source: "NVIDIA/gpu-admin-tools#23",
     when: "untouched",
-    off: (node) => {
-      const gpu = node.host.pci.find((f) => f.vendor === "10de");
-      const like = node.host.pci.find((f) => f.vendor === "144d");
-      if (gpu === undefined || like === undefined) throw new Error("no GPU");
-      node.host.pci = [
-        ...node.host.pci,
-        {
-          ...like,
-          bdf: gpu.bdf.replace(/\.0$/, ".1"),
-          vendor: "10de",
-          device: "10f0",
-          class: "040300",
-          className: "Audio device",
-          group: gpu.group,
-          drivers: ["snd_hda_intel"],
-          modules: ["snd_hda_intel"],
-        },
-      ];
-    },
+    off: (node) =>
+      addGroupMember(
+        node,
+        { vendor: "10de", device: "10f0", class: "040300", className: "Audio device" },
+        "snd_hda_intel",
+      ),
     expect: "repaired",
   },
   {
