@@ -1,8 +1,8 @@
 import { FACETS, facetNamed } from "../providers/facets/index.ts";
 import { findNode, openFleet } from "../providers/machine/fleet.ts";
 import { Reconciler } from "../providers/reconcile.ts";
-import { profileByName, resolveProfile } from "../stacks/profiles/resolve.ts";
-import { snpGoals } from "../stacks/profiles/snp-goals.ts";
+import { nodeGoals } from "../stacks/profiles/goals.ts";
+import { PLATFORMS, profileFor, resolveProfile } from "../stacks/profiles/resolve.ts";
 import type { FacetReport, NodeReport } from "./report.ts";
 import { facetReport, nodeReport } from "./report.ts";
 import type { StackSource } from "./stack.ts";
@@ -16,8 +16,9 @@ export async function checkNode(name: string, source: StackSource, env = process
   const started = performance.now();
   const config = await loadStack(source);
   const node = findNode(config, name);
-  const profile = resolveProfile(profileByName(config.profile ?? "snp-upstream"), config.pins);
-  const groups = snpGoals(profile, { gpus: "all", gpuMode: config.gpuMode, vm: config.vm, guest: node.guest });
+  const platform = PLATFORMS[config.platform];
+  const profile = resolveProfile(profileFor(platform.cpu, config.profile ?? platform.profile), config.pins);
+  const groups = nodeGoals(profile, { gpus: "all", gpuMode: config.gpuMode, vm: config.vm, guest: node.guest });
   const reconciler = new Reconciler(openFleet({ ...config, nodes: [node] }, env));
   try {
     reconciler.prefetch(FACETS);

@@ -1,7 +1,9 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { GpuNode, GpuNodeArgs } from "../components/index.ts";
 import type { NodeConfig, StackConfig } from "../providers/kit/config.ts";
 import { TeeUpError } from "../providers/kit/errors.ts";
 import { readStackConfig } from "../providers/kit/read-config.ts";
+import { PLATFORMS } from "./profiles/resolve.ts";
 
 /** What a program may know of the stack config: everything but credentials. */
 export type PublicStackConfig = Omit<StackConfig, "nodes"> & {
@@ -20,4 +22,18 @@ export function stackConfig(): PublicStackConfig {
   } catch (error) {
     throw error instanceof TeeUpError ? new pulumi.RunError(error.message) : error;
   }
+}
+
+/** Makes each node of the stack config; what the program exports of it, by its name. */
+export function eachNode(
+  platform: StackConfig["platform"],
+  make: (name: string, args: GpuNodeArgs) => GpuNode,
+): Record<string, unknown> {
+  const { nodes, profile = PLATFORMS[platform].profile, gpuMode, vm, pins } = stackConfig();
+  return Object.fromEntries(
+    nodes.map(({ name, guest }) => {
+      const { attestation, plan } = make(name, { node: name, profile, gpuMode, vm, pins, guest });
+      return [name, { attestation, plan }];
+    }),
+  );
 }

@@ -93,10 +93,15 @@ export type NodeConfig = z.infer<typeof NodeSchema>;
 
 /** The stack config under `teeup:`. */
 export const StackConfigSchema = z.strictObject({
-  platform: z.enum(["onprem-snp"]).default("onprem-snp").describe("Which program of stacks/ runs."),
+  platform: z.enum(["onprem-snp", "onprem-tdx"]).default("onprem-snp").describe("Which program of stacks/ runs."),
   permit: PermitSchema.default("none"),
   profile: z.string().optional().describe("Profile of stacks/profiles; default: the platform's newest."),
-  gpuMode: z.enum(["on", "off", "devtools"]).default("on").describe("GPU confidential computing mode."),
+  gpuMode: z
+    .enum(["on", "off", "devtools", "ppcie"])
+    .default("on")
+    .describe(
+      "GPU confidential computing mode; ppcie (Protected PCIe) is the mode of all GPUs and NVSwitches of a Hopper node together.",
+    ),
   vm: z
     .strictObject({
       cpus: z.int().min(1).max(512).default(16).describe("vCPUs."),

@@ -1,3 +1,4 @@
+import type { StackConfig } from "../../providers/kit/config.ts";
 import { TeeUpError } from "../../providers/kit/errors.ts";
 import { nvidiaDu11462 } from "./nvidia-du-11462-001-v1.0.ts";
 import type { Profile } from "./schema.ts";
@@ -6,6 +7,12 @@ import { snpUpstream } from "./snp-upstream.ts";
 
 /** All profiles, newest first. */
 export const PROFILES: readonly Profile[] = [snpUpstream, nvidiaDu11462];
+
+/** Which processor's recipes a platform's program takes, and the one of them that a stack gets without a word. */
+export const PLATFORMS = {
+  "onprem-snp": { cpu: "sev-snp", profile: "snp-upstream" },
+  "onprem-tdx": { cpu: "tdx", profile: "tdx-upstream" },
+} as const satisfies Readonly<Record<StackConfig["platform"], { cpu: Profile["cpu"]; profile: string }>>;
 
 /**
  * Dotted path → value for what a profile leaves `unknown`, and for urls that a site serves from a mirror, e.g.
@@ -17,12 +24,28 @@ export type Pins = Readonly<Record<string, string>>;
 export function profileByName(name: string): Profile {
   const found = PROFILES.find((p) => p.name === name);
   if (found !== undefined) return found;
-  throw new TeeUpError({
-    code: "config.unknown-profile",
-    subject: "teeup:profile",
-    saw: `no profile is called ${JSON.stringify(name)}`,
-    next: `pulumi config set teeup:profile ${PROFILES[0]?.name} (there are: ${PROFILES.map((p) => p.name).join(", ")})`,
-  });
+  throw badProfile("config.unknown-profile", `no profile is called ${JSON.stringify(name)}`, PROFILES);
+}
+
+/**
+ * The recipe, by its name in this package or as it is, for nodes of `cpu`. Throws `config.unknown-profile`, and
+ * `config.wrong-profile` for a recipe of other processors.
+ */
+export function profileFor(cpu: Profile["cpu"], wanted: string | Profile): Profile {
+  const found = typeof wanted === "string" ? profileByName(wanted) : wanted;
+  if (found.cpu === cpu) return found;
+  const fitting = PROFILES.filter((p) => p.cpu === cpu);
+  throw badProfile(
+    "config.wrong-profile",
+    `profile ${found.name} is for ${found.cpu}, these nodes are ${cpu}`,
+    fitting,
+  );
+}
+
+function badProfile(code: string, saw: string, fitting: readonly Profile[]): TeeUpError {
+  const names = fitting.map((p) => p.name);
+  const next = `pulumi config set teeup:profile ${names[0]} (there are: ${names.join(", ")})`;
+  return new TeeUpError({ code, subject: "teeup:profile", saw, next });
 }
 
 /** Paths of all values that a profile leaves unknown, as `teeup:pins` names them. */

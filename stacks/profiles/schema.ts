@@ -82,6 +82,26 @@ export const VmStackSchema = z.discriminatedUnion("kind", [
   }),
 ]);
 
+/** What a host must show before it starts TDs. */
+export const TdxSchema = z.strictObject({
+  minimumModule: z
+    .string()
+    .regex(/^\d+\.\d+(\.\d+)?$/)
+    .optional()
+    .describe("Lowest version of the TDX module; absent where no source names one."),
+});
+
+export const QuoteServiceSchema = z.strictObject({
+  packages: z.array(PackageName).min(1).describe("Packages of PCCS, QGS and the registration of the platform."),
+  repository: z.strictObject({ name: z.string(), keyring: DownloadSchema }).optional(),
+});
+
+/** Lines of /etc/libvirt/qemu.conf. */
+export const LibvirtSchema = z.strictObject({
+  packages: z.array(PackageName).min(1),
+  settings: z.record(z.string().regex(/^[a-z_]+$/), z.union([z.string(), z.int()])),
+});
+
 const ModuleOptionsSchema = z.array(
   z.strictObject({
     module: z.string().regex(/^[a-z0-9_-]+$/),
@@ -137,14 +157,14 @@ export const AttestationSchema = z.discriminatedUnion("tool", [
   }),
 ]);
 
-export const ProfileSchema = z.strictObject({
+const ProfileParts = z.strictObject({
   name: z
     .string()
     .regex(/^[a-z0-9][a-z0-9.-]*$/)
     .describe("File name without .ts."),
   title: z.string(),
   released: z.iso.date().describe("Day of the document or of the recipe."),
-  cpu: z.literal("sev-snp"),
+  cpu: z.enum(["sev-snp", "tdx"]).describe("What keeps the guest's memory from the host."),
   host: z.strictObject({
     os: from(z.array(z.strictObject({ id: z.string(), versionId: z.string() })).min(1)).describe(
       "Host systems the recipe is for, as /etc/os-release names them.",
@@ -172,8 +192,16 @@ export const ProfileSchema = z.strictObject({
           })
           .optional(),
       }),
-    ),
+    )
+      .optional()
+      .describe("Every SEV-SNP recipe has it, no other."),
+    tdx: from(TdxSchema).optional().describe("Every TDX recipe has it, no other."),
+    quoteService: from(QuoteServiceSchema).optional().describe("What turns a TD's report into a quote; TDX only."),
     vmStack: from(VmStackSchema),
+    launcher: from(z.enum(["qemu", "libvirt"]))
+      .optional()
+      .describe("Who starts the confidential VM; default qemu."),
+    libvirt: from(LibvirtSchema).optional().describe("Settings of libvirt, where the recipe has it."),
   }),
   gpu: z.strictObject({
     tools: from(GitSourceSchema).describe("NVIDIA/gpu-admin-tools."),
@@ -194,6 +222,10 @@ export const ProfileSchema = z.strictObject({
         hold: z.array(PackageName).describe("Packages that would pull in another kernel; held too."),
       }),
     ),
+    kernelConfig: from(z.array(Config)).optional().describe("Options that the guest's kernel must have as y or m."),
+    commandLine: from(z.array(z.string().regex(/^\S+$/)))
+      .optional()
+      .describe("Words that the guest's command line must have."),
     lkca: from(
       z.strictObject({
         path: z.string().startsWith("/etc/modprobe.d/"),
@@ -208,10 +240,26 @@ export const ProfileSchema = z.strictObject({
         timeoutSeconds: z.int().min(30).describe("How long its start may take."),
       }),
     ),
+    fabricManager: from(z.strictObject({ packages: z.array(PackageName).min(1) }))
+      .optional()
+      .describe("nvidia-fabricmanager of the driver's version; used where there are NVSwitches."),
   }),
   attestation: from(AttestationSchema),
 });
-export type Profile = z.infer<typeof ProfileSchema>;
+
+/** Of the two TEEs each recipe has the values of its own, and none of the other. */
+export const ProfileSchema = ProfileParts.superRefine(({ cpu, host }, context) => {
+  const parts = { sevFirmware: "sev-snp", tdx: "tdx" } as const;
+  for (const [part, of] of Object.entries(parts) as [keyof typeof parts, Profile["cpu"]][]) {
+    if ((host[part] === undefined) === (cpu === of))
+      context.addIssue({ code: "custom", path: ["host", part], message: cpu === of ? "is missing" : `is for ${of}` });
+  }
+  if (cpu === "sev-snp" && host.quoteService !== undefined)
+    context.addIssue({ code: "custom", path: ["host", "quoteService"], message: "is for tdx" });
+  if (host.launcher?.value === "libvirt" && host.libvirt === undefined)
+    context.addIssue({ code: "custom", path: ["host", "libvirt"], message: "is missing for that launcher" });
+});
+export type Profile = z.infer<typeof ProfileParts>;
 
 /** Parses and freezes deeply. */
 export function profile(data: z.input<typeof ProfileSchema>): Profile {

@@ -5,9 +5,9 @@ import type { Action } from "../../providers/kit/action.ts";
 import type { Answer } from "../../providers/kit/ask.ts";
 import { missing, ok } from "../../providers/kit/ask.ts";
 import type { Facet, Step } from "../../providers/kit/facet.ts";
+import { nodeGoals } from "../../stacks/profiles/goals.ts";
 import { nvidiaDu11462 } from "../../stacks/profiles/nvidia-du-11462-001-v1.0.ts";
 import { resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
-import { snpGoals } from "../../stacks/profiles/snp-goals.ts";
 
 /*
  * Step by step: what TeeUp does or asks on a node of the guide's own profile, beside what the guide prescribes there.
@@ -20,7 +20,7 @@ const pins = Object.fromEntries(
   ]),
 );
 const goals = Object.values(
-  snpGoals(resolveProfile(nvidiaDu11462, pins), {
+  nodeGoals(resolveProfile(nvidiaDu11462, pins), {
     gpus: "all",
     gpuMode: "on",
     vm: { cpus: 32, memoryGiB: 256, diskGiB: 500 },

@@ -82,16 +82,16 @@ test.each<[string, unknown, unknown]>([
     expect.arrayContaining(["CONFIG_CRYPTO_ECC", "CONFIG_CRYPTO_ECDH", "CONFIG_CRYPTO_ECDSA"]),
   ],
   ["001-HOST-20", kernel.kind === "build" && kernel.enable, expect.arrayContaining(["CONFIG_CGROUP_MISC"])],
-  ["001-HOST-44", host.sevFirmware.value.file?.url, expect.stringContaining("https://developer.amd.com/")],
+  ["001-HOST-44", host.sevFirmware?.value.file?.url, expect.stringContaining("https://developer.amd.com/")],
   [
     "001-HOST-45",
-    host.sevFirmware.value.file?.url,
+    host.sevFirmware?.value.file?.url,
     "https://developer.amd.com/wp-content/resources/amd_sev_fam19h_model0xh_1.33.03.zip",
   ],
   // 0x33 = 51
   [
     "001-HOST-46",
-    host.sevFirmware.value.file?.member.includes("_1.33.03") && host.sevFirmware.value.minimumApi,
+    host.sevFirmware?.value.file?.member.includes("_1.33.03") && host.sevFirmware.value.minimumApi,
     `1.${0x33}`,
   ],
   ["000-23", host.kernel.source, expect.stringContaining("NVIDIA DU-11462-001 v1.0")],

@@ -11,8 +11,8 @@ import type { FleetOptions } from "../../providers/machine/options.ts";
 import { blocking, type Goal, isFailing, Reconciler, type Run } from "../../providers/reconcile.ts";
 import { downloadSha256, memberSha256 } from "../../sim/model/internet.ts";
 import { startTwin, type Twin, type TwinOptions } from "../../sim/twin.ts";
+import { type NodeSettings, nodeGoals } from "../../stacks/profiles/goals.ts";
 import { profileByName, resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
-import { type SnpSettings, snpGoals } from "../../stacks/profiles/snp-goals.ts";
 
 export const NODE = "gpu-01";
 
@@ -80,10 +80,10 @@ function openValue(profile: unknown, path: string): string {
   return leaf === "memberSha256" && member !== undefined ? memberSha256(url, member) : downloadSha256(url);
 }
 
-export function goalsOf({ config }: Reach, profileName = "snp-upstream", settings: Partial<SnpSettings> = {}): Goal[] {
+export function goalsOf({ config }: Reach, profileName = "snp-upstream", settings: Partial<NodeSettings> = {}): Goal[] {
   const node = config.nodes[0];
   if (node === undefined) throw new Error("no node");
-  const groups = snpGoals(resolveProfile(profileByName(profileName), config.pins), {
+  const groups = nodeGoals(resolveProfile(profileByName(profileName), config.pins), {
     gpus: "all",
     gpuMode: config.gpuMode,
     vm: config.vm,

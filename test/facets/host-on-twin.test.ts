@@ -5,8 +5,8 @@ import type { Goal } from "../../providers/reconcile.ts";
 import { isFailing, Reconciler } from "../../providers/reconcile.ts";
 import { downloadSha256, memberSha256 } from "../../sim/model/internet.ts";
 import { MILAN } from "../../sim/model/system.ts";
+import { nodeGoals } from "../../stacks/profiles/goals.ts";
 import { profileByName, resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
-import { snpGoals } from "../../stacks/profiles/snp-goals.ts";
 import { GOOD_BIOS, type HostTwin, hostTwin } from "./host-twin.ts";
 
 const RUN = { permit: "reboot", onProgress: () => undefined, signal: new AbortController().signal } as const;
@@ -14,7 +14,7 @@ const RUN = { permit: "reboot", onProgress: () => undefined, signal: new AbortCo
 /** Goals of the host persona of a profile, with every open value as the twin's internet serves it. */
 function goalsOf(name: string): Goal[] {
   const profile = profileByName(name);
-  const firmware = profile.host.sevFirmware.value.file;
+  const firmware = profile.host.sevFirmware?.value.file;
   const pins = Object.fromEntries(
     unknowns(profile).map((path) => {
       if (path.endsWith("commit")) return [path, "12".repeat(20)];
@@ -30,7 +30,7 @@ function goalsOf(name: string): Goal[] {
     vm: { cpus: 4, memoryGiB: 8, diskGiB: 20 },
     guest: { user: "teeup", port: 2222 },
   } as const;
-  return snpGoals(resolveProfile(profile, pins), settings).host.map(({ facet, want }) => {
+  return nodeGoals(resolveProfile(profile, pins), settings).host.map(({ facet, want }) => {
     const found = facetNamed(facet);
     return { facet: found, node: "gpu-01", want: found.want.parse(want) };
   });

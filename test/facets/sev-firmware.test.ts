@@ -5,9 +5,9 @@ import { SevFirmwareSchema } from "../../providers/kit/sev-firmware.ts";
 import { profileByName } from "../../stacks/profiles/resolve.ts";
 import { CONTEXT, codes, factsOf } from "./run-examples.ts";
 
-const value = profileByName("nvidia-du-11462-001-v1.0").host.sevFirmware.value;
+const value = profileByName("nvidia-du-11462-001-v1.0").host.sevFirmware?.value;
 const [zip, sbin, other] = ["aa".repeat(32), "bb".repeat(32), "cc".repeat(32)] as const;
-const want = SevFirmwareSchema.parse({ ...value, file: { ...value.file, sha256: zip, memberSha256: sbin } });
+const want = SevFirmwareSchema.parse({ ...value, file: { ...value?.file, sha256: zip, memberSha256: sbin } });
 const PATH = "/lib/firmware/amd/amd_sev_fam19h_model0xh.sbin";
 const processor = ok("cpu family\t: 25\nmodel\t\t: 1\n");
 const log = (api: string) =>

@@ -11,10 +11,10 @@ import type { Done, Goal } from "../../providers/reconcile.ts";
 import { isFailing, Reconciler } from "../../providers/reconcile.ts";
 import { downloadSha256, memberSha256 } from "../../sim/model/internet.ts";
 import type { Twin } from "../../sim/twin.ts";
+import type { NodeSettings } from "../../stacks/profiles/goals.ts";
+import { nodeGoals } from "../../stacks/profiles/goals.ts";
 import { profileByName, resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
 import type { Profile } from "../../stacks/profiles/schema.ts";
-import type { SnpSettings } from "../../stacks/profiles/snp-goals.ts";
-import { snpGoals } from "../../stacks/profiles/snp-goals.ts";
 
 /** Pins for what a profile leaves open, as the twin's internet serves it. */
 export function twinPins(profile: Profile): Record<string, string> {
@@ -57,7 +57,7 @@ const FAST: Partial<FleetOptions> = { pollFirstMs: 5, pollMaxMs: 20, silenceMs: 
 
 export function clientOf(
   twin: Twin,
-  options: { profile?: string; settings?: Partial<SnpSettings>; fleet?: Partial<FleetOptions> } = {},
+  options: { profile?: string; settings?: Partial<NodeSettings>; fleet?: Partial<FleetOptions> } = {},
 ): Client {
   const folder = mkdtempSync(join(tmpdir(), "teeup-up-"));
   const keyFile = join(folder, "id_ed25519");
@@ -82,7 +82,7 @@ export function clientOf(
     ],
   });
   const profile = profileByName(options.profile ?? "snp-upstream");
-  const groups = snpGoals(resolveProfile(profile, twinPins(profile)), {
+  const groups = nodeGoals(resolveProfile(profile, twinPins(profile)), {
     gpus: "all",
     gpuMode: "on",
     vm: { cpus: 16, memoryGiB: 64, diskGiB: 100 },

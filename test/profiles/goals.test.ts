@@ -1,8 +1,8 @@
 import { expect, test } from "@jest/globals";
 import { FACETS, facetNamed } from "../../providers/facets/index.ts";
 import { PARTS } from "../../providers/kit/names.ts";
+import { nodeGoals } from "../../stacks/profiles/goals.ts";
 import { PROFILES, resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
-import { snpGoals } from "../../stacks/profiles/snp-goals.ts";
 
 test("the list of parts names every facet with its persona and type", () => {
   expect(PARTS).toEqual(Object.fromEntries(FACETS.map((f) => [f.name, `${f.persona}:${f.type}`])));
@@ -15,7 +15,7 @@ test.each(PROFILES.map((p) => [p.name, p] as const))("every goal of %s fits its 
       (/commit$|tools$/.test(path) ? "c" : "5").repeat(/ha256$/i.test(path) ? 64 : 40),
     ]),
   );
-  const groups = snpGoals(resolveProfile(profile, pins), {
+  const groups = nodeGoals(resolveProfile(profile, pins), {
     gpus: "all",
     gpuMode: "on",
     vm: { cpus: 32, memoryGiB: 256, diskGiB: 500 },

@@ -11,11 +11,12 @@ export interface NodeGoal {
   readonly want: Readonly<Record<string, unknown>>;
 }
 
-/** What one SNP node shall be, beside its profile. */
-export interface SnpSettings {
+/** What one node shall be, beside its profile. */
+export interface NodeSettings {
   /** `all`, or the BDFs to pass to the confidential VM. */
   readonly gpus: "all" | readonly string[];
-  readonly gpuMode: "on" | "off" | "devtools";
+  /** `ppcie`: all GPUs and NVSwitches together. */
+  readonly gpuMode: "on" | "off" | "devtools" | "ppcie";
   readonly vm: { readonly cpus: number; readonly memoryGiB: number; readonly diskGiB: number };
   readonly guest: { readonly user: string; readonly port: number; readonly publicKey?: string | undefined };
 }
@@ -25,17 +26,22 @@ export type Persona = "hardware" | "host" | "gpu" | "cvm" | "guest" | "attestati
 
 /**
  * One recipe applied to one node: every facet with its want, grouped, in the order in which they are brought about.
- * Pure: the same profile and settings give the same goals, in a program, in `teeup check` and in tests.
+ * Pure: the same profile and settings give the same goals, in a program, in `teeup check` and in tests. What the two
+ * TEEs have in common has one line here; what differs is the profile's.
  */
-export function snpGoals(profile: Profile, settings: SnpSettings): Readonly<Record<Persona, readonly NodeGoal[]>> {
+export function nodeGoals(profile: Profile, settings: NodeSettings): Readonly<Record<Persona, readonly NodeGoal[]>> {
   const { host, gpu, guest } = profile;
   const { gpus, gpuMode, vm } = settings;
   const goal = (facet: FacetName, want: Readonly<Record<string, unknown>>): NodeGoal => ({ facet, want });
   const kernel = host.kernel.value;
   const stack = host.vmStack.value;
   const publicKey = settings.guest.publicKey === undefined ? {} : { publicKey: settings.guest.publicKey };
+  // Left out where it is what facets take for granted, so that states from before TDX stay as they are.
+  const tee = profile.cpu === "sev-snp" ? {} : { tee: profile.cpu };
+  const launcher = host.launcher === undefined ? {} : { launcher: host.launcher.value };
+  const switches = gpuMode === "ppcie" ? { switches: true } : {};
   return {
-    hardware: [goal("cpu", {}), goal("bios", {})],
+    hardware: [goal("cpu", tee), goal("bios", tee)],
     host: [
       goal("packages", { names: host.packages.value, ...(host.pip === undefined ? {} : { pip: host.pip.value }) }),
       ...(kernel.kind === "build" ? [goal("kernel-build", recipeOf(kernel))] : []),
@@ -43,16 +49,19 @@ export function snpGoals(profile: Profile, settings: SnpSettings): Readonly<Reco
       goal("kernel-cmdline", host.commandLine.value),
       goal("kernel", kernelWant(kernel, host.kernelConfig.value)),
       goal("module-options", { options: host.moduleOptions.value, load: host.modulesLoad.value }),
-      goal("sev-firmware", host.sevFirmware.value),
-      goal("vm-stack", stack),
+      ...(host.sevFirmware === undefined ? [] : [goal("sev-firmware", host.sevFirmware.value)]),
+      goal("vm-stack", { ...stack, ...tee }),
+      ...(host.libvirt === undefined ? [] : [goal("libvirt", host.libvirt.value)]),
       goal("host-boot", {}),
-      goal("snp-ready", { minimumApi: host.sevFirmware.value.minimumApi }),
+      ...(host.sevFirmware === undefined ? [] : [goal("snp-ready", { minimumApi: host.sevFirmware.value.minimumApi })]),
+      ...(host.tdx === undefined ? [] : [goal("tdx-ready", host.tdx.value)]),
+      ...(host.quoteService === undefined ? [] : [goal("quote-service", host.quoteService.value)]),
     ],
     gpu: [
-      goal("gpu-inventory", { gpus }),
+      goal("gpu-inventory", { gpus, ...switches }),
       goal("gpu-tools", { url: gpu.tools.value.url, commit: gpu.tools.value.commit }),
       goal("gpu-cc-mode", { gpus, mode: gpuMode }),
-      goal("vfio-binding", { gpus }),
+      goal("vfio-binding", { gpus, ...switches }),
     ],
     cvm: [
       goal("guest-image", {
@@ -65,26 +74,35 @@ export function snpGoals(profile: Profile, settings: SnpSettings): Readonly<Reco
       goal("confidential-vm", {
         gpus,
         gpuMode,
-        ...launch(stack),
+        ...tee,
+        ...launcher,
+        ...launch(profile),
         cpus: vm.cpus,
         memoryGiB: vm.memoryGiB,
         sshPort: settings.guest.port,
       }),
     ],
     guest: [
-      goal("guest-kernel", guest.kernel.value),
+      goal("guest-kernel", {
+        ...guest.kernel.value,
+        ...(guest.kernelConfig === undefined ? {} : { config: guest.kernelConfig.value }),
+        ...(guest.commandLine === undefined ? {} : { commandLine: guest.commandLine.value }),
+      }),
       goal("lkca", { text: guest.lkca.value.text }),
       goal("nvidia-driver", guest.driver.value),
       goal("nvidia-persistenced", guest.persistenced.value),
-      goal("guest-evidence", { gpuMode, minimumVbios: gpu.minimumVbios.value }),
+      ...(gpuMode === "ppcie"
+        ? [goal("fabric-manager", { ...guest.fabricManager?.value, version: guest.driver.value.version })]
+        : []),
+      goal("guest-evidence", { gpuMode, ...tee, minimumVbios: gpu.minimumVbios.value }),
     ],
     // In the other modes the GPUs have no evidence that a production policy could pass.
     attestation:
-      gpuMode !== "on"
+      gpuMode !== "on" && gpuMode !== "ppcie"
         ? []
         : [
             goal("attestation-tool", tool(profile.attestation.value)),
-            goal("attestation", appraisal(profile.attestation.value)),
+            goal("attestation", { ...appraisal(profile.attestation.value), ...switches }),
             goal("gpu-ready-state", {}),
           ],
   };
@@ -119,8 +137,11 @@ function appraisal(attestation: AttestationValue): NodeGoal["want"] {
     : { tool: attestation.tool, policy };
 }
 
-function launch(stack: Profile["host"]["vmStack"]["value"]): NodeGoal["want"] {
+function launch({ cpu, host }: Profile): NodeGoal["want"] {
+  const stack = host.vmStack.value;
   const { qemu, ovmf } = vmStackPaths(VmStackWantSchema.parse(stack));
+  // TDs of every QEMU that has them start from -bios, with memory of guest_memfd that needs no word.
+  if (cpu === "tdx") return { qemu, ovmf, ovmfAs: "bios", memfd: false };
   // The 5.19 tree's QEMU starts SNP guests from pflash and knows no shared memfd memory; upstream's is the other way.
   const upstream = compareVersions(stack.minQemu, "9.1") >= 0;
   return { qemu, ovmf, ovmfAs: upstream ? "bios" : "pflash", memfd: upstream };
