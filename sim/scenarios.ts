@@ -303,11 +303,10 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: "trial-kernel-panics",
-    about: "the new kernel panics, and panic=30 restarts the node",
+    about: "the new kernel panics, and panic= of TeeUp's drop-in restarts the node",
     source: "issue 3, What it must show 6",
     when: "untouched",
     off: (node) => {
-      defaultGrub(node, "panic=30");
       node.faults.brokenKernels = ["6.14.0-37-generic"];
       node.faults.brokenHow = "panic";
     },

@@ -46,12 +46,23 @@ export function parseCommandLine(answers: Answers<typeof COMMAND_LINE_ASKS>): Co
   };
 }
 
-/** The drop-in: the default entry is the saved one, so that a trial boot has something to fall back to. */
+/**
+ * Seconds after which a kernel that panics restarts the machine, long enough for a console to get its last lines. Without
+ * it a trial kernel that panics stands for ever; initramfs-tools restarts for the same word where it finds no root.
+ */
+const PANIC = "panic=10";
+
+/**
+ * The drop-in: the default entry is the saved one, so that a trial boot has something to fall back to, and a panic goes
+ * back to it. `panic=` comes first, where everybody else's wins; it acts at the trial itself, so nothing restarts for it.
+ */
 export function dropIn(want: CommandLine): string {
+  const panic = want.present.some((word) => word.startsWith("panic=")) ? [] : [PANIC];
+  const words = [...panic, "$GRUB_CMDLINE_LINUX", ...want.present].join(" ");
   return [
     "# Written by TeeUp; a change here is undone by the next up.",
     "GRUB_DEFAULT=saved",
-    ...(want.present.length === 0 ? [] : [`GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX ${want.present.join(" ")}"`]),
+    `GRUB_CMDLINE_LINUX="${words}"`,
     "",
   ].join("\n");
 }

@@ -1,5 +1,5 @@
 import { chooseEntry } from "./grub.ts";
-import { atLeast } from "./kernel.ts";
+import { atLeast, panicSeconds } from "./kernel.ts";
 import type { Machine } from "./machine.ts";
 import { blacklisted, loadModule, modprobeLines, moduleDriver, moduleName } from "./modules.ts";
 import { overrideDriver, probeDevice } from "./pci.ts";
@@ -21,8 +21,7 @@ export function bootMachine(machine: Machine): BootResult {
   const broken = machine.kind === "host" && (faults.brokenKernels?.includes(kernel.release) ?? false);
   const behaviour = broken ? (faults.brokenHow ?? "hang") : kernel.behaviour;
   if (behaviour !== "good") {
-    const seconds = Number(/(?:^|\s)panic=(-?\d+)/.exec(entry.cmdline)?.[1] ?? 0);
-    return behaviour === "panic" && seconds !== 0 ? "panic-reboots" : "hung";
+    return behaviour === "panic" && panicSeconds(entry.cmdline) !== 0 ? "panic-reboots" : "hung";
   }
   machine.boots++;
   const words = entry.cmdline.split(/\s+/);
@@ -87,7 +86,7 @@ function guestLines(machine: Machine): void {
 
 function loadAtBoot(machine: Machine): void {
   const { now, files } = machine;
-  const ccp = machine.kind === "host" && machine.cpu.flags.includes("svm") && machine.node.bios.effect.svm;
+  const ccp = machine.kind === "host" && machine.cpu.flags.includes("svm") && machine.node.bios.effect.virtualisation;
   if (ccp) {
     loadModule(machine, "ccp");
     if (!blacklisted(machine, "kvm_amd")) loadModule(machine, "kvm_amd");

@@ -1,5 +1,6 @@
 import type { DeviceNode, FileNode, Generated } from "./files.ts";
 import { dir, FsError, file, link } from "./files.ts";
+import { panicSeconds } from "./kernel.ts";
 import type { Machine } from "./machine.ts";
 import { moduleSize } from "./modules.ts";
 import { isGpu, writePci } from "./pci.ts";
@@ -43,7 +44,7 @@ function nodesOf(machine: Machine): ReadonlyMap<string, FileNode> {
   pci(machine, put, text);
   const bios = node.bios.effect;
   if (machine.kind === "host") {
-    if (machine.cpu.flags.includes("svm") && bios.svm) put("/dev/kvm", DEVICE);
+    if (machine.cpu.flags.includes("svm") && bios.virtualisation) put("/dev/kvm", DEVICE);
     if (running.snp.sev && running.modules.has("ccp")) put("/dev/sev", { ...DEVICE, mode: "0600" });
     text("/sys/class/dmi/id/sys_vendor", `${node.bios.manufacturer}\n`);
     text("/sys/class/dmi/id/board_vendor", `${node.bios.manufacturer}\n`);
@@ -74,7 +75,7 @@ function proc(machine: Machine, text: Text): void {
   text("/proc/sys/kernel/random/boot_id", `${now.bootId}\n`);
   text("/proc/sys/kernel/osrelease", `${now.kernel.release}\n`);
   text("/proc/sys/kernel/hostname", `${machine.hostname}\n`, "0644");
-  text("/proc/sys/kernel/panic", `${/(?:^|\s)panic=(-?\d+)/.exec(now.cmdline)?.[1] ?? "0"}\n`, "0644");
+  text("/proc/sys/kernel/panic", `${panicSeconds(now.cmdline)}\n`, "0644");
   text(
     "/proc/version",
     `Linux version ${now.kernel.release} (buildd@lcy02-amd64-001) (gcc 13.2.0) ${now.kernel.build}\n`,
@@ -153,7 +154,7 @@ export function cpuFlags(machine: Machine): string[] {
   const flags = new Set(machine.cpu.flags);
   if (machine.kind === "host") {
     const bios = machine.node.bios.effect;
-    if (!bios.svm) flags.delete("svm");
+    if (!bios.virtualisation) flags.delete("svm");
     if (!bios.smee) for (const f of ["sme", "sev", "sev_es", "sev_snp"]) flags.delete(f);
     else if (!machine.now.snp.platform) flags.delete("sev_snp");
   }

@@ -50,6 +50,11 @@ export function atLeast(release: string, major: number, minor: number): boolean 
   return a > major || (a === major && b >= minor);
 }
 
+/** `panic=` of a command line, the last one as the kernel takes it; 0: a panic stands for ever. */
+export function panicSeconds(cmdline: string): number {
+  return Number([...cmdline.matchAll(/(?:^|\s)panic=(-?\d+)(?!\S)/g)].at(-1)?.[1] ?? 0);
+}
+
 /** Config text of a distribution kernel, with `changes` on top (`undefined` turns an option off). */
 export function configText(release: string, changes: Readonly<Record<string, string | undefined>> = {}): string {
   const table = new Map(BASE_CONFIG.map((line) => line.split("=", 2) as [string, string]));

@@ -10,10 +10,20 @@ const named = (name: string) => {
   return { want: found.want, facts: factsOf(facet, found.answers) };
 };
 
+const HEAD = "# Written by TeeUp; a change here is undone by the next up.\nGRUB_DEFAULT=saved\n";
+
 test("the drop-in appends, so that what others set stays, and saves the default for a trial boot", () => {
   expect(dropIn({ present: ["a=1", "b"], forbidden: [] })).toBe(
-    '# Written by TeeUp; a change here is undone by the next up.\nGRUB_DEFAULT=saved\nGRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX a=1 b"\n',
+    `${HEAD}GRUB_CMDLINE_LINUX="panic=10 $GRUB_CMDLINE_LINUX a=1 b"\n`,
   );
+});
+
+test.each([
+  ["nothing special", [], 'GRUB_CMDLINE_LINUX="panic=10 $GRUB_CMDLINE_LINUX"'],
+  ["a time of its own", ["panic=60"], 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX panic=60"'],
+  ["no restart", ["panic=0"], 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX panic=0"'],
+])("a kernel that panics restarts the node, where others did not set it first; wanted: %s", (_name, present, line) => {
+  expect(dropIn({ present, forbidden: [] })).toBe(`${HEAD}${line}\n`);
 });
 
 test("001-GPU-26, 27: staged and the menu written, no restart of its own", () => {
