@@ -26,8 +26,11 @@ const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 
 const Want = z.record(z.string(), z.unknown());
 const GoalSchema = z.strictObject({ facet: z.string(), want: Want });
+const PlaceSchema = z.strictObject({ host: z.string().min(1), hostKeys: z.array(z.string()).optional() });
 const InputsSchema = z.looseObject({
   node: z.string(),
+  /** Where an instance is that the stack itself makes; otherwise the stack config says it. */
+  at: PlaceSchema.optional(),
   facet: z.string(),
   want: Want.optional(),
   /** A digest once check has seen them: see {@link goalsSeen}. */
@@ -77,10 +80,9 @@ export const provider = {
   /** Adds `plan`, what would be done now, so that even the first preview shows it. */
   async check(_olds: Props, news: Props): Promise<{ inputs: Props; failures: CheckFailure[] }> {
     const { __provider, plan: _plan, ...rest } = news;
-    if (JSON.stringify(rest).includes(UNKNOWN))
-      return { inputs: { ...rest, plan: ["decided when the inputs that are not known yet exist"] }, failures: [] };
+    if (JSON.stringify(rest).includes(UNKNOWN)) return { inputs: { ...rest, plan: laterPlan(rest) }, failures: [] };
     try {
-      const inputs = InputsSchema.parse(rest);
+      const inputs = parseInputs(rest);
       managed.add(keyOf(inputs));
       const kept = { ...rest, ...(inputs.goals === undefined ? {} : { goals: keepGoals(inputs.goals) }) };
       return { inputs: { ...kept, plan: await planOf(inputs) }, failures: [] };
@@ -97,13 +99,14 @@ export const provider = {
     news: Props,
   ): Promise<{ changes: boolean; replaces: string[]; deleteBeforeReplace: boolean }> {
     if (JSON.stringify(news).includes(UNKNOWN)) return { changes: true, replaces: [], deleteBeforeReplace: true };
-    const inputs = InputsSchema.parse(news);
+    const inputs = parseInputs(news);
     const replaces = ["node", "facet"].filter((key) => olds[key] !== news[key]);
     const wantChanged =
       inputs.facet === NODE_PLAN
         ? olds["goals"] !== keepGoals(inputs.goals ?? [])
         : digest(olds["want"]) !== digest(news["want"]);
-    const changes = replaces.length > 0 || wantChanged || (await hasDrifted(inputs));
+    const moved = digest(olds["at"] ?? {}) !== digest(news["at"] ?? {});
+    const changes = replaces.length > 0 || wantChanged || moved || (await hasDrifted(inputs));
     return { changes, replaces, deleteBeforeReplace: true };
   },
 
@@ -120,7 +123,7 @@ export const provider = {
     try {
       // What is still to be done shows in diff, which has the goals; the plan resource itself holds nothing seen.
       if (props["facet"] === NODE_PLAN) return { id, props };
-      const inputs = InputsSchema.parse(props);
+      const inputs = parseInputs(props);
       await ready().reconciler.reach(inputs.node);
       const looks = await lookAll(inputs);
       return {
@@ -138,7 +141,7 @@ export const provider = {
   async delete(_id: string, props: Props): Promise<void> {
     try {
       if (props["facet"] === NODE_PLAN) return;
-      const inputs = InputsSchema.parse(props);
+      const inputs = parseInputs(props);
       const { reconciler } = ready();
       if (managed.has(keyOf(inputs))) {
         // A resource that got another name or parent: undoing the old one would tear down what the new one has.
@@ -183,6 +186,23 @@ engine.gone.addEventListener("abort", async () => {
 function run() {
   const { progress, gone, listens } = engine;
   return { permit: ready().permit, onProgress: (line: string) => progress(redact(line)), signal: gone, listens };
+}
+
+/** Every operation begins here, so that the node is found where this resource says it is. */
+function parseInputs(props: Props): Inputs {
+  const inputs = InputsSchema.parse(props);
+  if (inputs.at !== undefined) ready().reconciler.locate(inputs.node, inputs.at, FACETS);
+  return inputs;
+}
+
+/** What a preview can say of a node that the same stack has yet to make. */
+function laterPlan(props: Props): string[] {
+  const { facet, goals } = z
+    .looseObject({ facet: z.string(), goals: z.array(z.looseObject({ facet: z.string() })).optional() })
+    .catch({ facet: "" })
+    .parse(props);
+  const names = facet === NODE_PLAN ? (goals ?? []).map((goal) => goal.facet) : [facet];
+  return names.map((name) => `[later] ${name}: decided when the instance exists`);
 }
 
 function goalOf(node: string, name: string, want: unknown): Goal {
@@ -273,7 +293,7 @@ function inShort(lines: readonly string[]): readonly string[] {
 
 async function bring(id: string, props: Props): Promise<Props> {
   try {
-    const inputs = InputsSchema.parse(props);
+    const inputs = parseInputs(props);
     await ready().reconciler.reach(inputs.node);
     if (inputs.facet === NODE_PLAN) return await gate(inputs);
     const done = await ready().reconciler.reconcile(goalOf(inputs.node, inputs.facet, inputs.want), run());
@@ -301,11 +321,13 @@ async function gate(inputs: Inputs): Promise<Props> {
     throw new Error(`${inputs.node}: this run has not seen the goals of its plan; run pulumi up again`);
   const looks = await lookAll(inputs);
   const steps: readonly Step[] = looks.flatMap(({ look }) => look.steps);
-  const over = steps.filter((step) => !permits(permit, step.disruption));
+  // A person's step that comes after others stops the run where it comes, not before it begins.
+  const over = steps.filter((step) => !permits(permit, step.disruption) && step.afterOthers !== true);
   if (over.length > 0) throw refusal(inputs.node, NODE_PLAN, over, permit);
   return {
     node: inputs.node,
     facet: inputs.facet,
+    ...(inputs.at === undefined ? {} : { at: inputs.at }),
     goals: keepGoals(inputs.goals ?? []),
     stateVersion: STATE_VERSION,
     permitted: permit,
@@ -322,6 +344,7 @@ function outputsOf(inputs: Inputs, looks: readonly Look[]): Props {
   return {
     node: inputs.node,
     facet: inputs.facet,
+    ...(inputs.at === undefined ? {} : { at: inputs.at }),
     want: inputs.want ?? {},
     stateVersion: STATE_VERSION,
     observed: JSON.parse(redact(JSON.stringify(Object.assign({}, ...looks.map((look) => look.observed))))) as Props,

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { GUEST_HOLDS_GPU } from "./kit/argv.ts";
 import type { Asks } from "./kit/ask.ts";
+import { HOST_FACETS_OF_INSTANCES, inCloud } from "./kit/cloud.ts";
 import type { Disruption, Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
 import type { Facet, Finding, Pending, PlanContext, Step } from "./kit/facet.ts";
-import type { Fleet, Lock, Machine } from "./kit/machine.ts";
+import type { Fleet, Lock, Machine, Place } from "./kit/machine.ts";
 
 /** Asked of every host in its first batch, whatever facets it has. */
 const HOST_PROBE = { reach: { kind: "argv", argv: ["uname", "-r"] } } as const satisfies Asks;
@@ -74,6 +75,7 @@ export class Reconciler {
   readonly #turns = new Map<string, Promise<unknown>>();
 
   readonly #reached = new Set<string>();
+  readonly #places = new Map<string, Place>();
 
   constructor(fleet: Fleet) {
     this.#fleet = fleet;
@@ -84,13 +86,35 @@ export class Reconciler {
    * find the answers there. Failures come up again where the answers are used.
    */
   prefetch(facets: readonly Facet[]): void {
-    for (const name of this.#fleet.names) {
-      const { host, guest } = this.#fleet.node(name);
-      const ask = (machine: Machine, asks: Asks) => void machine.observe(asks).catch(() => undefined);
-      ask(host, HOST_PROBE);
-      ask(host, GUEST_PROBE);
-      for (const facet of facets) ask(facet.on === "host" ? host : guest, facet.asks);
+    for (const name of this.#fleet.names) if (this.located(name)) this.#prefetch(name, facets);
+  }
+
+  #prefetch(name: string, facets: readonly Facet[]): void {
+    const { host, guest, cloud } = this.#fleet.node(name);
+    const ask = (machine: Machine, asks: Asks) => void machine.observe(asks).catch(() => undefined);
+    ask(host, HOST_PROBE);
+    ask(host, GUEST_PROBE);
+    for (const facet of facets) {
+      // What only a machine of one's own has is not there to be asked.
+      if (cloud !== undefined && !looksAtInstances(facet)) continue;
+      ask(facet.on === "host" ? host : guest, facet.asks);
     }
+  }
+
+  /** False while nobody has said where the node is: an instance that the stack has yet to make. */
+  located(node: string): boolean {
+    return this.#fleet.located?.(node) ?? true;
+  }
+
+  /** Says where a node is, and starts its observation; a later call moves it. */
+  locate(node: string, place: Place, facets: readonly Facet[]): void {
+    const before = JSON.stringify(this.#places.get(node));
+    if (before === JSON.stringify(place)) return;
+    this.#places.set(node, place);
+    this.#reached.delete(node);
+    this.#locks.delete(node);
+    this.#fleet.locate?.(node, place);
+    this.#prefetch(node, facets);
   }
 
   /** Once per process. Throws `node.unreachable` with the reason when the node's host does not answer. */
@@ -125,7 +149,8 @@ export class Reconciler {
     const [answers, context] = await Promise.all([machine.observe(facet.asks), this.#context(goal)]);
     const facts = facet.parse(answers);
     const findings = facet.judge(want, facts);
-    const steps = facet.plan?.(want, facts, context) ?? [];
+    const { cloud } = this.#fleet.node(goal.node);
+    const steps = (facet.plan?.(want, facts, context) ?? []).map((step) => inCloud(cloud, step));
     const pending = facet.pending?.(want, facts);
     return { look: { facts, findings, steps, pending, observed: facet.show(facts) }, context };
   }
@@ -149,7 +174,8 @@ export class Reconciler {
         const unsure = look.findings.find((finding) => finding.level === "unknown");
         // Nothing seen is not nothing there: what this resource made would stay behind unnoticed.
         if (unsure !== undefined) throw undoUnknown(goal, unsure);
-        return facet.undo?.(want, look.facts, context) ?? [];
+        const { cloud } = this.#fleet.node(goal.node);
+        return (facet.undo?.(want, look.facts, context) ?? []).map((step) => inCloud(cloud, step));
       });
       return done.ran;
     });
@@ -167,8 +193,9 @@ export class Reconciler {
     const rounds = goal.facet.boots === true ? MAX_BOOT_ROUNDS : MAX_ROUNDS;
     for (let round = 0; round < rounds; ) {
       const { look, context } = await this.#see(goal);
-      const steps = stepsOf(look, context);
-      if (steps.length === 0) return { ...look, ran };
+      const all = stepsOf(look, context);
+      if (all.length === 0) return { ...look, ran };
+      const steps = nowPossible(all);
       refuse(goal, steps, run.permit);
       const lock = await this.#held(goal.node);
       if (lock === undefined) {
@@ -252,6 +279,14 @@ export class Reconciler {
 
   #machine(goal: Goal): Machine {
     const machines = this.#fleet.node(goal.node);
+    if (machines.cloud !== undefined && !looksAtInstances(goal.facet))
+      throw new TeeUpError({
+        code: "facet.no-host",
+        node: goal.node,
+        subject: goal.facet.name,
+        saw: "the node is an instance of a cloud: its host is not ours to look at",
+        next: "leave this facet out for it",
+      });
     return goal.facet.on === "host" ? machines.host : machines.guest;
   }
 
@@ -286,6 +321,14 @@ export class Reconciler {
   }
 }
 
+const looksAtInstances = ({ on, name }: Facet): boolean => on === "guest" || HOST_FACETS_OF_INSTANCES.includes(name);
+
+/** Without the person's steps that only have sense once the others were done; those alone when nothing else is left. */
+function nowPossible(steps: readonly Step[]): readonly Step[] {
+  const own = steps.filter((step) => step.afterOthers !== true);
+  return own.length > 0 ? own : steps;
+}
+
 function refuse(goal: Goal, steps: readonly Step[], permit: Permit): void {
   const over = steps.filter((step) => !permits(permit, step.disruption));
   if (over.length === 0) return;
@@ -302,7 +345,7 @@ export function refusal(node: string, subject: string, over: readonly Step[], pe
       code: "reconcile.human",
       node,
       subject,
-      saw: `a person must act first; nothing was changed:${lines(over, (step) => `\n      because: ${step.why}`)}`,
+      saw: `${humans.every((step) => step.afterOthers === true) ? "a person must act now; what could be done before is done" : "a person must act first; nothing was changed"}:${lines(over, (step) => `\n      because: ${step.why}`)}`,
       next: `do that, then run pulumi up again`,
     });
   const needed = worst(over.map((step) => step.disruption));

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { Place } from "./kit/machine.ts";
 
 /**
  * The dynamic provider's source text, the same for every resource ever made. Pulumi keeps it in state and runs it for
@@ -12,6 +13,8 @@ export interface FacetArgs {
   readonly node: pulumi.Input<string>;
   /** The wanted state; docs/facets.md lists the fields of each facet. */
   readonly want: pulumi.Input<Readonly<Record<string, unknown>>>;
+  /** Where the node is, when the stack itself makes it; public host keys, no secret. */
+  readonly at?: pulumi.Input<Place> | undefined;
 }
 
 /** One facet of one machine as a Pulumi resource. */
@@ -28,7 +31,15 @@ export class FacetResource extends pulumi.CustomResource {
     super(
       `pulumi-nodejs:dynamic/${type}`,
       name,
-      { facet, node: args.node, want: args.want, __provider: PROVIDER_TEXT, observed: undefined, findings: undefined },
+      {
+        facet,
+        node: args.node,
+        want: args.want,
+        ...(args.at === undefined ? {} : { at: args.at }),
+        __provider: PROVIDER_TEXT,
+        observed: undefined,
+        findings: undefined,
+      },
       opts,
     );
     heardFromEngine(this);
@@ -39,6 +50,8 @@ export interface NodePlanArgs {
   readonly node: pulumi.Input<string>;
   /** Every facet of the node in the order in which it is brought about. */
   readonly goals: pulumi.Input<readonly { readonly facet: string; readonly want: Readonly<Record<string, unknown>> }[]>;
+  /** As in {@link FacetArgs}. */
+  readonly at?: pulumi.Input<Place> | undefined;
 }
 
 /**
@@ -53,7 +66,14 @@ export class NodePlan extends pulumi.CustomResource {
     super(
       "pulumi-nodejs:dynamic/node:NodePlan",
       name,
-      { facet: "node-plan", node: args.node, goals: args.goals, __provider: PROVIDER_TEXT, plan: undefined },
+      {
+        facet: "node-plan",
+        node: args.node,
+        goals: args.goals,
+        ...(args.at === undefined ? {} : { at: args.at }),
+        __provider: PROVIDER_TEXT,
+        plan: undefined,
+      },
       opts,
     );
     heardFromEngine(this);

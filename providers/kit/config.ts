@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { CloudSchema, cloudOf } from "./cloud.ts";
 import { PermitSchema } from "./disruption.ts";
 
 const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "lower-case letters, digits and dashes, at most 63");
@@ -6,7 +7,12 @@ const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "lower-case letters, 
 /** How to reach a machine over SSH. What is left out comes from ~/.ssh/config, the agent and known_hosts. */
 export const SshSchema = z
   .strictObject({
-    host: z.string().min(1).describe("Host name, address, or a Host alias of ~/.ssh/config."),
+    host: z
+      .string()
+      .default("")
+      .describe(
+        "Host name, address, or a Host alias of ~/.ssh/config. Left out only for an instance that the stack itself makes.",
+      ),
     port: z.int().min(1).max(65535).optional().describe("TCP port; default from ~/.ssh/config, else 22."),
     user: z.string().min(1).optional().describe("Login name; default from ~/.ssh/config, else the local user."),
     keyFile: z
@@ -83,6 +89,9 @@ export type GuestAccess = z.infer<typeof GuestAccessSchema>;
 export const NodeSchema = z
   .strictObject({
     name: Name,
+    cloud: CloudSchema.optional().describe(
+      "The node is an instance of this cloud, itself the confidential VM; default: what the platform says.",
+    ),
     ssh: SshSchema,
     bmc: BmcSchema.optional(),
     guest: GuestAccessSchema.prefault({}),
@@ -92,7 +101,7 @@ export const NodeSchema = z
 export type NodeConfig = z.infer<typeof NodeSchema>;
 
 /** The stack config under `teeup:`. */
-export const StackConfigSchema = z.strictObject({
+const StackConfigShape = z.strictObject({
   platform: z.enum(["onprem-snp", "onprem-tdx"]).default("onprem-snp").describe("Which program of stacks/ runs."),
   permit: PermitSchema.default("none"),
   profile: z.string().optional().describe("Profile of stacks/profiles; default: the platform's newest."),
@@ -120,5 +129,14 @@ export const StackConfigSchema = z.strictObject({
     .min(1)
     .max(50, "a stack holds at most 50 nodes: make a second stack")
     .refine((nodes) => new Set(nodes.map((n) => n.name)).size === nodes.length, "two nodes have the same name"),
+});
+export const StackConfigSchema = StackConfigShape.superRefine(({ platform, nodes }, context) => {
+  for (const [n, node] of nodes.entries())
+    if (node.ssh.host === "" && cloudOf(platform, node.cloud) !== "alibaba")
+      context.addIssue({
+        code: "custom",
+        path: ["nodes", n, "ssh", "host"],
+        message: `required: no program of ${platform} makes the node`,
+      });
 });
 export type StackConfig = z.infer<typeof StackConfigSchema>;

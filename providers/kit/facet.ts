@@ -33,6 +33,8 @@ export interface Step {
   readonly why: string;
   readonly disruption: Disruption;
   readonly actions: readonly Action[];
+  /** Of a person's step: it only has sense once the steps before it were done, so it does not keep those from running. */
+  readonly afterOthers?: boolean;
 }
 
 /** What a facet's settings still need a restart of the machine for. */

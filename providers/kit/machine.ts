@@ -1,5 +1,6 @@
 import type { Action } from "./action.ts";
 import type { Answers, Asks } from "./ask.ts";
+import type { Cloud } from "./cloud.ts";
 
 /** What reconcile needs of a machine; providers/machine/ implements it, tests may use a fake. */
 export interface Machine {
@@ -36,7 +37,18 @@ export interface Lock {
 
 export interface NodeMachines {
   readonly host: Machine;
+  /** The same machine as `host` when the node is an instance of a cloud. */
   readonly guest: Machine;
+  /** The cloud that the node is an instance of; absent for a machine of one's own. */
+  readonly cloud?: Cloud | undefined;
+}
+
+/** Where a node is, when the stack config cannot know it: an instance that the same stack makes. */
+export interface Place {
+  /** Address or name. */
+  readonly host: string;
+  /** Public host keys, lines as in /etc/ssh/ssh_host_*.pub; without any, known_hosts and `ssh.hostKey` count. */
+  readonly hostKeys?: readonly string[] | undefined;
 }
 
 /** All nodes of a stack; one per provider process. */
@@ -44,5 +56,9 @@ export interface Fleet {
   /** Throws TeeUpError `config.unknown-node` that lists the known names. */
   node(name: string): NodeMachines;
   readonly names: readonly string[];
+  /** Says where a node is that the stack config gives no address for. A later call moves it. */
+  locate?(name: string, place: Place): void;
+  /** False while nobody has said where the node is. */
+  located?(name: string): boolean;
   close(): Promise<void>;
 }

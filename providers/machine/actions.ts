@@ -32,7 +32,7 @@ export async function interpret(site: Site, action: Action, options: ActOptions)
     case "reboot":
       // A confidential guest cannot restart itself: its host must end it and start it again.
       return tolerant(site, () =>
-        site.guest === undefined
+        site.guest === undefined && !isInstance(site)
           ? restartGuest(site, action.timeoutSeconds ?? 900, options)
           : reboot(site, action, options),
       );
@@ -43,9 +43,16 @@ export async function interpret(site: Site, action: Action, options: ActOptions)
     case "wait-guest":
       return tolerant(site, () => waitGuest(site.guest ?? site, action.timeoutSeconds, options));
     case "restart-guest":
-      return tolerant(site, () => restartGuest(site.guest ?? site, action.timeoutSeconds, options));
+      return tolerant(site, () =>
+        isInstance(site)
+          ? reboot(site, { do: "reboot", timeoutSeconds: action.timeoutSeconds }, options)
+          : restartGuest(site.guest ?? site, action.timeoutSeconds, options),
+      );
   }
 }
+
+/** A confidential VM that TeeUp reaches without its host: it restarts itself. */
+const isInstance = (site: Site): boolean => site.host === site && site.guest === undefined;
 
 /** Waiting may outlive the connection: the lock is then taken again instead of being lost. */
 const tolerant = (site: Site, work: () => Promise<void>): Promise<void> =>

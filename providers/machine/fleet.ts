@@ -1,7 +1,8 @@
 import { VM_NAME } from "../kit/argv.ts";
+import { type Cloud, cloudOf } from "../kit/cloud.ts";
 import type { NodeConfig, StackConfig } from "../kit/config.ts";
 import { TeeUpError } from "../kit/errors.ts";
-import type { Fleet, NodeMachines } from "../kit/machine.ts";
+import type { Fleet, NodeMachines, Place } from "../kit/machine.ts";
 import { GUEST_KEYS, SshMachine } from "./machine.ts";
 import type { FleetOptions } from "./options.ts";
 import { fleetOptions } from "./options.ts";
@@ -16,14 +17,24 @@ import { Roads } from "./roads.ts";
  */
 export function openFleet(config: StackConfig, env: NodeJS.ProcessEnv, options: Partial<FleetOptions> = {}): Fleet {
   const roads = new Roads(env, fleetOptions(env, options));
-  const nodes = new Map<string, { host: SshMachine; guest: SshMachine }>();
+  const nodes = new Map<string, OpenNode>();
+  const places = new Map<string, Place>();
   return {
     names: config.nodes.map((node) => node.name),
     node(name): NodeMachines {
-      const made = nodes.get(name) ?? openNode(findNode(config, name), roads);
+      const found = findNode(config, name);
+      const made = nodes.get(name) ?? openNode(found, cloudOf(config.platform, found.cloud), places.get(name), roads);
       nodes.set(name, made);
       return made;
     },
+    locate(name, place) {
+      const before = places.get(name);
+      if (JSON.stringify(before) === JSON.stringify(place)) return;
+      places.set(name, place);
+      nodes.get(name)?.host.disconnect();
+      nodes.delete(name);
+    },
+    located: (name) => places.has(name) || findNode(config, name).ssh.host !== "",
     async close() {
       for (const { host, guest } of nodes.values()) {
         guest.disconnect();
@@ -47,10 +58,25 @@ export function findNode(config: StackConfig, name: string): NodeConfig {
   });
 }
 
-function openNode(node: NodeConfig, roads: Roads): { host: SshMachine; guest: SshMachine } {
+interface OpenNode extends NodeMachines {
+  readonly host: SshMachine;
+  readonly guest: SshMachine;
+}
+
+function openNode(config: NodeConfig, cloud: Cloud | undefined, place: Place | undefined, roads: Roads): OpenNode {
   const { options } = roads;
-  const link = roads.host(node);
+  const node = place === undefined ? config : { ...config, ssh: { ...config.ssh, host: place.host } };
+  if (node.ssh.host === "")
+    throw new TeeUpError({
+      code: "node.no-place",
+      node: node.name,
+      subject: "ssh.host",
+      saw: "its address is not known: the stack makes the instance, and has not made it yet",
+      next: "pulumi up makes it; its address is then an output of the stack",
+    });
+  const link = roads.host(node, place?.hostKeys);
   const host = new SshMachine({ id: node.name, link, options, bmc: roads.bmc(node) });
+  if (cloud !== undefined) return { host, guest: host, cloud };
   const consoleKeys = async () => (await host.observe(GUEST_KEYS)).keys;
   const guest = new SshMachine({
     id: `${node.name}/${VM_NAME}`,

@@ -29,7 +29,8 @@ export class Roads {
         keepSecret(value);
   }
 
-  host(node: NodeConfig): Link {
+  /** `hostKeys`: public keys that the node is known by, in place of known_hosts and of a pinned fingerprint. */
+  host(node: NodeConfig, hostKeys: readonly string[] = []): Link {
     const sudoPassword = envFor(this.#env, "TEEUP_SUDO_PASSWORD", node.name);
     return new Link({
       node: node.name,
@@ -41,7 +42,15 @@ export class Roads {
         !(node.ssh.sudo ?? settings.user !== "root") ? "none" : sudoPassword === undefined ? "sudo" : "sudo-password",
       route: async () => {
         const settings = await this.#settingsOf(node);
-        return this.#route(node, settings, await this.#through(node, settings.jumps));
+        const route = await this.#route(node, settings, await this.#through(node, settings.jumps));
+        if (hostKeys.length === 0) return route;
+        return {
+          ...route,
+          settings: { ...settings, hostKey: undefined },
+          // What known_hosts revokes stays revoked.
+          known: [...route.known.filter(({ mark }) => mark === "revoked"), ...parseKeys(hostKeys.join("\n"))],
+          keysFrom: "what the cloud says of the instance",
+        };
       },
     });
   }
@@ -122,7 +131,7 @@ export class Roads {
 
   #settingsOf(node: NodeConfig): Promise<SshSettings> {
     const { sudo: _, ...ssh } = node.ssh;
-    return this.#remembered(node.name, { node: node.name, field: "ssh.host", ...ssh });
+    return this.#remembered(JSON.stringify([node.name, ssh.host]), { node: node.name, field: "ssh.host", ...ssh });
   }
 
   async #route(node: NodeConfig, settings: SshSettings, via: Link | undefined): Promise<Route> {
