@@ -1,3 +1,4 @@
+import { TeeUpError } from "../../providers/kit/errors.ts";
 import { ARTIFACTS_DIR } from "../../providers/kit/host.ts";
 import { KernelBuildSchema, packageFile } from "../../providers/kit/kernel-build.ts";
 import type { FacetName } from "../../providers/kit/names.ts";
@@ -47,7 +48,7 @@ export function nodeGoals(profile: Profile, settings: NodeSettings): Readonly<Re
       ...(kernel.kind === "build" ? [goal("kernel-build", recipeOf(kernel))] : []),
       // Before the kernel: without its GRUB_DEFAULT=saved a power loss would boot a new kernel that nobody tried.
       goal("kernel-cmdline", host.commandLine.value),
-      goal("kernel", kernelWant(kernel, host.kernelConfig.value)),
+      goal("kernel", kernelWant(host)),
       goal("module-options", { options: host.moduleOptions.value, load: host.modulesLoad.value }),
       ...(host.sevFirmware === undefined ? [] : [goal("sev-firmware", host.sevFirmware.value)]),
       goal("vm-stack", { ...stack, ...tee }),
@@ -91,9 +92,7 @@ export function nodeGoals(profile: Profile, settings: NodeSettings): Readonly<Re
       goal("lkca", { text: guest.lkca.value.text }),
       goal("nvidia-driver", guest.driver.value),
       goal("nvidia-persistenced", guest.persistenced.value),
-      ...(gpuMode === "ppcie"
-        ? [goal("fabric-manager", { ...guest.fabricManager?.value, version: guest.driver.value.version })]
-        : []),
+      ...(gpuMode === "ppcie" ? [goal("fabric-manager", fabricManager(profile))] : []),
       goal("guest-evidence", { gpuMode, ...tee, minimumVbios: gpu.minimumVbios.value }),
     ],
     // In the other modes the GPUs have no evidence that a production policy could pass.
@@ -114,11 +113,13 @@ function recipeOf({ kind: _, ...recipe }: Extract<KernelValue, { kind: "build" }
   return recipe;
 }
 
-function kernelWant(kernel: KernelValue, config: readonly string[]): NodeGoal["want"] {
+function kernelWant({ kernel: { value: kernel }, kernelConfig, kernelConfigOff }: Profile["host"]): NodeGoal["want"] {
   const { release } = kernel;
-  if (kernel.kind === "package") return { release, packages: kernel.packages, config };
+  const off = kernelConfigOff === undefined ? {} : { configOff: kernelConfigOff.value };
+  const want = { release, config: kernelConfig.value, ...off };
+  if (kernel.kind === "package") return { ...want, packages: kernel.packages };
   const file = `${ARTIFACTS_DIR}/${packageFile(KernelBuildSchema.parse(recipeOf(kernel)))}`;
-  return { release, packages: [`linux-image-${release}`], file, config };
+  return { ...want, packages: [`linux-image-${release}`], file };
 }
 
 type AttestationValue = Profile["attestation"]["value"];
@@ -135,6 +136,18 @@ function appraisal(attestation: AttestationValue): NodeGoal["want"] {
   return attestation.tool === "nvattest"
     ? { tool: attestation.tool, verifier: attestation.verifier, policy }
     : { tool: attestation.tool, policy };
+}
+
+/** Throws `config.no-fabric-manager`: the recipe is for one GPU. */
+function fabricManager({ name, guest }: Profile): NodeGoal["want"] {
+  if (guest.fabricManager !== undefined)
+    return { packages: guest.fabricManager.value.packages, version: guest.driver.value.version };
+  throw new TeeUpError({
+    code: "config.no-fabric-manager",
+    subject: "teeup:gpuMode",
+    saw: `profile ${name} has no fabric manager, which ppcie needs`,
+    next: "pulumi config set teeup:gpuMode on, or choose a profile for several GPUs",
+  });
 }
 
 function launch({ cpu, host }: Profile): NodeGoal["want"] {

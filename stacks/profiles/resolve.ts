@@ -1,12 +1,14 @@
 import type { StackConfig } from "../../providers/kit/config.ts";
 import { TeeUpError } from "../../providers/kit/errors.ts";
+import { intelTdxKvmCoco } from "./intel-tdx-kvm-coco-20240512.ts";
 import { nvidiaDu11462 } from "./nvidia-du-11462-001-v1.0.ts";
 import type { Profile } from "./schema.ts";
 import { ProfileSchema, UNKNOWN } from "./schema.ts";
 import { snpUpstream } from "./snp-upstream.ts";
+import { tdxUpstream } from "./tdx-upstream.ts";
 
-/** All profiles, newest first. */
-export const PROFILES: readonly Profile[] = [snpUpstream, nvidiaDu11462];
+/** All profiles; of each TEE, the newest first. */
+export const PROFILES: readonly Profile[] = [snpUpstream, nvidiaDu11462, tdxUpstream, intelTdxKvmCoco];
 
 /** Which processor's recipes a platform's program takes, and the one of them that a stack gets without a word. */
 export const PLATFORMS = {

@@ -34,6 +34,12 @@ export const DownloadSchema = z.strictObject({
 const Config = z.string().regex(/^CONFIG_[A-Z0-9_]+$/);
 const PackageName = z.string().regex(/^[a-z0-9][a-z0-9+.-]*$/i);
 
+/** One file of patches and the repository that has it. */
+const PatchSchema = z.strictObject({
+  from: GitSourceSchema,
+  file: z.string().describe("Path of the file inside that repository."),
+});
+
 export const KernelSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("package"),
@@ -45,9 +51,8 @@ export const KernelSchema = z.discriminatedUnion("kind", [
     release: z.string().describe("What `uname -r` shows; the build's LOCALVERSION is set so that it comes out."),
     base: z.string().describe("The release without LOCALVERSION, as the sources' Makefile gives it."),
     source: GitSourceSchema,
-    patches: z.array(
-      z.strictObject({ from: GitSourceSchema, file: z.string().describe("Path of the patch inside that repository.") }),
-    ),
+    patches: z.array(PatchSchema),
+    series: z.array(PatchSchema).optional().describe("Mailboxes of commits, applied with git am before the patches."),
     enable: z.array(Config).describe("Options set to y."),
     module: z.array(Config).describe("Options set to m."),
     disable: z.array(Config).describe("Options turned off."),
@@ -66,12 +71,16 @@ export const VmStackSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("build"),
     qemu: z.union([
-      z.strictObject({ kind: z.literal("git"), ...GitSourceSchema.shape }),
+      z.strictObject({ kind: z.literal("git"), ...GitSourceSchema.shape, series: z.array(PatchSchema).optional() }),
       z.strictObject({ kind: z.literal("tarball"), ...DownloadSchema.shape }),
     ]),
     qemuVersion: z.string().optional().describe("Version that the built QEMU reports, e.g. 9.2.4, where it is known."),
     ovmf: z.union([
-      z.strictObject({ kind: z.literal("git"), ...GitSourceSchema.shape }),
+      z.strictObject({
+        kind: z.literal("git"),
+        ...GitSourceSchema.shape,
+        target: z.enum(["RELEASE", "DEBUG"]).optional().describe("Default RELEASE."),
+      }),
       z.strictObject({
         kind: z.literal("package"),
         package: PackageName,
@@ -93,7 +102,15 @@ export const TdxSchema = z.strictObject({
 
 export const QuoteServiceSchema = z.strictObject({
   packages: z.array(PackageName).min(1).describe("Packages of PCCS, QGS and the registration of the platform."),
-  repository: z.strictObject({ name: z.string(), keyring: DownloadSchema }).optional(),
+  repository: z
+    .strictObject({
+      name: z.string(),
+      url: z.url({ protocol: /^https$/ }).describe("Archive for apt."),
+      suite: z.string(),
+      key: DownloadSchema.describe("Key that signs the archive, as armoured text."),
+    })
+    .optional()
+    .describe("Absent: the distribution's own archive."),
 });
 
 /** Lines of /etc/libvirt/qemu.conf. */
@@ -173,6 +190,7 @@ const ProfileParts = z.strictObject({
     pip: from(z.array(z.string())).optional().describe("Python packages for the system's interpreter."),
     kernel: from(KernelSchema),
     kernelConfig: from(z.array(Config)).describe("Options that the kernel's /boot/config must have as y or m."),
+    kernelConfigOff: from(z.array(Config)).optional().describe("Options that it must not have."),
     commandLine: from(z.strictObject({ present: z.array(z.string()), forbidden: z.array(z.string()) })),
     moduleOptions: from(ModuleOptionsSchema),
     modulesLoad: from(z.array(z.string())).describe("Modules loaded at every boot."),

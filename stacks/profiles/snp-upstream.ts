@@ -177,6 +177,10 @@ export const snpUpstream = profile({
       value: { args: ["--uvm-persistence-mode", "--verbose"], before: [], timeoutSeconds: 900 },
       source: "seeds 002 and 003: unit of nvidia-persistenced; NVIDIA/nvtrust#128 (slower than 120 s)",
     },
+    fabricManager: {
+      value: { packages: ["nvidia-fabricmanager-580"] },
+      source: "Ubuntu 24.04 archive, beside the driver; seeds 002 and 003 (eight GPUs)",
+    },
   },
   attestation: {
     value: {
