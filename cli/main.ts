@@ -2,9 +2,11 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { TeeUpError } from "../providers/kit/errors.ts";
 import { hideSecrets, redact } from "../providers/machine/redact.ts";
+import type { AuditOptions } from "./audit.ts";
+import type { NodeReport } from "./report.ts";
 
 /** Exit statuses: 0 all well, 1 the command failed, 3 it worked and found something wrong. */
 const FOUND_SOMETHING = 3;
@@ -22,16 +24,42 @@ const withStack = (command: Command): Command =>
     .option("-s, --stack <name>", "stack to read the node from; default: the selected one")
     .option("-f, --file <path>", "read a Pulumi.<stack>.yaml instead of asking Pulumi");
 
+interface CheckOptions extends Partial<AuditOptions> {
+  readonly stack?: string;
+  readonly file?: string;
+  readonly json?: boolean;
+}
+
 withStack(program.command("check <node>"))
-  .description("Asks a node everything and shows what is wanted, what was seen and how to fix it. Changes nothing.")
+  .description(
+    "Asks a node everything and shows what is wanted, what was seen and how to fix it. Changes nothing. With --profile the machine need not be in any stack.",
+  )
+  .option("-p, --profile <name>", "judge any machine by this profile: <node> is then a host name for ssh")
+  .option("--local", "with --profile: look at this very machine, without ssh")
+  .option("--guest", "with --profile: the machine is the confidential guest itself")
+  .addOption(
+    new Option("--gpu-mode <mode>", "with --profile: the GPUs' mode").choices(["on", "off", "devtools", "ppcie"]),
+  )
+  .option("--pin <path=value...>", "with --profile: values that the profile leaves open")
   .option("--json", "print the findings as one JSON object")
-  .action(async (node: string, options: { stack?: string; file?: string; json?: boolean }) => {
-    const { checkNode } = await import("./check.ts");
+  .action(async (node: string, options: CheckOptions) => {
     const { renderTree } = await import("./tree.ts");
-    const report = await checkNode(node, options);
+    const report = await check(node, options);
     say(options.json === true ? JSON.stringify(report, null, 2) : renderTree(report));
     if (!report.ok) process.exitCode = FOUND_SOMETHING;
   });
+
+async function check(node: string, { profile, ...options }: CheckOptions): Promise<NodeReport> {
+  if (profile !== undefined) return (await import("./audit.ts")).auditMachine(node, { ...options, profile });
+  const alone = (["local", "guest", "gpuMode", "pin"] as const).find((name) => options[name] !== undefined);
+  if (alone === undefined) return (await import("./check.ts")).checkNode(node, options);
+  throw new TeeUpError({
+    code: "check.no-profile",
+    subject: `--${alone === "gpuMode" ? "gpu-mode" : alone}`,
+    saw: "only goes with --profile; without it, the node's stack says what is wanted",
+    next: `teeup check ${node} --profile <name>`,
+  });
+}
 
 withStack(program.command("trust <node>"))
   .description("Shows the host keys of a node (and of its bastion), asks, and adds them to known_hosts.")

@@ -9,7 +9,7 @@ import { answerOf, compileBatch, decodeFrames, READ_SECONDS } from "../kit/proto
 import { BATCH_ARGV } from "../kit/session.ts";
 import type { BmcClient, FleetOptions } from "./options.ts";
 import { oneLine, redact, redactError } from "./redact.ts";
-import type { Link } from "./ssh.ts";
+import type { Shell } from "./shell.ts";
 import { isUnreachable, sudoError } from "./ssh-errors.ts";
 
 const ASK_SECONDS = 20;
@@ -30,7 +30,7 @@ export const NO_MACHINE = "guest.no-machine";
  * Runs entries in one exec. Frames that came before something went wrong are kept. Rejects with `ssh.*` when the
  * machine cannot be reached and with `sudo.*` when root cannot be had; until then nothing has run.
  */
-export async function runBatch(link: Link, entries: readonly Entry[], options: FleetOptions): Promise<BatchResult> {
+export async function runBatch(link: Shell, entries: readonly Entry[], options: FleetOptions): Promise<BatchResult> {
   const script = compileBatch(entries);
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -112,12 +112,12 @@ function secondsOf(entry: Entry): number {
 
 /** Asks of one machine, those of a tick in one exec, each remembered until {@link Asker.forget}. */
 export class Asker {
-  readonly #link: Link;
+  readonly #link: Shell;
   readonly #options: FleetOptions;
   readonly #bmc: (() => Promise<BmcClient>) | undefined;
   readonly #loader: DataLoader<Ask, Answer, string>;
 
-  constructor(link: Link, options: FleetOptions, bmc?: () => Promise<BmcClient>) {
+  constructor(link: Shell, options: FleetOptions, bmc?: () => Promise<BmcClient>) {
     this.#link = link;
     this.#options = options;
     this.#bmc = bmc;

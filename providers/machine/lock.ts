@@ -9,7 +9,7 @@ import { LOCK_CONFLICT, lockArgv } from "../kit/session.ts";
 import type { Asker } from "./batch.ts";
 import type { FleetOptions } from "./options.ts";
 import { redact } from "./redact.ts";
-import type { Link, Program } from "./ssh.ts";
+import type { Program, Shell } from "./shell.ts";
 
 const OwnerSchema = z.object({
   id: z.string(),
@@ -24,7 +24,7 @@ const STALE_MS = 60_000;
 
 /** The lock of one host: held by a program on an open channel, so it ends with the connection. */
 export class HostLock implements Lock {
-  readonly #link: Link;
+  readonly #link: Shell;
   readonly #asker: Asker;
   readonly #options: FleetOptions;
   readonly #owner: LockOwner;
@@ -33,7 +33,7 @@ export class HostLock implements Lock {
   #released = false;
   #tolerating = 0;
 
-  private constructor(link: Link, asker: Asker, options: FleetOptions, purpose: string) {
+  private constructor(link: Shell, asker: Asker, options: FleetOptions, purpose: string) {
     this.#link = link;
     this.#asker = asker;
     this.#options = options;
@@ -47,7 +47,7 @@ export class HostLock implements Lock {
   }
 
   /** Rejects with `lock.held` that names the holder, or with `lock.failed`. */
-  static async take(link: Link, asker: Asker, options: FleetOptions, purpose: string): Promise<HostLock> {
+  static async take(link: Shell, asker: Asker, options: FleetOptions, purpose: string): Promise<HostLock> {
     const lock = new HostLock(link, asker, options, purpose);
     const holder = await lock.#acquire();
     if (holder !== undefined) throw lock.#held(holder);

@@ -9,28 +9,28 @@ import { Asker, runBatch } from "./batch.ts";
 import { HostLock } from "./lock.ts";
 import type { BmcClient, FleetOptions } from "./options.ts";
 import { redact, redactError } from "./redact.ts";
+import type { Shell } from "./shell.ts";
 import type { Site } from "./site.ts";
-import type { Link } from "./ssh.ts";
 
 /** Host: the public host keys of its guest, as the VM's console shows them. */
 export const GUEST_KEYS = { keys: { kind: "argv", argv: GUEST_HOST_KEYS } } as const satisfies Asks;
 
 export interface MachineParts {
   readonly id: string;
-  readonly link: Link;
+  readonly link: Shell;
   readonly options: FleetOptions;
   readonly bmc?: (() => Promise<BmcClient>) | undefined;
   /** For a guest: the machine it runs on. */
   readonly host?: SshMachine;
 }
 
-/** A machine behind a {@link Link}: a host, or the guest of one. */
+/** A machine behind a {@link Shell}: a host, or the guest of one. */
 export class SshMachine implements Machine, Site {
   readonly id: string;
   readonly options: FleetOptions;
   readonly bmc: (() => Promise<BmcClient>) | undefined;
   guest: SshMachine | undefined;
-  readonly #link: Link;
+  readonly #link: Shell;
   readonly #asker: Asker;
   readonly #host: SshMachine | undefined;
   #held: HostLock | undefined;

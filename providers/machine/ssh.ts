@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Duplex, Writable } from "node:stream";
+import type { Duplex } from "node:stream";
 import type { ClientChannel, ConnectConfig, ServerHostKeyAlgorithm } from "ssh2";
 import ssh2 from "ssh2";
 import { TeeUpError } from "../kit/errors.ts";
@@ -8,6 +8,7 @@ import { execCommand, SUDO_PROMPT, SUDO_READY } from "../kit/session.ts";
 import type { KeyVerdict, KnownKey } from "./host-keys.ts";
 import { algorithmsOf, judgeKey, keyType, offeredAlgorithms, revokedByFile } from "./host-keys.ts";
 import type { FleetOptions } from "./options.ts";
+import { type Ended, type Program, type Shell, STDERR_CHARS } from "./shell.ts";
 import { type Auth, authMethods } from "./ssh-auth.ts";
 import type { SshSettings } from "./ssh-config.ts";
 import { type About, connectError, keyError, noPinnedKey, reachError, sshError, sudoError } from "./ssh-errors.ts";
@@ -48,26 +49,6 @@ type Attempt =
       readonly verdict?: KeyVerdict | undefined;
     };
 
-/** What ended a program. */
-export interface Ended {
-  readonly status: number | undefined;
-  readonly signal: string | undefined;
-  /** The channel closed before the program's exit status came. */
-  readonly lost: boolean;
-}
-
-/** A running program on the machine. */
-export interface Program {
-  readonly stdin: Writable;
-  readonly ended: Promise<Ended>;
-  /** What it said on stderr so far, the first 16 KiB. */
-  stderr(): string;
-  /** Closes the channel. */
-  close(): void;
-}
-
-const STDERR_CHARS = 16_384;
-
 const execs = new Map<string, number>();
 /** SSH `exec` requests of this process, for one machine or for all. */
 export const execCount = (machine?: string): number =>
@@ -75,7 +56,7 @@ export const execCount = (machine?: string): number =>
 export const resetExecCount = (): void => execs.clear();
 
 /** One SSH connection, made when it is first needed, kept, and made again when it was lost. */
-export class Link {
+export class Link implements Shell {
   readonly id = randomUUID();
   readonly #parts: LinkParts;
   #client: Promise<SshClient> | undefined;
