@@ -128,7 +128,12 @@ function answer(twin: Twin, line: string): unknown {
           guest:
             guest === undefined
               ? undefined
-              : { snp: guest.snp, gpus: guest.gpus, kernel: guest.machine.running?.kernel.release },
+              : {
+                  snp: guest.tee === "sev-snp",
+                  tee: guest.tee,
+                  gpus: guest.devices,
+                  kernel: guest.machine.running?.kernel.release,
+                },
           bios: { current: twin.node.bios.current, staged: twin.node.bios.staged },
         };
       }

@@ -5,30 +5,34 @@ import { execute } from "./commands/exec.ts";
 import { applyDrift } from "./drift.ts";
 import type { Faults } from "./faults.ts";
 import { Journal } from "./journal.ts";
-import type { BiosVendor } from "./model/bios.ts";
+import type { BiosVendor, Tee } from "./model/bios.ts";
 import { Bios } from "./model/bios.ts";
 import { Clock } from "./model/clock.ts";
-import { Gpu } from "./model/gpu.ts";
+import { Gpu, NvSwitch } from "./model/gpu.ts";
 import { Internet } from "./model/internet.ts";
 import { fingerprint, freshKeyPair, makeHostKeys } from "./model/keys.ts";
 import type { Cpu, Machine } from "./model/machine.ts";
 import { TwinNode } from "./model/node.ts";
 import type { PciFunction } from "./model/pci.ts";
+import { NVSWITCH_DRIVER } from "./model/pci.ts";
 import type { SevFirmware } from "./model/stand-ins.ts";
 import type { OsName } from "./model/system.ts";
-import { GENOA, hostFirmware, installSystem, systemFiles } from "./model/system.ts";
+import { EMERALD, GENOA, hostFirmware, installSystem, OS, systemFiles } from "./model/system.ts";
+import type { TdxModule } from "./model/tdx.ts";
 import { applyScenario, scenarioNamed } from "./scenarios.ts";
 import type { SshDoor } from "./ssh-server.ts";
 import { authorized, openSshDoor } from "./ssh-server.ts";
 
 export interface TwinOptions {
+  /** What the processor has: an EPYC with SEV-SNP, or a Xeon with TDX. Default `sev-snp`. */
+  readonly tee?: Tee;
   /** Host name. Default `twin`. */
   readonly name?: string;
   /** BIOS and BMC vendor. Default `supermicro`. */
   readonly vendor?: BiosVendor;
   /** Named preset of scenarios.ts that changes the untouched machine. */
   readonly scenario?: string;
-  /** Default `ubuntu-24.04`. */
+  /** Default `ubuntu-24.04`; with TDX `ubuntu-25.10`, the first whose own kernel and QEMU have it. */
   readonly os?: OsName;
   readonly cpu?: Cpu;
   /** Kernel of the fresh installation. */
@@ -37,8 +41,12 @@ export interface TwinOptions {
   readonly sevFirmware?: SevFirmware;
   /** Newest SEV firmware file that linux-firmware brought; `null`: none. Default 1.55.21. */
   readonly sevFirmwareFile?: SevFirmware | null;
-  /** Number of GPUs, each in an IOMMU group of its own. Default 1. */
+  /** TDX module that the BIOS image carries. Default 1.5.24. */
+  readonly tdxModule?: TdxModule;
+  /** Number of GPUs, each in an IOMMU group of its own. Default 1. More than 4, or switches: an HGX board. */
   readonly gpus?: number;
+  /** Number of NVSwitches, each in an IOMMU group of its own. Default 0. */
+  readonly switches?: number;
   readonly memoryGiB?: number;
   /** OpenSSH public key lines that may log in as root and ops; a fresh key is made when none is given. */
   readonly authorizedKeys?: readonly string[];
@@ -89,13 +97,20 @@ export interface Twin {
 export function makeNode(given: TwinOptions = {}): TwinNode {
   const options = withScenario(given);
   const clock = new Clock();
-  const bios = new Bios(options.vendor ?? "supermicro");
+  const tee = options.tee ?? "sev-snp";
+  const bios = new Bios(options.vendor ?? "supermicro", tee);
   const count = options.gpus ?? 1;
-  const gpus = Array.from(
-    { length: count },
-    (_, index) => new Gpu({ bdf: `0000:${(0x81 + index * 0x10).toString(16)}:00.0`, index }),
+  const hgx = count > 4 || (options.switches ?? 0) > 0;
+  const gpus = Array.from({ length: count }, (_, index) =>
+    hgx
+      ? new Gpu({ bdf: `0000:${HGX_BUSES[index]}:00.0`, index, form: "sxm" })
+      : new Gpu({ bdf: `0000:${(0x81 + index * 0x10).toString(16)}:00.0`, index }),
   );
-  const os = options.os ?? "ubuntu-24.04";
+  const switches = Array.from(
+    { length: options.switches ?? 0 },
+    (_, index) => new NvSwitch({ bdf: `0000:${(7 + index).toString(16).padStart(2, "0")}:00.0`, index }),
+  );
+  const os = options.os ?? (tee === "tdx" ? "ubuntu-25.10" : "ubuntu-24.04");
   const name = options.name ?? "twin";
   const seed = randomBytes(8).toString("hex");
   let counter = 0;
@@ -107,6 +122,8 @@ export function makeNode(given: TwinOptions = {}): TwinNode {
     clock,
     bios,
     gpus,
+    switches,
+    ...(options.tdxModule === undefined ? {} : { tdxModule: options.tdxModule }),
     sevFirmware: options.sevFirmware ?? { major: 1, minor: 49, build: 3 },
     journal: new Journal(),
     internet: new Internet(),
@@ -115,9 +132,9 @@ export function makeNode(given: TwinOptions = {}): TwinNode {
     host: {
       hostname: name,
       base: systemFiles(os),
-      cpu: options.cpu ?? GENOA,
-      memoryBytes: (options.memoryGiB ?? 512) * 2 ** 30,
-      pci: hostPci(gpus),
+      cpu: options.cpu ?? (tee === "tdx" ? EMERALD : GENOA),
+      memoryBytes: (options.memoryGiB ?? (hgx ? 2048 : 512)) * 2 ** 30,
+      pci: hostPci(tee, gpus, switches),
     },
     ...(options.bootKnocks === undefined ? {} : { bootKnocks: options.bootKnocks }),
     ...(options.guestPolls === undefined ? {} : { guestPolls: options.guestPolls }),
@@ -126,8 +143,7 @@ export function makeNode(given: TwinOptions = {}): TwinNode {
   const file =
     options.sevFirmwareFile === undefined ? { major: 1, minor: 55, build: 21 } : (options.sevFirmwareFile ?? undefined);
   hostFirmware(node.host, file);
-  const jammy = os === "ubuntu-22.04";
-  installSystem(node.host, options.kernel ?? (jammy ? "5.15.0-60-generic" : "6.8.0-45-generic"), [
+  installSystem(node.host, options.kernel ?? OS[os].kernel, [
     "linux-image-generic",
     "linux-headers-generic",
     "linux-generic",
@@ -145,8 +161,11 @@ function withScenario(given: TwinOptions): TwinOptions {
   return given.scenario === undefined ? given : { ...scenarioNamed(given.scenario).options, ...given };
 }
 
-function hostPci(gpus: readonly Gpu[]): PciFunction[] {
-  const amd = (
+/** Buses of the GPUs of an HGX H100 board; its NVSwitches follow one another from bus 7. */
+const HGX_BUSES = ["1b", "43", "52", "61", "9d", "c3", "d1", "df"];
+
+function hostPci(tee: Tee, gpus: readonly Gpu[], switches: readonly NvSwitch[]): PciFunction[] {
+  const part = (
     bdf: string,
     device: string,
     cls: string,
@@ -156,12 +175,12 @@ function hostPci(gpus: readonly Gpu[]): PciFunction[] {
     more: Partial<PciFunction> = {},
   ): PciFunction => ({
     bdf,
-    vendor: "1022",
+    vendor: tee === "tdx" ? "8086" : "1022",
     device,
     subsystem: "15d91c05",
     class: cls,
     className,
-    vendorName: "Advanced Micro Devices, Inc. [AMD]",
+    vendorName: tee === "tdx" ? "Intel Corporation" : "Advanced Micro Devices, Inc. [AMD]",
     deviceName,
     rev: "00",
     group,
@@ -169,19 +188,40 @@ function hostPci(gpus: readonly Gpu[]): PciFunction[] {
     modules: [],
     ...more,
   });
+  const own =
+    tee === "tdx"
+      ? [
+          part("0000:00:00.0", "09a2", "088000", "System peripheral", "Ice Lake Memory Map/VT-d", 0, { bridge: true }),
+          part("0000:15:01.0", "352a", "060400", "PCI bridge", "PCI Express Root Port", 19, {
+            bridge: true,
+            drivers: ["pcieport"],
+          }),
+        ]
+      : [
+          part("0000:00:00.0", "14a4", "060000", "Host bridge", "Genoa/Bergamo Root Complex", 0, { bridge: true }),
+          part("0000:45:00.5", "14ca", "108000", "Encryption controller", "Genoa CCP/PSP 4.0 Device", 7, {
+            drivers: ["ccp"],
+            modules: ["ccp"],
+          }),
+          part("0000:80:00.0", "14a4", "060000", "Host bridge", "Genoa/Bergamo Root Complex", 18, { bridge: true }),
+          part("0000:80:01.1", "14ab", "060400", "PCI bridge", "Genoa/Bergamo PCIe GPP Bridge", 19, {
+            bridge: true,
+            drivers: ["pcieport"],
+          }),
+        ];
+  const nvidia = (bdf: string, device: string, group: number) => ({
+    bdf,
+    vendor: "10de",
+    device,
+    subsystem: "10de1626",
+    vendorName: "NVIDIA Corporation",
+    rev: "a1",
+    group,
+  });
   return [
-    amd("0000:00:00.0", "14a4", "060000", "Host bridge", "Genoa/Bergamo Root Complex", 0, { bridge: true }),
-    amd("0000:45:00.5", "14ca", "108000", "Encryption controller", "Genoa CCP/PSP 4.0 Device", 7, {
-      drivers: ["ccp"],
-      modules: ["ccp"],
-    }),
-    amd("0000:80:00.0", "14a4", "060000", "Host bridge", "Genoa/Bergamo Root Complex", 18, { bridge: true }),
-    amd("0000:80:01.1", "14ab", "060400", "PCI bridge", "Genoa/Bergamo PCIe GPP Bridge", 19, {
-      bridge: true,
-      drivers: ["pcieport"],
-    }),
+    ...own,
     {
-      ...amd("0000:c1:00.0", "2813", "020000", "Ethernet controller", "MT28841", 40, {
+      ...part("0000:c1:00.0", "2813", "020000", "Ethernet controller", "MT28841", 40, {
         drivers: ["mlx5_core"],
         modules: ["mlx5_core"],
       }),
@@ -189,7 +229,7 @@ function hostPci(gpus: readonly Gpu[]): PciFunction[] {
       vendorName: "Mellanox Technologies",
     },
     {
-      ...amd("0000:c2:00.0", "a80a", "010802", "Non-Volatile memory controller", "NVMe SSD Controller PM9A3", 41, {
+      ...part("0000:c2:00.0", "a80a", "010802", "Non-Volatile memory controller", "NVMe SSD Controller PM9A3", 41, {
         drivers: ["nvme"],
         modules: ["nvme"],
       }),
@@ -198,19 +238,24 @@ function hostPci(gpus: readonly Gpu[]): PciFunction[] {
     },
     ...gpus.map(
       (gpu, i): PciFunction => ({
-        bdf: gpu.bdf,
-        vendor: "10de",
-        device: gpu.device,
-        subsystem: "10de1626",
+        ...nvidia(gpu.bdf, gpu.device, 21 + i),
         class: "030200",
         className: "3D controller",
-        vendorName: "NVIDIA Corporation",
-        deviceName: "GH100 [H100 PCIe]",
-        rev: "a1",
-        group: 21 + i,
+        deviceName: gpu.toolName === "H100-SXM" ? "GH100 [H100 SXM5 80GB]" : "GH100 [H100 PCIe]",
         drivers: ["nvidia", "nouveau"],
         modules: ["nvidiafb", "nouveau", "nvidia"],
         numaNode: 1,
+      }),
+    ),
+    ...switches.map(
+      ({ bdf, device }, i): PciFunction => ({
+        ...nvidia(bdf, device, 60 + i),
+        class: "068000",
+        className: "Bridge",
+        deviceName: "GH100 [H100 NVSwitch]",
+        drivers: [NVSWITCH_DRIVER],
+        modules: ["nvidia"],
+        numaNode: 0,
       }),
     ),
   ].sort((a, b) => (a.bdf < b.bdf ? -1 : 1));

@@ -12,6 +12,9 @@ const USAGE = `
     Usage: nvidia-smi conf-compute [options]
 `;
 
+const CPU_CAPS = { "sev-snp": "AMD SEV-SNP", tdx: "INTEL TDX", none: "None" } as const;
+const cpuCaps = (machine: Machine): string => CPU_CAPS[machine.node.guestTee ?? "none"];
+
 const bus = (bdf: string): string => `0000${bdf}`.toUpperCase();
 
 interface Seen {
@@ -47,7 +50,7 @@ export const nvidiaSmi: Command = {
 function confCompute(machine: Machine, argv: readonly string[], seen: readonly Seen[]): Result {
   const first = seen[0];
   if (first === undefined) return ok("No devices were found\n");
-  const on = seen.every(({ gpu }) => gpu.mode !== "off") && machine.node.guestSnp;
+  const on = seen.every(({ gpu }) => gpu.mode !== "off") && machine.node.guestTee !== undefined;
   const ready = !on || seen.every(({ state }) => state.ready);
   const option = argv[2] ?? "-h";
   switch (option) {
@@ -65,7 +68,7 @@ function confCompute(machine: Machine, argv: readonly string[], seen: readonly S
       return ok(`CC Environment: ${on ? "PRODUCTION" : "UNAVAILABLE"}\n`);
     case "-gc":
     case "--get-cpu-caps":
-      return ok(`CPU CC capabilities: ${machine.node.guestSnp ? "AMD SEV-SNP" : "None"}\n`);
+      return ok(`CPU CC capabilities: ${cpuCaps(machine)}\n`);
     case "-gg":
     case "--get-gpus-caps":
       return ok("GPU CC capabilities: CC Capable\n");
@@ -105,7 +108,7 @@ function confCompute(machine: Machine, argv: readonly string[], seen: readonly S
           "",
           `    CC State                   : ${on ? "ON" : "OFF"}`,
           `    Multi-GPU Mode             : ${seen.every(({ gpu }) => gpu.ppcie === "on") ? "Protected PCIe" : "None"}`,
-          `    CPU CC Capabilities        : ${machine.node.guestSnp ? "AMD SEV-SNP" : "None"}`,
+          `    CPU CC Capabilities        : ${cpuCaps(machine)}`,
           "    GPU CC Capabilities        : CC Capable",
           `    CC GPUs Ready State        : ${on && ready ? "Ready" : "Not Ready"}`,
           "",

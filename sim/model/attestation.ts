@@ -29,7 +29,7 @@ export function collectEvidence(machine: Machine, nonce: string): Evidence {
   const failure: Evidence["failure"] =
     gpus.length === 0
       ? "no-gpu"
-      : gpus.some((g) => g.mode === "off")
+      : gpus.some((g) => !g.protected)
         ? "no-cc"
         : wrong !== undefined
           ? wrong

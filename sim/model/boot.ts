@@ -4,6 +4,7 @@ import type { Machine } from "./machine.ts";
 import { blacklisted, loadModule, modprobeLines, moduleDriver, moduleName } from "./modules.ts";
 import { overrideDriver, probeDevice } from "./pci.ts";
 import { initSnp } from "./snp.ts";
+import { initTdx, noTdx } from "./tdx.ts";
 
 export type BootResult = "up" | "hung" | "panic-reboots";
 
@@ -40,6 +41,7 @@ export function bootMachine(machine: Machine): BootResult {
     modules: new Map(),
     iommu,
     snp: { platform: false, firmware: false, kvm: false, sev: false, reasons: [] },
+    tdx: noTdx(),
     drivers: new Map(),
     overrides: new Map(),
     newIds: new Map(),
@@ -52,13 +54,17 @@ export function bootMachine(machine: Machine): BootResult {
   if (machine.kind === "guest") guestLines(machine);
   else {
     if (iommu.on) {
-      logs.kernel("pci 0000:80:00.2: AMD-Vi: IOMMU performance counters supported");
+      logs.kernel(
+        machine.cpu.vendor === "GenuineIntel"
+          ? "DMAR: Intel(R) Virtualization Technology for Directed I/O"
+          : "pci 0000:80:00.2: AMD-Vi: IOMMU performance counters supported",
+      );
       logs.kernel(
         `iommu: Default domain type: ${iommu.passthrough ? "Passthrough (set via kernel command line)" : "Translated"}`,
       );
       for (const f of machine.pci) logs.kernel(`pci ${f.bdf}: Adding to iommu group ${f.group}`);
     }
-    Object.assign(machine.now, { snp: initSnp(machine, iommu) });
+    Object.assign(machine.now, { snp: initSnp(machine, iommu), tdx: initTdx(machine) });
   }
   loadAtBoot(machine);
   machine.units.boot();
@@ -67,7 +73,9 @@ export function bootMachine(machine: Machine): BootResult {
 
 function guestLines(machine: Machine): void {
   const { logs, node } = machine;
-  if (node.guestSnp)
+  if (node.guestTee === "tdx") logs.kernel("tdx: Guest detected");
+  if (node.guestTee === "tdx") logs.kernel("Memory Encryption Features active: Intel TDX");
+  if (node.guestTee === "sev-snp")
     logs.kernel(
       !atLeast(machine.now.kernel.release, 6, 5)
         ? "AMD Memory Encryption Features active: SEV SEV-ES SEV-SNP"
@@ -75,25 +83,29 @@ function guestLines(machine: Machine): void {
     );
   // Slots of 2 KiB; without the word an encrypted guest takes 6 % of its memory, at most 1 GiB.
   const slots = /(?:^|\s)swiotlb=(\d+|noforce)/.exec(machine.now.cmdline)?.[1];
-  const usual = node.guestSnp ? Math.min(1024, Math.max(64, Math.floor((machine.memoryBytes / 2 ** 20) * 0.06))) : 64;
+  const usual =
+    node.guestTee !== undefined ? Math.min(1024, Math.max(64, Math.floor((machine.memoryBytes / 2 ** 20) * 0.06))) : 64;
   const mb = slots === undefined ? usual : slots === "noforce" ? 0 : Math.floor((Number(slots) * 2048) / 2 ** 20);
   if (mb > 1024) logs.kernel(`software IO TLB: Cannot allocate ${mb * 2 ** 20} bytes below 4G`);
   else if (mb > 0) logs.kernel(`software IO TLB: mapped [mem 0x000000003b2e8000-0x000000007b2e8000] (${mb}MB)`);
   if (node.guestMmioTooSmall)
-    for (const bdf of node.guest?.gpuByGuestBdf.keys() ?? [])
+    for (const [bdf] of [...(node.guest?.deviceByGuestBdf ?? [])].filter(([, real]) => node.gpus.has(real)))
       logs.kernel(`pci ${bdf}: BAR 2 [mem size 0x2000000000 64bit pref]: can't assign; no space`);
 }
 
 function loadAtBoot(machine: Machine): void {
   const { now, files } = machine;
-  const ccp = machine.kind === "host" && machine.cpu.flags.includes("svm") && machine.node.bios.effect.virtualisation;
+  const virtual = machine.kind === "host" && machine.node.bios.effect.virtualisation;
+  const ccp = virtual && machine.cpu.flags.includes("svm");
+  if (virtual && machine.cpu.flags.includes("vmx") && !blacklisted(machine, "kvm_intel"))
+    loadModule(machine, "kvm_intel");
   if (ccp) {
     loadModule(machine, "ccp");
     if (!blacklisted(machine, "kvm_amd")) loadModule(machine, "kvm_amd");
   }
-  if (machine.kind === "guest" && machine.node.guestSnp) {
+  if (machine.kind === "guest" && machine.node.guestTee !== undefined) {
     loadModule(machine, "tsm");
-    loadModule(machine, "sev_guest");
+    loadModule(machine, machine.node.guestTee === "tdx" ? "tdx_guest" : "sev_guest");
   }
   // driverctl's udev rule sets saved overrides before any driver sees the device.
   if (machine.packages.installed.has("driverctl")) {

@@ -1,22 +1,23 @@
+import type { Tee } from "./bios.ts";
 import type { Machine } from "./machine.ts";
 import type { TwinNode } from "./node.ts";
 import type { PciFunction } from "./pci.ts";
 import type { Disk } from "./stand-ins.ts";
-import { guestSystem } from "./system.ts";
+import { guestCpu, guestSystem } from "./system.ts";
 
 /** The system on a disk; the same one each time the disk is started, a fresh one for a new disk. */
 export function diskSystem(
   node: TwinNode,
   path: string,
   disk: Disk,
-  shape: { cpus: number; memoryBytes: number; gpus: ReadonlyMap<string, string> },
+  shape: { cpus: number; memoryBytes: number; devices: ReadonlyMap<string, string>; tee: Tee | undefined },
 ): Machine {
   const key = `${path} ${disk.id}`;
   const pci: PciFunction[] = [
     bridge("0000:00:00.0", "8086", "29c0", "060000"),
     { ...bridge("0000:00:02.0", "1af4", "1048", "010000"), bridge: false, drivers: ["virtio-pci"] },
     { ...bridge("0000:00:03.0", "1af4", "1041", "020000"), bridge: false, drivers: ["virtio-pci"] },
-    ...[...shape.gpus].map(([bdf, real]): PciFunction => {
+    ...[...shape.devices].map(([bdf, real]): PciFunction => {
       const physical = node.host.pci.find((f) => f.bdf === real);
       if (physical === undefined) throw new Error(`no PCI function ${real}`);
       return { ...physical, bdf, group: 0 };
@@ -26,7 +27,7 @@ export function diskSystem(
   const machine = had ?? guestSystem(node, disk.image);
   machine.pci = pci;
   machine.memoryBytes = shape.memoryBytes;
-  machine.cpu = { ...machine.cpu, sockets: 1, coresPerSocket: Math.max(1, Math.floor(shape.cpus / 2)) };
+  machine.cpu = { ...guestCpu(shape.tee), sockets: 1, coresPerSocket: Math.max(1, Math.floor(shape.cpus / 2)) };
   machine.files.capacity = disk.virtual;
   node.disks.set(key, machine);
   return machine;

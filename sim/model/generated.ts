@@ -1,9 +1,10 @@
+import { createHash } from "node:crypto";
 import type { DeviceNode, FileNode, Generated } from "./files.ts";
 import { dir, FsError, file, link } from "./files.ts";
-import { panicSeconds } from "./kernel.ts";
+import { atLeast, panicSeconds } from "./kernel.ts";
 import type { Machine } from "./machine.ts";
 import { moduleSize } from "./modules.ts";
-import { isGpu, writePci } from "./pci.ts";
+import { isGpu, isNvSwitch, writePci } from "./pci.ts";
 
 const DEVICE: DeviceNode = { kind: "device", mode: "0660", owner: "root:root" };
 const BUILTIN_NODES = ["null", "zero", "random", "urandom", "console", "tty", "ptmx", "full"];
@@ -44,7 +45,10 @@ function nodesOf(machine: Machine): ReadonlyMap<string, FileNode> {
   pci(machine, put, text);
   const bios = node.bios.effect;
   if (machine.kind === "host") {
-    if (machine.cpu.flags.includes("svm") && bios.virtualisation) put("/dev/kvm", DEVICE);
+    const kvm = machine.cpu.flags.includes("svm") ? bios.virtualisation : running.modules.has("kvm_intel");
+    if (kvm) put("/dev/kvm", DEVICE);
+    const sgx = bios.sgx && machine.cpu.flags.includes("sgx") && running.kernel.config.includes("CONFIG_X86_SGX=y");
+    if (sgx) for (const name of ["enclave", "provision", "vepc"]) put(`/dev/sgx_${name}`, { ...DEVICE, mode: "0600" });
     if (running.snp.sev && running.modules.has("ccp")) put("/dev/sev", { ...DEVICE, mode: "0600" });
     text("/sys/class/dmi/id/sys_vendor", `${node.bios.manufacturer}\n`);
     text("/sys/class/dmi/id/board_vendor", `${node.bios.manufacturer}\n`);
@@ -55,7 +59,8 @@ function nodesOf(machine: Machine): ReadonlyMap<string, FileNode> {
   } else {
     text("/sys/class/dmi/id/sys_vendor", "QEMU\n");
     text("/sys/class/dmi/id/product_name", "Standard PC (Q35 + ICH9, 2009)\n");
-    if (node.guestSnp) {
+    if (node.guestTee === "tdx") tdGuest(machine, put, text);
+    if (node.guestTee === "sev-snp") {
       if (running.modules.has("sev_guest")) put("/dev/sev-guest", { ...DEVICE, mode: "0600" });
       text("/sys/devices/system/cpu/sev/vmpl", "0\n");
     }
@@ -133,8 +138,8 @@ function proc(machine: Machine, text: Text): void {
         [
           `Model: \t\t ${gpu?.product ?? "Unknown"}`,
           "IRQ:   \t\t 41",
-          `GPU UUID: \t ${gpu?.session === "up" || gpu?.mode === "off" ? gpu.uuid : "GPU-????????-????-????-????-????????????"}`,
-          `Video BIOS: \t ${gpu?.session === "up" || gpu?.mode === "off" ? gpu.vbios.toLowerCase() : "??.??.??.??.??"}`,
+          `GPU UUID: \t ${gpu?.session === "up" || gpu?.protected === false ? gpu.uuid : "GPU-????????-????-????-????-????????????"}`,
+          `Video BIOS: \t ${gpu?.session === "up" || gpu?.protected === false ? gpu.vbios.toLowerCase() : "??.??.??.??.??"}`,
           "Bus Type: \t PCIe",
           "DMA Size: \t 52 bits",
           "DMA Mask: \t 0xfffffffffffff",
@@ -154,11 +159,28 @@ export function cpuFlags(machine: Machine): string[] {
   const flags = new Set(machine.cpu.flags);
   if (machine.kind === "host") {
     const bios = machine.node.bios.effect;
-    if (!bios.virtualisation) flags.delete("svm");
+    if (!bios.virtualisation) for (const f of ["svm", "vmx"]) flags.delete(f);
+    if (!bios.sgx) for (const f of ["sgx", "sgx_lc"]) flags.delete(f);
+    if (!machine.now.tdx.platform) flags.delete("tdx_host_platform");
     if (!bios.smee) for (const f of ["sme", "sev", "sev_es", "sev_snp"]) flags.delete(f);
     else if (!machine.now.snp.platform) flags.delete("sev_snp");
   }
   return [...flags];
+}
+
+/** The guest driver's device and, from 6.16, the measurements of the TD. */
+function tdGuest(machine: Machine, put: Put, text: Text): void {
+  const { running } = machine;
+  if (running === undefined || !running.modules.has("tdx_guest")) return;
+  put("/dev/tdx_guest", { ...DEVICE, mode: "0600" });
+  put("/sys/class/misc/tdx_guest", dir());
+  if (!atLeast(running.kernel.release, 6, 16)) return;
+  for (const name of ["mrtd", "mrconfigid", "mrowner", "mrownerconfig", "rtmr0", "rtmr1", "rtmr2", "rtmr3"]) {
+    const hash = /^(mrtd|rtmr)/.test(name) ? ":sha384" : "";
+    // Owner and configuration are zero unless the launch sets them.
+    const value = hash === "" ? "\0".repeat(48) : createHash("sha384").update(name).digest().toString("latin1");
+    text(`/sys/class/misc/tdx_guest/measurements/${name}${hash}`, value, "0400");
+  }
 }
 
 function modules(machine: Machine, put: Put, text: Text): void {
@@ -180,7 +202,7 @@ function pci(machine: Machine, put: Put, text: Text): void {
   text("/sys/bus/pci/rescan", "", "0200");
   put("/sys/class/iommu", dir());
   if (now.iommu.on) {
-    put("/sys/class/iommu/ivhd0", dir());
+    put(`/sys/class/iommu/${machine.cpu.vendor === "GenuineIntel" ? "dmar0" : "ivhd0"}`, dir());
     put("/dev/vfio", dir());
     put("/dev/vfio/vfio", { ...DEVICE, mode: "0666" });
   }
@@ -203,8 +225,8 @@ function pci(machine: Machine, put: Put, text: Text): void {
     text(`${real}/subsystem_device`, `0x${f.subsystem.slice(4)}\n`);
     text(`${real}/numa_node`, `${f.numaNode ?? 0}\n`);
     text(`${real}/driver_override`, `${now.overrides.get(f.bdf) ?? "(null)"}\n`, "0644");
-    text(`${real}/power_state`, `${machine.node.gpus.get(f.bdf)?.asleep === true ? "D3hot" : "D0"}\n`);
-    if (isGpu(f)) text(`${real}/reset`, "", "0200");
+    text(`${real}/power_state`, `${machine.node.device(f.bdf)?.asleep === true ? "D3hot" : "D0"}\n`);
+    if (isGpu(f) || isNvSwitch(f)) text(`${real}/reset`, "", "0200");
     put(`/sys/bus/pci/devices/${f.bdf}`, link(`../../..${real.slice(4)}`));
     const driver = now.drivers.get(f.bdf);
     if (driver !== undefined) {

@@ -1,4 +1,5 @@
 import { parse as parseYaml } from "yaml";
+import type { Tee } from "./bios.ts";
 import { bootMachine } from "./boot.ts";
 import type { Work } from "./clock.ts";
 import { diskSystem } from "./disk.ts";
@@ -12,10 +13,11 @@ import { parseDisk, readIso } from "./stand-ins.ts";
 export interface Guest {
   readonly machine: Machine;
   readonly unit: string;
-  /** Host addresses of the GPUs it was given. */
-  readonly gpus: readonly string[];
-  readonly gpuByGuestBdf: ReadonlyMap<string, string>;
-  readonly snp: boolean;
+  /** Host addresses of the GPUs and NVSwitches it was given. */
+  readonly devices: readonly string[];
+  readonly deviceByGuestBdf: ReadonlyMap<string, string>;
+  /** What protects it; undefined for a plain VM. */
+  readonly tee: Tee | undefined;
   readonly mmioMiB: number;
   /** Host loopback port that leads to the guest's sshd. */
   readonly port: number | undefined;
@@ -29,11 +31,16 @@ export interface Guest {
 export function qemuProgram(
   machine: Machine,
   path: string,
-): { version: string; snp: boolean; vfio: boolean } | undefined {
+): { version: string; snp: boolean; vfio: boolean; tdx: boolean } | undefined {
   const node = machine.files.stat(path);
   if (node?.kind !== "file" || node.program !== "qemu-system-x86_64") return undefined;
-  const match = /version=(\S+) snp=(\d) snp-vfio=(\d)/.exec(node.content);
-  return { version: match?.[1] ?? "0", snp: match?.[2] === "1", vfio: match?.[3] === "1" };
+  const match = /version=(\S+) snp=(\d) snp-vfio=(\d)(?: tdx=(\d))?/.exec(node.content);
+  return {
+    version: match?.[1] ?? "0",
+    snp: match?.[2] === "1",
+    vfio: match?.[3] === "1",
+    tdx: match?.[4] === "1",
+  };
 }
 
 interface QemuArgs {
@@ -50,13 +57,27 @@ interface QemuArgs {
   readonly serial: string | undefined;
 }
 
-const pairs = (text: string): ReadonlyMap<string, string> =>
-  new Map(
+/** An option's value as `key=value,…`, or as JSON, where the type of an object has a key. */
+const pairs = (text: string): ReadonlyMap<string, string> => {
+  if (text.startsWith("{")) {
+    const given = Object.entries(JSON.parse(text) as Readonly<Record<string, unknown>>);
+    return new Map(
+      given.map(([key, value]) => [
+        key === "qom-type" || key === "driver" ? "" : key,
+        typeof value === "object" ? JSON.stringify(value) : String(value),
+      ]),
+    );
+  }
+  return new Map(
     text.split(",").map((part, i) => {
       const at = part.indexOf("=");
       return at < 0 ? [i === 0 ? "" : part, i === 0 ? part : "on"] : [part.slice(0, at), part.slice(at + 1)];
     }),
   );
+};
+
+/** Each TEE's QEMU object, and what a QEMU binary without it is. */
+const TEE_OBJECTS = { "sev-snp": "sev-snp-guest", tdx: "tdx-guest" } as const;
 
 function size(text: string): number {
   const match = /^(\d+)([KMGT]?)/.exec(text);
@@ -86,6 +107,17 @@ function parseQemu(argv: readonly string[]): QemuArgs {
   };
 }
 
+/** What keeps a TD from starting: the host, or arguments that QEMU has no TD with. */
+function tdxFails(host: Machine, args: QemuArgs, firmware: string | undefined): string | undefined {
+  if (!host.now.tdx.kvm)
+    return "vm-type tdx not supported by KVM\nqemu-system-x86_64: failed to initialize kvm: Operation not supported";
+  if ((args.machine.get("kernel-irqchip") ?? args.machine.get("kernel_irqchip") ?? "split") !== "split")
+    return "TDX VM requires kernel_irqchip to be split";
+  // A TD has no memory that only the guest can read, which flash would be.
+  if (args.drives.some((d) => d.get("if") === "pflash")) return "pflash with kvm requires KVM readonly memory support";
+  return /tdx=1/.test(firmware ?? "") ? undefined : "Cannot find TDX metadata table in the firmware";
+}
+
 /** Starts QEMU. Returns what it prints when it fails, undefined when it runs. */
 export function startGuest(node: TwinNode, unit: string, argv: readonly string[]): string | undefined {
   const host = node.host;
@@ -99,15 +131,21 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
       "Could not access KVM kernel module: No such file or directory\nqemu-system-x86_64: failed to initialize kvm: No such file or directory",
     );
 
-  const snpObject = args.objects.find((o) => o.get("") === "sev-snp-guest");
+  const can = { "sev-snp": qemu.snp, tdx: qemu.tdx };
+  const kinds = (["sev-snp", "tdx"] as const).filter((kind) =>
+    args.objects.some((o) => o.get("") === TEE_OBJECTS[kind]),
+  );
+  const [kind] = kinds;
+  const object = kind === undefined ? undefined : args.objects.find((o) => o.get("") === TEE_OBJECTS[kind]);
   const asked = args.machine.get("confidential-guest-support");
-  if (snpObject !== undefined && !qemu.snp)
+  if (kind !== undefined && object !== undefined && !can[kind])
     return say(
-      `-object ${[...snpObject].map(([k, v]) => (k === "" ? v : `${k}=${v}`)).join(",")}: invalid object type: sev-snp-guest`,
+      `-object ${[...object].map(([k, v]) => (k === "" ? v : `${k}=${v}`)).join(",")}: invalid object type: ${TEE_OBJECTS[kind]}`,
     );
-  if (asked !== undefined && snpObject?.get("id") !== asked)
+  if (asked !== undefined && object?.get("id") !== asked)
     return say(`-machine: parameter 'confidential-guest-support' expects an object id, got '${asked}'`);
-  const snp = snpObject !== undefined && asked !== undefined;
+  const tee = asked === undefined ? undefined : kind;
+  const snp = tee === "sev-snp";
 
   const code = args.drives.find((d) => d.get("if") === "pflash");
   const firmware = args.bios ?? code?.get("file");
@@ -126,8 +164,8 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
   if (args.memoryBytes > host.memoryBytes * 0.98)
     return say("cannot set up guest memory 'ram0': Cannot allocate memory");
 
-  const gpus: string[] = [];
-  const gpuByGuestBdf = new Map<string, string>();
+  const passed: string[] = [];
+  const deviceByGuestBdf = new Map<string, string>();
   for (const device of args.devices.filter((d) => d.get("") === "vfio-pci")) {
     const bdf = device.get("host") ?? "";
     const full = /^[0-9a-f]{4}:/.test(bdf) ? bdf : `0000:${bdf}`;
@@ -147,15 +185,15 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
       return say(
         `${who}: group ${f.group} is not viable\nPlease ensure all devices within the iommu_group are bound to their vfio bus driver.`,
       );
-    if (node.gpus.get(full)?.broken === true) return say(`${who}: Unknown PCI header type '127'`);
+    if (node.device(full)?.broken === true) return say(`${who}: Unknown PCI header type '127'`);
     if (snp && !qemu.vfio)
       return say(`${who}: vfio_container_dma_map(0x55d0c0a80000, 0x0, 0x80000000, 0x7f1b40000000) = -14 (Bad address)`);
-    gpus.push(full);
+    passed.push(full);
     // Root ports are buses of their own; without one the device sits on bus 0.
     const bus = /(\d+)$/.exec(device.get("bus") ?? "")?.[1];
-    gpuByGuestBdf.set(
+    deviceByGuestBdf.set(
       bus === undefined
-        ? `0000:00:${(4 + gpus.length).toString(16).padStart(2, "0")}.0`
+        ? `0000:00:${(4 + passed.length).toString(16).padStart(2, "0")}.0`
         : `0000:${Number(bus).toString(16).padStart(2, "0")}:00.0`,
       full,
     );
@@ -163,6 +201,8 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
   const net = args.netdevs.find((n) => n.has("hostfwd"));
   const port = Number(/:(\d+)-/.exec(net?.get("hostfwd") ?? "")?.[1] ?? Number.NaN);
 
+  const failed = tee === "tdx" ? tdxFails(host, args, firmwareText) : undefined;
+  if (failed !== undefined) return say(failed);
   if (snp && !host.now.snp.kvm)
     return say(
       "sev_common_kvm_init: failed to initialize ret=-22 fw_error=0 ''\nqemu-system-x86_64: failed to initialize kvm: Operation not permitted",
@@ -194,7 +234,7 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
   };
   const window = args.fwCfg.find((f) => f.get("name") === "opt/ovmf/X-PciMmio64Mb")?.get("string");
 
-  for (const bdf of gpus) node.gpus.get(bdf)?.functionReset();
+  for (const bdf of passed) node.device(bdf)?.functionReset();
   print('BdsDxe: loading Boot0001 "UEFI QEMU HARDDISK"\r\n');
   if (main === undefined || main.disk.image === "blank") {
     print("BdsDxe: No bootable option or device was found.\r\n");
@@ -202,7 +242,12 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
   const machine =
     main === undefined || main.disk.image === "blank"
       ? undefined
-      : diskSystem(node, main.path, main.disk, { cpus: args.cpus, memoryBytes: args.memoryBytes, gpus: gpuByGuestBdf });
+      : diskSystem(node, main.path, main.disk, {
+          cpus: args.cpus,
+          memoryBytes: args.memoryBytes,
+          devices: deviceByGuestBdf,
+          tee,
+        });
   node.journal.guestStarts++;
   if (machine === undefined) {
     // QEMU runs, but nothing ever answers in it.
@@ -211,9 +256,9 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
   const guest: Guest = {
     machine,
     unit,
-    gpus,
-    gpuByGuestBdf,
-    snp,
+    devices: passed,
+    deviceByGuestBdf,
+    tee,
     mmioMiB: Number(window ?? 32_768),
     port: Number.isNaN(port) ? undefined : port,
     gpuUsed: false,

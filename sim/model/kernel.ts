@@ -10,6 +10,8 @@ export interface Kernel {
   readonly style: "seed" | "upstream";
   /** Can run SNP guests (upstream: from 6.11 with CONFIG_KVM_AMD_SEV). */
   readonly snpHost: boolean;
+  /** Can run TDX guests (upstream: from 6.16 with CONFIG_KVM_INTEL_TDX). */
+  readonly tdxHost: boolean;
   /** Full text of /boot/config-<release>. */
   readonly config: string;
   /** What happens when it boots. */
@@ -37,7 +39,19 @@ const BASE_CONFIG = [
   "CONFIG_SEV_GUEST=m",
   "CONFIG_TSM_REPORTS=m",
   "CONFIG_MODULES=y",
+  "CONFIG_KVM_INTEL=m",
+  "CONFIG_X86_SGX=y",
+  "CONFIG_INTEL_IOMMU=y",
+  "CONFIG_INTEL_IOMMU_DEFAULT_ON=y",
+  "CONFIG_INTEL_TDX_GUEST=y",
+  "CONFIG_TDX_GUEST_DRIVER=m",
+  "CONFIG_HIBERNATION=y",
+  "CONFIG_KEXEC=y",
+  "CONFIG_CRASH_DUMP=y",
 ];
+
+/** What a distribution turns on once its kernel has it. */
+const LATER = [{ since: [6, 16], options: ["CONFIG_INTEL_TDX_HOST=y", "CONFIG_KVM_INTEL_TDX=y"] }] as const;
 
 /** `[major, minor]` of a release. */
 export function kernelVersion(release: string): readonly [number, number] {
@@ -57,7 +71,8 @@ export function panicSeconds(cmdline: string): number {
 
 /** Config text of a distribution kernel, with `changes` on top (`undefined` turns an option off). */
 export function configText(release: string, changes: Readonly<Record<string, string | undefined>> = {}): string {
-  const table = new Map(BASE_CONFIG.map((line) => line.split("=", 2) as [string, string]));
+  const later = LATER.flatMap(({ since, options }) => (atLeast(release, since[0], since[1]) ? options : []));
+  const table = new Map([...BASE_CONFIG, ...later].map((line) => line.split("=", 2) as [string, string]));
   const off: string[] = [];
   for (const [name, value] of Object.entries(changes)) {
     if (value === undefined) {
@@ -97,6 +112,10 @@ export function makeKernel(release: string, extra: Partial<Kernel> = {}): Kernel
     build: extra.build ?? "#1 SMP PREEMPT_DYNAMIC",
     style: extra.style ?? (atLeast(release, 6, 9) ? "upstream" : "seed"),
     snpHost: extra.snpHost ?? (sev && (atLeast(release, 6, 11) || release.includes("snp-host"))),
+    tdxHost:
+      extra.tdxHost ??
+      (atLeast(release, 6, 16) &&
+        ["CONFIG_INTEL_TDX_HOST", "CONFIG_KVM_INTEL_TDX"].every((name) => options.get(name) === "y")),
     config,
     behaviour: extra.behaviour ?? "good",
   };

@@ -9,6 +9,7 @@ import type { TwinNode } from "./node.ts";
 import { Packages } from "./packages.ts";
 import type { PciFunction } from "./pci.ts";
 import type { SnpState } from "./snp.ts";
+import type { TdxState } from "./tdx.ts";
 import { Units } from "./units.ts";
 
 export interface Cpu {
@@ -33,6 +34,7 @@ export interface Running {
   readonly modules: Map<string, LoadedModule>;
   readonly iommu: { readonly on: boolean; readonly passthrough: boolean };
   readonly snp: SnpState;
+  readonly tdx: TdxState;
   /** Driver by BDF. */
   readonly drivers: Map<string, string>;
   readonly overrides: Map<string, string>;

@@ -1,8 +1,9 @@
 import * as shlex from "shlex";
 import { parseConfig } from "./kernel.ts";
 import type { Machine } from "./machine.ts";
-import { probeDevice } from "./pci.ts";
+import { NVSWITCH_DRIVER, probeDevice } from "./pci.ts";
 import { startKvmAmd } from "./snp.ts";
+import { startKvmIntel } from "./tdx.ts";
 
 export interface LoadedModule {
   readonly parameters: Map<string, string>;
@@ -27,6 +28,12 @@ const SPECS: Readonly<Record<string, ModuleSpec>> = {
     needs: ["kvm", "ccp"],
     parameters: { sev: "Y", sev_es: "Y", sev_snp: "Y", nested: "1", npt: "Y", avic: "N" },
     size: 208_896,
+  },
+  kvm_intel: {
+    option: "CONFIG_KVM_INTEL",
+    needs: ["kvm"],
+    parameters: { ept: "Y", nested: "Y", sgx: "Y", tdx: "N" },
+    size: 487_424,
   },
   ccp: {
     option: "CONFIG_CRYPTO_DEV_CCP_DD",
@@ -62,6 +69,7 @@ const SPECS: Readonly<Record<string, ModuleSpec>> = {
   ecdh_generic: { option: "CONFIG_CRYPTO_ECDH", needs: ["ecc"], size: 16_384 },
   ecdsa_generic: { option: "CONFIG_CRYPTO_ECDSA", needs: ["ecc"], size: 16_384 },
   sev_guest: { option: "CONFIG_SEV_GUEST", size: 20_480 },
+  tdx_guest: { option: "CONFIG_TDX_GUEST_DRIVER", size: 16_384 },
   tsm: { option: "CONFIG_TSM_REPORTS", size: 16_384 },
   overlay: { size: 212_992 },
   nvidia: { driver: "nvidia", parameters: {}, size: 14_376_960 },
@@ -97,6 +105,7 @@ export function parametersOf(machine: Machine, name: string): Map<string, string
   const table = new Map(Object.entries(SPECS[name]?.parameters ?? {}));
   // The parameter came with the SNP host patches.
   if (name === "kvm_amd" && !machine.now.kernel.snpHost) table.delete("sev_snp");
+  if (name === "kvm_intel" && !machine.now.kernel.tdxHost) table.delete("tdx");
   return table;
 }
 
@@ -197,6 +206,10 @@ export function loadModule(
   }
   now.modules.set(name, { parameters, users: [] });
   if (name === "kvm_amd") startKvmAmd(machine);
+  if (name === "kvm_intel") {
+    const error = startKvmIntel(machine);
+    if (error !== undefined) return error;
+  }
   if (name === "nvidia") machine.node.nvidiaLoaded(machine);
   const driver = moduleDriver(name);
   if (driver !== undefined) {
@@ -249,11 +262,12 @@ export function unloadModule(machine: Machine, asked: string): string | undefine
   if (
     busy ||
     (name === "nvidia" && machine.node.persistencedRuns(machine)) ||
-    (name === "kvm_amd" && machine.node.guestRuns)
+    (/^kvm_(amd|intel)$/.test(name) && machine.node.guestRuns)
   ) {
     return `rmmod: ERROR: Module ${asked} is in use`;
   }
-  if (driver !== undefined) for (const [bdf, bound] of [...now.drivers]) if (bound === driver) now.drivers.delete(bdf);
+  const drivers = name === "nvidia" ? [driver, NVSWITCH_DRIVER] : [driver];
+  for (const [bdf, bound] of [...now.drivers]) if (drivers.includes(bound)) now.drivers.delete(bdf);
   if (name === "nvidia") now.gpus.clear();
   now.modules.delete(name);
   return undefined;

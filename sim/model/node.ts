@@ -1,10 +1,10 @@
 import type { Result } from "../commands/command.ts";
 import type { Faults } from "../faults.ts";
 import type { Journal } from "../journal.ts";
-import type { Bios, NodePower, ResetType } from "./bios.ts";
+import type { Bios, NodePower, ResetType, Tee } from "./bios.ts";
 import { bootMachine } from "./boot.ts";
 import type { Clock } from "./clock.ts";
-import type { Gpu } from "./gpu.ts";
+import type { Gpu, NvidiaDevice, NvSwitch } from "./gpu.ts";
 import type { Guest } from "./guest.ts";
 import type { Internet } from "./internet.ts";
 import { atLeast } from "./kernel.ts";
@@ -14,6 +14,7 @@ import type { Driver } from "./nvidia.ts";
 import { driverFor, installedDriver, nvidiaProbe } from "./nvidia.ts";
 import type { PciFunction } from "./pci.ts";
 import type { SevFirmware } from "./stand-ins.ts";
+import type { TdxModule } from "./tdx.ts";
 
 export type Exec = (machine: Machine, argv: readonly string[], options?: { cwd?: string; stdin?: string }) => Result;
 
@@ -21,7 +22,10 @@ export interface NodeOptions {
   readonly clock: Clock;
   readonly bios: Bios;
   readonly gpus: readonly Gpu[];
+  readonly switches?: readonly NvSwitch[];
   readonly sevFirmware: SevFirmware;
+  /** TDX module that the BIOS image carries. Default 1.5.24. */
+  readonly tdxModule?: TdxModule;
   readonly journal: Journal;
   readonly internet: Internet;
   readonly exec: Exec;
@@ -41,7 +45,10 @@ export class TwinNode {
   readonly clock: Clock;
   readonly bios: Bios;
   readonly gpus: ReadonlyMap<string, Gpu>;
+  /** NVSwitches by their host address. */
+  readonly switches: ReadonlyMap<string, NvSwitch>;
   sevFirmware: SevFirmware;
+  tdxModule: TdxModule;
   readonly journal: Journal;
   readonly internet: Internet;
   readonly exec: Exec;
@@ -78,13 +85,17 @@ export class TwinNode {
     rmpShort: false,
     /** The firmware reports another TCB than the platform has (virtee/snphost#127). */
     tcb: false,
+    /** More holes in the memory map than the TDX module can be told of (canonical/tdx#415). */
+    memoryHoles: false,
   };
 
   constructor(options: NodeOptions) {
     this.clock = options.clock;
     this.bios = options.bios;
     this.gpus = new Map(options.gpus.map((gpu) => [gpu.bdf, gpu]));
+    this.switches = new Map((options.switches ?? []).map((s) => [s.bdf, s]));
     this.sevFirmware = options.sevFirmware;
+    this.tdxModule = options.tdxModule ?? { major: 1, minor: 5, update: 24 };
     this.journal = options.journal;
     this.internet = options.internet;
     this.exec = options.exec;
@@ -111,7 +122,7 @@ export class TwinNode {
     }
     this.onDown("guest");
     this.onDown("host");
-    for (const gpu of this.gpus.values()) gpu.coldReset();
+    for (const device of [...this.gpus.values(), ...this.switches.values()]) device.coldReset();
     this.attestationStale = false;
     this.host.files.remove("/run");
     this.host.files.remove("/tmp");
@@ -180,12 +191,12 @@ export class TwinNode {
     this.guest = undefined;
     guest.machine.running = undefined;
     const idleD3 = this.host.running?.modules.get("vfio_pci")?.parameters.get("disable_idle_d3") !== "Y";
-    for (const bdf of guest.gpus) {
-      const gpu = this.gpus.get(bdf);
-      if (gpu === undefined) continue;
+    for (const bdf of guest.devices) {
+      const device = this.device(bdf);
+      if (device === undefined) continue;
       // The known issue of seed 001: left to idle, the GPU sleeps and its mode cannot be changed.
-      gpu.asleep = guest.gpuUsed && idleD3;
-      gpu.functionReset();
+      device.asleep = guest.gpuUsed && idleD3;
+      device.functionReset();
     }
     this.onDown("guest");
   }
@@ -202,27 +213,40 @@ export class TwinNode {
   }
 
   guestHolds(bdf: string): boolean {
-    return this.guest?.gpus.includes(bdf) ?? false;
+    return this.guest?.devices.includes(bdf) ?? false;
   }
 
-  get guestSnp(): boolean {
-    return this.guest?.snp ?? false;
+  /** What protects the guest that runs now. */
+  get guestTee(): Tee | undefined {
+    return this.guest?.tee;
   }
 
   get guestMmioTooSmall(): boolean {
     const guest = this.guest;
-    return guest?.gpus.some((bdf) => guest.mmioMiB < (this.gpus.get(bdf)?.barMiB ?? 0) * 2) ?? false;
+    const bars = guest?.devices.reduce((sum, bdf) => sum + (this.gpus.get(bdf)?.barMiB ?? 0), 0) ?? 0;
+    return guest !== undefined && guest.mmioMiB < bars * 2;
   }
 
   get swiotlbTooSmall(): boolean {
     return this.traps.swiotlb;
   }
 
+  /** The GPU or NVSwitch at a host address. */
+  device(bdf: string): NvidiaDevice | undefined {
+    return this.gpus.get(bdf) ?? this.switches.get(bdf);
+  }
+
+  /** The physical GPU or NVSwitch behind a machine's PCI address. */
+  deviceAt(machine: Machine, bdf: string): NvidiaDevice | undefined {
+    if (machine.kind === "host") return this.device(bdf);
+    const real = this.guest?.machine === machine ? this.guest.deviceByGuestBdf.get(bdf) : undefined;
+    return real === undefined ? undefined : this.device(real);
+  }
+
   /** The physical GPU behind a machine's PCI address. */
   gpuAt(machine: Machine, bdf: string): Gpu | undefined {
-    if (machine.kind === "host") return this.gpus.get(bdf);
-    const real = this.guest?.machine === machine ? this.guest.gpuByGuestBdf.get(bdf) : undefined;
-    return real === undefined ? undefined : this.gpus.get(real);
+    const device = this.deviceAt(machine, bdf);
+    return device === undefined ? undefined : this.gpus.get(device.bdf);
   }
 
   driverOf(machine: Machine): Driver | undefined {

@@ -95,14 +95,14 @@ export function openGpu(machine: Machine, bdf: string): string | undefined {
     return fail(
       `NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:\nNVRM: BAR1 is 0M @ 0x0 (PCI:${bdf})`,
     );
-  if (gpu.mode === "off") {
+  if (!gpu.protected) {
     state.session = "up";
     gpu.session = "up";
     return undefined;
   }
   // From here on the GPU only talks to a confidential guest.
   if (!driver.open) return fail(`NVRM: GPU ${bdf}: confidential computing needs the open kernel modules`);
-  if (machine.kind === "host" || !machine.node.guestSnp)
+  if (machine.kind === "host" || machine.node.guestTee === undefined)
     return fail("NVRM: confComputeConstructEngine: CPU does not support confidential compute");
   const config = parseConfig(machine.now.kernel.config);
   const ecc = ["CONFIG_CRYPTO_ECDSA", "CONFIG_CRYPTO_ECDH"].every((name) => config.has(name));
@@ -146,7 +146,7 @@ export function closeGpus(machine: Machine): void {
   for (const [bdf, state] of machine.now.gpus) {
     if (state.session !== "up") continue;
     const gpu = machine.node.gpuAt(machine, bdf);
-    state.session = gpu?.mode === "off" ? "none" : "destroyed";
+    state.session = gpu?.protected === false ? "none" : "destroyed";
     state.ready = false;
     if (gpu !== undefined) {
       gpu.session = state.session;

@@ -46,11 +46,21 @@ export class Packages {
     this.#machine = machine;
   }
 
+  /** Which Ubuntu this is. */
+  get codename(): string {
+    const text = this.#machine.files.readIf("/etc/os-release") ?? "";
+    return /^VERSION_CODENAME=(\S+)$/m.exec(text)?.[1] ?? "noble";
+  }
+
+  get #archive(): ReadonlyMap<string, readonly Package[]> {
+    return repository(this.#machine.kind, this.codename);
+  }
+
   /** Versions that apt could install, oldest first. */
   available(name: string): Package[] {
     const sources = this.sources();
     const reachable = (p: Package) => p.from === undefined || (sources.includes(p.from) && this.fetched.has(p.from));
-    return [...(repository(this.#machine.kind).get(name) ?? []), ...this.extra.filter((p) => p.name === name)]
+    return [...(this.#archive.get(name) ?? []), ...this.extra.filter((p) => p.name === name)]
       .filter(reachable)
       .sort((a, b) => compareDebian(a.version, b.version));
   }
@@ -104,7 +114,7 @@ export class Packages {
   }
 
   #provider(name: string): string | undefined {
-    for (const [candidate, versions] of repository(this.#machine.kind))
+    for (const [candidate, versions] of this.#archive)
       if (versions.some((p) => p.provides?.includes(name))) return candidate;
     return undefined;
   }

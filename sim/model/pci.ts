@@ -28,6 +28,8 @@ export interface PciFunction {
 
 export const isGpu = (f: PciFunction): boolean => f.vendor === "10de" && f.class.startsWith("0302");
 
+export const isNvSwitch = (f: PciFunction): boolean => f.vendor === "10de" && f.class.startsWith("0680");
+
 export function findFunction(machine: Machine, bdf: string): PciFunction | undefined {
   const full = /^[0-9a-f]{2}:/.test(bdf) ? `0000:${bdf}` : bdf;
   return machine.pci.find((f) => f.bdf === full);
@@ -51,15 +53,18 @@ function probe(machine: Machine, f: PciFunction, driver: string): boolean {
   }
   if (driver === "vfio-pci") machine.logs.kernel(`vfio-pci ${f.bdf}: resetting`);
   now.drivers.set(f.bdf, driver);
-  const gpu = machine.node.gpus.get(f.bdf);
-  if (machine.kind === "host" && gpu !== undefined && driver === "vfio-pci") gpu.vfioBoundAgain();
+  const device = machine.node.device(f.bdf);
+  if (machine.kind === "host" && driver === "vfio-pci") device?.vfioBoundAgain();
   if (driver === "nvidia") machine.node.nvidiaProbe(machine, f);
   return true;
 }
 
+/** The nvidia module brings a second driver, for NVSwitches. */
+export const NVSWITCH_DRIVER = "nvidia-nvswitch";
+
 export function driverThere(machine: Machine, driver: string): boolean {
   return (
-    machine.now.modules.has(driver.replaceAll("-", "_")) ||
+    machine.now.modules.has(driver === NVSWITCH_DRIVER ? "nvidia" : driver.replaceAll("-", "_")) ||
     ["pcieport", "nvme", "ccp", "mlx5_core", "ast", "bnxt_en", "virtio-pci"].includes(driver)
   );
 }
@@ -85,7 +90,7 @@ export function unbind(machine: Machine, f: PciFunction): void {
   }
   now.drivers.delete(f.bdf);
   now.gpus.delete(f.bdf);
-  machine.node.gpus.get(f.bdf)?.vfioUnbound(machine.kind);
+  machine.node.device(f.bdf)?.vfioUnbound(machine.kind);
 }
 
 /** Writes below /sys/bus/pci; throws SysfsError with the kernel's words. */
@@ -108,7 +113,7 @@ export function writePci(machine: Machine, path: string, text: string): boolean 
       return true;
     }
     if (attribute === "reset") {
-      machine.node.gpus.get(f.bdf)?.functionReset();
+      machine.node.device(f.bdf)?.functionReset();
       return true;
     }
     return false;

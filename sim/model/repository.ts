@@ -91,7 +91,11 @@ const DEPENDS: Readonly<Record<string, readonly string[]>> = {
   "ninja-build": ["ninja"],
 };
 
-const QEMU_DISTRO = "1:8.2.2+ds-0ubuntu1.10";
+/** QEMU, OVMF and libvirt of a distribution; upstream's QEMU has TDX from 10.1. */
+const VIRTUALISATION = {
+  noble: { qemu: "1:8.2.2+ds-0ubuntu1.10", ovmf: "2024.02-2ubuntu0.6", libvirt: "10.0.0-2ubuntu8.9" },
+  questing: { qemu: "1:10.1.0+ds-5ubuntu2", ovmf: "2025.02-8ubuntu3", libvirt: "11.6.0-1ubuntu3" },
+} as const;
 
 /** Kernels in the archive, oldest first. */
 const HOST_KERNELS = [
@@ -102,6 +106,8 @@ const HOST_KERNELS = [
   "6.14.0-33-generic",
   "6.14.0-37-generic",
 ];
+/** The first distribution whose kernel has TDX without a patch (canonical/tdx#411). */
+const QUESTING_KERNELS = ["6.17.0-5-generic", "6.17.0-8-generic"];
 const GUEST_KERNELS = [
   "5.15.0-60-generic",
   "5.19.0-43-generic",
@@ -155,30 +161,31 @@ function metaPackages(prefix: string, release: string, suffix: string): Package[
   ];
 }
 
-const OVMF_FILE = (version: string, snp: boolean) => file(ovmfData(version, snp));
-
-function virtualisation(): Package[] {
-  const qemu = (version: string, upstream: string, snp: boolean, vfio: boolean): Package[] => [
+function virtualisation(codename: keyof typeof VIRTUALISATION): Package[] {
+  const { qemu: version, ovmf } = VIRTUALISATION[codename];
+  const upstream = /:([\d.]+)/.exec(version)?.[1] ?? "";
+  const edk2 = ovmf.split("-")[0] ?? "";
+  const all = codename === "questing";
+  const image = file(ovmfData(edk2, true, all));
+  return [
     {
       name: "qemu-system-x86",
       version,
       depends: ["qemu-system-common", "seabios"],
-      programs: { "qemu-system-x86_64": qemuData(upstream, snp, vfio) },
+      programs: { "qemu-system-x86_64": qemuData(upstream, all, all, all) },
     },
     { name: "qemu-system-common", version, depends: ["qemu-utils"] },
     { name: "qemu-utils", version, programs: { "qemu-img": upstream, "qemu-nbd": upstream } },
-  ];
-  return [
-    ...qemu(QEMU_DISTRO, "8.2.2", false, false),
     { name: "seabios", version: "1.16.3-2" },
     {
       name: "ovmf",
-      version: "2024.02-2ubuntu0.6",
+      version: ovmf,
       files: {
-        "/usr/share/ovmf/OVMF.fd": OVMF_FILE("2024.02", true),
-        "/usr/share/OVMF/OVMF_CODE_4M.fd": OVMF_FILE("2024.02", true),
+        "/usr/share/ovmf/OVMF.fd": image,
+        "/usr/share/OVMF/OVMF_CODE_4M.fd": image,
         "/usr/share/OVMF/OVMF_VARS_4M.fd": file("ovmf variables\n"),
-        "/usr/share/ovmf/OVMF.amdsev.fd": OVMF_FILE("2024.02", true),
+        "/usr/share/ovmf/OVMF.amdsev.fd": image,
+        ...(all ? { "/usr/share/ovmf/OVMF.inteltdx.fd": image } : {}),
       },
     },
   ];
@@ -254,17 +261,19 @@ function nvidia(): Package[] {
   ];
 }
 
-function build(kind: "host" | "guest"): ReadonlyMap<string, readonly Package[]> {
+function build(kind: "host" | "guest", codename: string): ReadonlyMap<string, readonly Package[]> {
+  const questing = codename === "questing";
+  const kernels = kind === "host" ? HOST_KERNELS : GUEST_KERNELS;
   const list: Package[] = [
     ...Object.entries(PLAIN).map(([name, version]): Package => ({ name, version, depends: DEPENDS[name] ?? [] })),
     ...Object.entries(TOOLS).map(
       ([name, [version, programs]]): Package => ({ name, version, programs, depends: DEPENDS[name] ?? [] }),
     ),
-    ...virtualisation(),
-    ...(kind === "host" ? HOST_KERNELS : GUEST_KERNELS).flatMap(kernelPackages),
-    ...metaPackages("generic", "6.8.0-90-generic", ""),
-    ...metaPackages("generic", "6.14.0-37-generic", "-hwe-24.04"),
-    ...metaPackages("virtual", "6.8.0-90-generic", ""),
+    ...virtualisation(questing ? "questing" : "noble"),
+    ...(questing ? QUESTING_KERNELS : kernels).flatMap(kernelPackages),
+    ...metaPackages("generic", questing ? "6.17.0-8-generic" : "6.8.0-90-generic", ""),
+    ...(questing ? [] : metaPackages("generic", "6.14.0-37-generic", "-hwe-24.04")),
+    ...metaPackages("virtual", questing ? "6.17.0-8-generic" : "6.8.0-90-generic", ""),
     ...(kind === "guest" ? metaPackages("generic", "6.5.0-44-generic", "-hwe-22.04") : []),
     ...nvidia(),
   ];
@@ -275,11 +284,12 @@ function build(kind: "host" | "guest"): ReadonlyMap<string, readonly Package[]> 
 
 const made = new Map<string, ReadonlyMap<string, readonly Package[]>>();
 
-/** The archive of a host or a guest; made once for all twins. */
-export function repository(kind: "host" | "guest"): ReadonlyMap<string, readonly Package[]> {
-  const had = made.get(kind);
+/** The archive of a host or a guest with this Ubuntu; made once for all twins. */
+export function repository(kind: "host" | "guest", codename: string): ReadonlyMap<string, readonly Package[]> {
+  const key = `${kind} ${codename}`;
+  const had = made.get(key);
   if (had !== undefined) return had;
-  const map = build(kind);
-  made.set(kind, map);
+  const map = build(kind, codename);
+  made.set(key, map);
   return map;
 }

@@ -58,6 +58,7 @@ export function parseSevFirmware(text: string | undefined): SevFirmware | undefi
 }
 
 /** What a QEMU binary says of itself. */
-export const qemuData = (version: string, snp: boolean, vfio: boolean): string =>
-  `qemu version=${version} snp=${snp ? 1 : 0} snp-vfio=${vfio ? 1 : 0}`;
-export const ovmfData = (version: string, snp: boolean): string => `ovmf version=${version} sev-snp=${snp ? 1 : 0}\n`;
+export const qemuData = (version: string, snp: boolean, vfio: boolean, tdx = false): string =>
+  `qemu version=${version} snp=${snp ? 1 : 0} snp-vfio=${vfio ? 1 : 0}${tdx ? " tdx=1" : ""}`;
+export const ovmfData = (version: string, snp: boolean, tdx = false): string =>
+  `ovmf version=${version} sev-snp=${snp ? 1 : 0}${tdx ? " tdx=1" : ""}\n`;

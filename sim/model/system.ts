@@ -1,4 +1,5 @@
 import { COMMANDS } from "../commands/index.ts";
+import type { Tee } from "./bios.ts";
 import type { BaseFiles, FileNode } from "./files.ts";
 import { baseFiles, dir, file, link, program } from "./files.ts";
 import { updateGrub, writeGrubenv } from "./grub.ts";
@@ -10,11 +11,20 @@ import type { Package } from "./packages.ts";
 import { repository } from "./repository.ts";
 import { sevFirmwareFile } from "./stand-ins.ts";
 
-export type OsName = "ubuntu-24.04" | "ubuntu-22.04";
+export type OsName = "ubuntu-25.10" | "ubuntu-24.04" | "ubuntu-22.04";
 
-const OS: Readonly<Record<OsName, { pretty: string; version: string; codename: string }>> = {
-  "ubuntu-24.04": { pretty: "Ubuntu 24.04.3 LTS", version: "24.04", codename: "noble" },
-  "ubuntu-22.04": { pretty: "Ubuntu 22.04.2 LTS", version: "22.04", codename: "jammy" },
+interface Os {
+  readonly pretty: string;
+  readonly version: string;
+  readonly codename: string;
+  /** Kernel of a fresh installation and of the cloud image. */
+  readonly kernel: string;
+}
+
+export const OS: Readonly<Record<OsName, Os>> = {
+  "ubuntu-25.10": { pretty: "Ubuntu 25.10", version: "25.10", codename: "questing", kernel: "6.17.0-5-generic" },
+  "ubuntu-24.04": { pretty: "Ubuntu 24.04.3 LTS", version: "24.04", codename: "noble", kernel: "6.8.0-45-generic" },
+  "ubuntu-22.04": { pretty: "Ubuntu 22.04.2 LTS", version: "22.04", codename: "jammy", kernel: "5.15.0-60-generic" },
 };
 
 const GRUB_DEFAULT = `# If you change this file, run 'update-grub' afterwards to update
@@ -161,6 +171,23 @@ export const XEON: Cpu = {
   flags: ["fpu", "vme", "vmx", "lm", "nx", "aes", "avx2", "tme"],
 };
 
+/** An Emerald Rapids host: the silicon has TDX, and the kernel shows what it made of it. */
+export const EMERALD: Cpu = {
+  ...XEON,
+  coresPerSocket: 60,
+  flags: [...XEON.flags, "sgx", "sgx_lc", "movdir64b", "tdx_host_platform"],
+};
+
+const SNP_GUEST: Cpu = {
+  ...GENOA,
+  model: "AMD EPYC-v4 Processor",
+  flags: ["fpu", "lm", "nx", "aes", "avx2", "sev", "sev_es", "sev_snp", "hypervisor"],
+};
+const TD_GUEST: Cpu = { ...XEON, flags: ["fpu", "lm", "nx", "aes", "avx2", "hypervisor", "tdx_guest"] };
+
+/** The processor that a guest sees. */
+export const guestCpu = (tee: Tee | undefined): Cpu => (tee === "tdx" ? TD_GUEST : SNP_GUEST);
+
 /** Names that a fresh installation has besides its kernel. */
 const BASE_PACKAGES = ["python3", "openssl", "kmod", "ca-certificates", "gnupg", "linux-firmware", "pciutils"];
 /** What Ubuntu's cloud images bring besides. */
@@ -168,7 +195,7 @@ const CLOUD_PACKAGES = ["curl", "wget", "git"];
 
 /** Brings a machine's disk to a fresh installation with one kernel. */
 export function installSystem(machine: Machine, kernel: string, metas: readonly string[] = []): void {
-  const archive = repository(machine.kind);
+  const archive = repository(machine.kind, machine.packages.codename);
   const add = (name: string, manual: boolean) => {
     const pkg: Package | undefined = archive.get(name)?.[0];
     if (pkg === undefined || machine.packages.installed.has(name)) return;
@@ -202,21 +229,17 @@ export function hostFirmware(
     machine.files.write("/lib/firmware/amd/amd_sev_fam19h_model1xh.sbin", sevFirmwareFile(newest));
 }
 
-/** A fresh guest from a cloud image: `noble` or `jammy`, with `+kernel=…` and `+cmdline=…` for odd ones. */
+/** A fresh guest from a cloud image: the codename of its Ubuntu, with `+kernel=…` and `+cmdline=…` for odd ones. */
 export function guestSystem(node: TwinNode, image: string): Machine {
-  const jammy = image.startsWith("jammy");
-  const os: OsName = jammy ? "ubuntu-22.04" : "ubuntu-24.04";
+  const names = Object.keys(OS) as OsName[];
+  const os = names.find((name) => image.startsWith(OS[name].codename)) ?? "ubuntu-24.04";
   const machine = new Machine({
     kind: "guest",
     hostname: "cvm0",
     node,
     clock: node.clock,
     base: systemFiles(os),
-    cpu: {
-      ...GENOA,
-      model: "AMD EPYC-v4 Processor",
-      flags: ["fpu", "lm", "nx", "aes", "avx2", "sev", "sev_es", "sev_snp", "hypervisor"],
-    },
+    cpu: guestCpu(undefined),
     memoryBytes: 2 ** 36,
     pci: [],
     used: 2 * 2 ** 30,
@@ -229,7 +252,7 @@ export function guestSystem(node: TwinNode, image: string): Machine {
   const [, wanted] = /\+kernel=([^+]+)/.exec(image) ?? [];
   const [, words] = /\+cmdline=([^+]+)/.exec(image) ?? [];
   if (words !== undefined) machine.files.write("/etc/default/grub.d/60-site.cfg", `GRUB_CMDLINE_LINUX="${words}"\n`);
-  const kernel = wanted ?? (jammy ? "5.15.0-60-generic" : "6.8.0-45-generic");
+  const kernel = wanted ?? OS[os].kernel;
   installSystem(machine, kernel, ["linux-image-virtual", "linux-headers-virtual", "linux-virtual"]);
   for (const [path, content, mode] of makeHostKeys("localhost")) machine.files.write(path, content, { mode });
   return machine;

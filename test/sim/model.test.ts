@@ -555,7 +555,7 @@ describe("the confidential VM", () => {
     define(node, argv());
     start(node);
     const guest = node.guest;
-    expect(guest).toMatchObject({ snp: true, reachable: true, port: 2222, gpus: [GPU] });
+    expect(guest).toMatchObject({ tee: "sev-snp", reachable: true, port: 2222, devices: [GPU] });
     const machine = guest?.machine;
     expect(machine?.files.read("/home/teeup/.ssh/authorized_keys")).toBe(`${KEY}\n`);
     expect(machine?.files.exists("/dev/sev-guest")).toBe(true);
