@@ -198,11 +198,11 @@ describe("more than one GPU", () => {
     const one = clientOf(twin, { settings: { gpus: ["0000:81:00.0"] } });
     const first = await one.up();
     expect(first.error?.message).toBeUndefined();
-    expect(twin.node.guest?.gpus).toEqual(["0000:81:00.0"]);
+    expect(twin.node.guest?.devices).toEqual(["0000:81:00.0"]);
     const all = clientOf(twin);
     const second = await all.up({ permit: "guest-stop" });
     expect(second.error?.message).toBeUndefined();
-    expect(twin.node.guest?.gpus).toHaveLength(2);
+    expect(twin.node.guest?.devices).toHaveLength(2);
     expect((await all.preview()).failing).toEqual([]);
     one.close();
     all.close();
