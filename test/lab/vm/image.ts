@@ -1,0 +1,169 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { putPackages } from "./repository.ts";
+
+/** What the image is made of. */
+export interface Recipe {
+  /** Debian's package of the first kernel: the cloud kernel boots fastest but knows no AMD IOMMU. */
+  readonly kernel: "linux-image-cloud-amd64" | "linux-image-amd64";
+}
+
+/** Debian release of the guest; pinned, whatever release the machine that builds it runs. */
+const SUITE = "bookworm";
+const DISK_MIB = 3072;
+
+const INCLUDE = [
+  ...["systemd-sysv", "dbus", "udev", "openssh-server", "sudo", "iproute2", "kmod", "pciutils", "procps", "e2fsprogs"],
+  ...["initramfs-tools", "lz4", "zstd", "grub-pc-bin", "grub2-common", "driverctl", "python3-minimal", "curl"],
+  // The confidential VM's stand-in runs a machine inside the machine.
+  "qemu-system-x86",
+];
+
+/** What a reboot on an emulated CPU would wait for and no test looks at. */
+const MASKED = [
+  ...["apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer"],
+  ...["dpkg-db-backup.timer", "systemd-networkd-wait-online.service", "systemd-resolved.service"],
+  ...["systemd-timesyncd.service", "getty@tty1.service", "getty-static.service", "serial-getty@ttyS0.service"],
+  ...["fuse", "configfs", "drm", "efi_pstore", "dm_mod", "loop"].map((name) => `modprobe@${name}.service`),
+  ...["dev-hugepages.mount", "dev-mqueue.mount", "sys-fs-fuse-connections.mount", "systemd-fsck-root.service"],
+  ...["ldconfig.service", "systemd-pcrphase.service", "systemd-pcrphase-sysinit.service", "systemd-pstore.service"],
+  ...["systemd-binfmt.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service"],
+  ...["systemd-logind.service", "systemd-machine-id-commit.service"],
+];
+
+/** Files of the guest, by path. */
+const FILES: Readonly<Record<string, string>> = {
+  "etc/hostname": "lab\n",
+  "etc/hosts": "127.0.0.1 localhost lab\n",
+  "etc/fstab": "LABEL=root / ext4 noatime 0 0\n",
+  "etc/resolv.conf": "nameserver 10.0.2.3\n",
+  "etc/systemd/network/10-lab.network":
+    "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n",
+  "etc/systemd/journald.conf.d/lab.conf": "[Journal]\nStorage=persistent\nSystemMaxUse=32M\n",
+  "etc/systemd/system.conf.d/lab.conf": "[Manager]\nDefaultTimeoutStopSec=10s\n",
+  // Two host key types would double the slowest part of a login, key exchange on an emulated CPU.
+  "etc/ssh/sshd_config.d/lab.conf":
+    "UseDNS no\nHostKey /etc/ssh/ssh_host_ed25519_key\nPermitRootLogin prohibit-password\nMaxStartups 50:100:100\nMaxSessions 50\n",
+  "etc/sudoers.d/ops": "ops ALL=(ALL) NOPASSWD: ALL\n",
+  "etc/default/grub": `GRUB_DEFAULT=0
+GRUB_TIMEOUT=0
+GRUB_TIMEOUT_STYLE=hidden
+GRUB_DISTRIBUTOR=Debian
+GRUB_CMDLINE_LINUX_DEFAULT=""
+GRUB_CMDLINE_LINUX="console=ttyS0,115200 net.ifnames=0"
+GRUB_TERMINAL="serial"
+GRUB_DISABLE_OS_PROBER=true
+GRUB_DISABLE_RECOVERY=true
+GRUB_DISABLE_LINUX_PARTUUID=true
+`,
+  "etc/apt/sources.list": "deb [trusted=yes] file:/srv/lab-packages ./\n",
+};
+
+const run = (program: string, ...args: string[]) =>
+  execFileSync(program, args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8", maxBuffer: 64 << 20 });
+
+/** This machine's own Debian mirrors, as apt knows them; Debian's when it has none. */
+function mirrors(): readonly string[] {
+  const fields = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)";
+  const lines = run("apt-get", "indextargets", "--format", fields, "Created-By: Packages").trim().split("\n");
+  const own = lines
+    .map((line) => line.split(" "))
+    .filter(([, , component, origin]) => component === "main" && origin === "Debian");
+  const first = (security: boolean) => own.find(([, release = ""]) => release.endsWith("-security") === security)?.[0];
+  return [
+    `deb ${first(false) ?? "http://deb.debian.org/debian"} ${SUITE} main`,
+    `deb ${first(true) ?? "http://deb.debian.org/debian-security"} ${SUITE}-security main`,
+  ];
+}
+
+/** `--aptopt` for each proxy that this machine's apt is told to use; mmdebstrap reads no apt.conf. */
+const proxies = (): string[] =>
+  run("apt-config", "dump", "Acquire")
+    .split("\n")
+    .filter((line) => /^Acquire::\S*proxy\S* "\S+";$/i.test(line))
+    .map((line) => `--aptopt=${line}`);
+
+/** Makes `root/` (also the lower layer of the namespace hosts), `id`, `host.pub` and `first.qcow2` in `folder`. */
+export function buildImage(recipe: Recipe, folder: string): void {
+  const root = join(folder, "root");
+  const work = join(folder, "work");
+  mkdirSync(work, { recursive: true });
+  const put = (path: string, text: string, mode = 0o644) => {
+    const file = join(root, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text, { mode });
+    chmodSync(file, mode);
+  };
+
+  // Only what this machine's disk needs: a tenth of the time and the size, at every update-initramfs.
+  writeFileSync(join(work, "lab.conf"), "MODULES=list\nCOMPRESS=lz4\n");
+  writeFileSync(join(work, "modules"), "virtio_pci\nvirtio_blk\next4\n");
+  run(
+    "mmdebstrap",
+    ...["--quiet", "--mode=root", "--variant=minbase", ...proxies()],
+    ...["--aptopt=APT::Install-Recommends false"],
+    ...["man", "locale", "doc"].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
+    `--include=${[...INCLUDE, recipe.kernel].join(",")}`,
+    '--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d"',
+    `--essential-hook=copy-in '${work}/lab.conf' /etc/initramfs-tools/conf.d`,
+    `--essential-hook=copy-in '${work}/modules' /etc/initramfs-tools`,
+    ...[SUITE, root, ...mirrors()],
+  );
+
+  for (const [path, text] of Object.entries(FILES)) put(path, text, path.startsWith("etc/sudoers.d") ? 0o440 : 0o644);
+  run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "teeup-lab", "-f", join(folder, "id"));
+  const login = readFileSync(join(folder, "id.pub"), "utf8");
+  const inside = (...argv: string[]) => run("chroot", root, ...argv);
+  inside("useradd", "--create-home", "--shell", "/bin/sh", "ops");
+  for (const home of ["root", "home/ops"]) {
+    put(`${home}/.ssh/authorized_keys`, login, 0o600);
+    chmodSync(join(root, home, ".ssh"), 0o700);
+  }
+  inside("chown", "-R", "ops:ops", "/home/ops/.ssh");
+  // Accounts without a password count as locked for sshd unless the field is a star.
+  inside("usermod", "-p", "*", "ops");
+  cpSync(join(root, "etc/ssh/ssh_host_ed25519_key.pub"), join(folder, "host.pub"));
+  inside("systemctl", "mask", ...MASKED);
+  inside("systemctl", "enable", "systemd-networkd", "ssh");
+  putPackages(join(root, "srv/lab-packages"), work);
+
+  const version = readdirSync(join(root, "boot"))
+    .map((name) => /^vmlinuz-(.+)$/.exec(name)?.[1])
+    .find((name) => name !== undefined);
+  if (version === undefined) throw new Error(`${recipe.kernel} installed no kernel`);
+  const grub = join(root, "usr/lib/grub/i386-pc");
+  cpSync(grub, join(root, "boot/grub/i386-pc"), { recursive: true });
+  run("grub-editenv", join(root, "boot/grub/grubenv"), "create");
+  // For the first boot only: the guest's own update-grub writes the real one.
+  put(
+    "boot/grub/grub.cfg",
+    `search --no-floppy --label root --set=root
+linux /boot/vmlinuz-${version} root=LABEL=root ro console=ttyS0,115200 net.ifnames=0
+initrd /boot/initrd.img-${version}
+boot
+`,
+  );
+  rmSync(join(root, "var/lib/apt/lists"), { recursive: true, force: true });
+  mkdirSync(join(root, "var/lib/apt/lists/partial"), { recursive: true });
+
+  // No loop device: the file system is made from the folder, and GRUB's core goes into the gap before it.
+  const partition = join(work, "partition.img");
+  const disk = join(work, "disk.img");
+  run("mke2fs", "-q", "-t", "ext4", "-L", "root", "-m0", "-d", root, partition, `${DISK_MIB}M`);
+  writeFileSync(disk, "");
+  truncateSync(disk, (DISK_MIB + 2) * 2 ** 20);
+  execFileSync("sfdisk", ["-q", disk], { input: `2048,${DISK_MIB}M,83,*\n` });
+  writeFileSync(join(work, "early.cfg"), "search --no-floppy --label root --set=root\nset prefix=($root)/boot/grub\n");
+  run(
+    "grub-mkimage",
+    ...["-O", "i386-pc", "-d", grub, "-c", join(work, "early.cfg"), "-p", "(hd0,msdos1)/boot/grub"],
+    ...["-o", join(work, "core.img"), "biosdisk", "part_msdos", "ext2", "search", "search_label", "normal", "serial"],
+  );
+  const dd = (from: string, ...args: string[]) => run("dd", `if=${from}`, `of=${disk}`, "conv=notrunc,sparse", ...args);
+  dd(join(grub, "boot.img"), "bs=446", "count=1");
+  dd(join(work, "core.img"), "bs=512", "seek=1");
+  dd(partition, "bs=1M", "seek=1");
+  run("qemu-img", "convert", "-O", "qcow2", disk, join(folder, "first.qcow2"));
+  rmSync(work, { recursive: true, force: true });
+}
