@@ -32,7 +32,7 @@ export interface TwinOptions {
   readonly vendor?: BiosVendor;
   /** Named preset of scenarios.ts that changes the untouched machine. */
   readonly scenario?: string;
-  /** Default `ubuntu-24.04`; with TDX `ubuntu-25.10`, the first whose own kernel and QEMU have it. */
+  /** Default `ubuntu-24.04`; with TDX `ubuntu-26.04`, the first whose own kernel and QEMU have it. */
   readonly os?: OsName;
   readonly cpu?: Cpu;
   /** Kernel of the fresh installation. */
@@ -110,7 +110,7 @@ export function makeNode(given: TwinOptions = {}): TwinNode {
     { length: options.switches ?? 0 },
     (_, index) => new NvSwitch({ bdf: `0000:${(7 + index).toString(16).padStart(2, "0")}:00.0`, index }),
   );
-  const os = options.os ?? (tee === "tdx" ? "ubuntu-25.10" : "ubuntu-24.04");
+  const os = options.os ?? (tee === "tdx" ? "ubuntu-26.04" : "ubuntu-24.04");
   const name = options.name ?? "twin";
   const seed = randomBytes(8).toString("hex");
   let counter = 0;

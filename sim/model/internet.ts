@@ -75,8 +75,8 @@ export const DOWNLOADS: readonly Download[] = [
     node: image("jammy"),
   },
   {
-    url: "https://cloud-images.ubuntu.com/releases/questing/release/ubuntu-25.10-server-cloudimg-amd64.img",
-    node: image("questing"),
+    url: "https://cloud-images.ubuntu.com/releases/resolute/release/ubuntu-26.04-server-cloudimg-amd64.img",
+    node: image("resolute"),
   },
   {
     url: "https://developer.amd.com/wp-content/resources/amd_sev_fam19h_model0xh_1.33.03.zip",

@@ -22,6 +22,8 @@ export interface Package {
   /** Only where a sources.list.d file names this host. */
   readonly from?: string;
   readonly size?: number;
+  /** Units that its post-installation script enables and starts. */
+  readonly enables?: readonly string[];
   readonly architecture?: string;
   /** A hand-made package brings its kernel config along. */
   readonly config?: string;
@@ -130,6 +132,10 @@ export class Packages {
     if (pkg.size !== undefined) files.write(`/usr/share/doc/${pkg.name}/copyright`, "", { size: pkg.size });
     this.installed.set(pkg.name, { pkg, hold: before?.hold ?? false, manual: manual || (before?.manual ?? false) });
     files.write(`/var/lib/dpkg/info/${pkg.name}.list`, Object.keys(pkg.files ?? {}).join("\n"));
+    for (const unit of before === undefined ? (pkg.enables ?? []) : []) {
+      machine.units.enable(unit);
+      if (machine.running !== undefined) machine.units.start(unit);
+    }
     if (pkg.driver !== undefined) {
       for (const [path, node] of nvidiaFiles(pkg.driver)) files.place(path, node);
       for (const release of installedKernels(machine)) builtModule(machine, release, pkg.driver);
@@ -162,6 +168,10 @@ export class Packages {
     const machine = this.#machine;
     const had = this.installed.get(name);
     if (had === undefined) return;
+    for (const unit of had.pkg.enables ?? []) {
+      if (machine.running !== undefined) machine.units.stop(unit);
+      machine.units.disable(unit);
+    }
     this.#removeFiles(had.pkg);
     machine.files.remove(`/var/lib/dpkg/info/${name}.list`);
     machine.files.remove(`/usr/share/doc/${name}`);

@@ -1,4 +1,4 @@
-import { file } from "./files.ts";
+import { file, program } from "./files.ts";
 import { atLeast, configText } from "./kernel.ts";
 import type { Package } from "./packages.ts";
 import { ovmfData, qemuData } from "./stand-ins.ts";
@@ -94,8 +94,34 @@ const DEPENDS: Readonly<Record<string, readonly string[]>> = {
 /** QEMU, OVMF and libvirt of a distribution; upstream's QEMU has TDX from 10.1. */
 const VIRTUALISATION = {
   noble: { qemu: "1:8.2.2+ds-0ubuntu1.10", ovmf: "2024.02-2ubuntu0.6", libvirt: "10.0.0-2ubuntu8.9" },
-  questing: { qemu: "1:10.1.0+ds-5ubuntu2", ovmf: "2025.02-8ubuntu3", libvirt: "11.6.0-1ubuntu3" },
+  resolute: { qemu: "1:10.2.1+ds-1ubuntu3", ovmf: "2025.11-3ubuntu2", libvirt: "12.0.0-1ubuntu5" },
 } as const;
+
+/** As the package brings it: every setting a comment. */
+const QEMU_CONF = `# Master configuration file for the QEMU driver.
+# All settings described here are optional - if omitted, sensible
+# defaults are used.
+
+#security_driver = "selinux"
+#user = "libvirt-qemu"
+#group = "kvm"
+#dynamic_ownership = 1
+#remember_owner = 1
+#clear_emulator_capabilities = 1
+`;
+const LIBVIRTD_UNIT = `[Unit]
+Description=libvirt legacy monolithic daemon
+After=network.target
+
+[Service]
+Type=notify
+ExecStart=/usr/sbin/libvirtd
+KillMode=process
+Restart=on-failure
+
+[Install]
+WantedBy=multi-user.target
+`;
 
 /** Kernels in the archive, oldest first. */
 const HOST_KERNELS = [
@@ -106,8 +132,8 @@ const HOST_KERNELS = [
   "6.14.0-33-generic",
   "6.14.0-37-generic",
 ];
-/** The first distribution whose kernel has TDX without a patch (canonical/tdx#411). */
-const QUESTING_KERNELS = ["6.17.0-5-generic", "6.17.0-8-generic"];
+/** Of the first long-term Ubuntu whose own kernel has TDX hosts (canonical/tdx#411). */
+const RESOLUTE_KERNELS = ["7.0.0-14-generic", "7.0.0-31-generic"];
 const GUEST_KERNELS = [
   "5.15.0-60-generic",
   "5.19.0-43-generic",
@@ -161,11 +187,31 @@ function metaPackages(prefix: string, release: string, suffix: string): Package[
   ];
 }
 
+function libvirtPackages(codename: keyof typeof VIRTUALISATION): Package[] {
+  const { libvirt: version } = VIRTUALISATION[codename];
+  const upstream = version.split("-")[0] ?? "";
+  return [
+    {
+      name: "libvirt-daemon-system",
+      version,
+      depends: ["libvirt-daemon", "libvirt-clients", "qemu-system-x86"],
+      files: {
+        "/etc/libvirt/qemu.conf": file(QEMU_CONF, "0600"),
+        "/usr/sbin/libvirtd": program("libvirtd", upstream),
+        "/usr/lib/systemd/system/libvirtd.service": file(LIBVIRTD_UNIT),
+      },
+      enables: ["libvirtd.service"],
+    },
+    { name: "libvirt-daemon", version },
+    { name: "libvirt-clients", version, programs: { virsh: upstream } },
+  ];
+}
+
 function virtualisation(codename: keyof typeof VIRTUALISATION): Package[] {
   const { qemu: version, ovmf } = VIRTUALISATION[codename];
   const upstream = /:([\d.]+)/.exec(version)?.[1] ?? "";
   const edk2 = ovmf.split("-")[0] ?? "";
-  const all = codename === "questing";
+  const all = codename === "resolute";
   const image = file(ovmfData(edk2, true, all));
   return [
     {
@@ -185,9 +231,21 @@ function virtualisation(codename: keyof typeof VIRTUALISATION): Package[] {
         "/usr/share/OVMF/OVMF_CODE_4M.fd": image,
         "/usr/share/OVMF/OVMF_VARS_4M.fd": file("ovmf variables\n"),
         "/usr/share/ovmf/OVMF.amdsev.fd": image,
-        ...(all ? { "/usr/share/ovmf/OVMF.inteltdx.fd": image } : {}),
       },
     },
+    ...(all
+      ? [
+          {
+            name: "ovmf-inteltdx",
+            version: ovmf,
+            files: {
+              "/usr/share/ovmf/OVMF.inteltdx.fd": image,
+              "/usr/share/ovmf/OVMF.inteltdx.ms.fd": image,
+            },
+          },
+        ]
+      : []),
+    ...libvirtPackages(codename),
   ];
 }
 
@@ -262,18 +320,18 @@ function nvidia(): Package[] {
 }
 
 function build(kind: "host" | "guest", codename: string): ReadonlyMap<string, readonly Package[]> {
-  const questing = codename === "questing";
+  const resolute = codename === "resolute";
   const kernels = kind === "host" ? HOST_KERNELS : GUEST_KERNELS;
   const list: Package[] = [
     ...Object.entries(PLAIN).map(([name, version]): Package => ({ name, version, depends: DEPENDS[name] ?? [] })),
     ...Object.entries(TOOLS).map(
       ([name, [version, programs]]): Package => ({ name, version, programs, depends: DEPENDS[name] ?? [] }),
     ),
-    ...virtualisation(questing ? "questing" : "noble"),
-    ...(questing ? QUESTING_KERNELS : kernels).flatMap(kernelPackages),
-    ...metaPackages("generic", questing ? "6.17.0-8-generic" : "6.8.0-90-generic", ""),
-    ...(questing ? [] : metaPackages("generic", "6.14.0-37-generic", "-hwe-24.04")),
-    ...metaPackages("virtual", questing ? "6.17.0-8-generic" : "6.8.0-90-generic", ""),
+    ...virtualisation(resolute ? "resolute" : "noble"),
+    ...(resolute ? RESOLUTE_KERNELS : kernels).flatMap(kernelPackages),
+    ...metaPackages("generic", resolute ? "7.0.0-31-generic" : "6.8.0-90-generic", ""),
+    ...(resolute ? [] : metaPackages("generic", "6.14.0-37-generic", "-hwe-24.04")),
+    ...metaPackages("virtual", resolute ? "7.0.0-31-generic" : "6.8.0-90-generic", ""),
     ...(kind === "guest" ? metaPackages("generic", "6.5.0-44-generic", "-hwe-22.04") : []),
     ...nvidia(),
   ];

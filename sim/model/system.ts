@@ -11,7 +11,7 @@ import type { Package } from "./packages.ts";
 import { repository } from "./repository.ts";
 import { sevFirmwareFile } from "./stand-ins.ts";
 
-export type OsName = "ubuntu-25.10" | "ubuntu-24.04" | "ubuntu-22.04";
+export type OsName = "ubuntu-26.04" | "ubuntu-24.04" | "ubuntu-22.04";
 
 interface Os {
   readonly pretty: string;
@@ -22,7 +22,7 @@ interface Os {
 }
 
 export const OS: Readonly<Record<OsName, Os>> = {
-  "ubuntu-25.10": { pretty: "Ubuntu 25.10", version: "25.10", codename: "questing", kernel: "6.17.0-5-generic" },
+  "ubuntu-26.04": { pretty: "Ubuntu 26.04 LTS", version: "26.04", codename: "resolute", kernel: "7.0.0-14-generic" },
   "ubuntu-24.04": { pretty: "Ubuntu 24.04.3 LTS", version: "24.04", codename: "noble", kernel: "6.8.0-45-generic" },
   "ubuntu-22.04": { pretty: "Ubuntu 22.04.2 LTS", version: "22.04", codename: "jammy", kernel: "5.15.0-60-generic" },
 };
