@@ -33,6 +33,22 @@ const example = (
   steps: readonly string[],
 ): Example<GuestKernelWant> => ({ name, want, answers: { ...good, ...answers }, findings, steps });
 
+const [R8, OLD8] = ["5.10.134-19.al8.x86_64", "5.10.134-16.al8.x86_64"];
+const want8: GuestKernelWant = { release: R8, packages: [`kernel-core-${R8}`], hold: ["kernel-core"] };
+const bls = (release: string) => ok(`index=0\nkernel="/boot/vmlinuz-${release}"\nargs="ro"\nid="7a-${release}"\n`);
+const redHat: Readonly<Record<string, Answer>> = {
+  os: ok('ID="alinux"\nID_LIKE="rhel fedora centos anolis"\n'),
+  running: ok(`${R8}\n`),
+  packages: missing,
+  held: missing,
+  grub: missing,
+  rpmKernels: ok(`kernel-core ${R8}\nkernel-core ${OLD8}\n`),
+  locks: ok("kernel-core-0:5.10.134-19.al8.*\n"),
+  grubby: bls(R8),
+  grub2Default: ok(`   set default="$\{saved_entry}"\n`),
+  saved2: ok(`saved_entry=7a-${R8}\n`),
+};
+
 export const guestKernelExamples: readonly Example<GuestKernelWant>[] = [
   example("running, held and the default", {}, [], []),
   example(
@@ -59,5 +75,20 @@ export const guestKernelExamples: readonly Example<GuestKernelWant>[] = [
     ["guest-kernel.default", "guest-kernel.restart"],
   ),
   example("no longer held", { held: ok(`linux-image-${R}\n`) }, ["guest-kernel.held"], ["guest-kernel.hold"]),
+  { name: "Red Hat family: locked and the saved default", want: want8, answers: redHat, findings: [], steps: [] },
+  {
+    name: "Red Hat family: an image with another kernel and without dnf's plugin for locks",
+    want: want8,
+    answers: {
+      ...redHat,
+      running: ok(`${OLD8}\n`),
+      rpmKernels: ok(`kernel-core ${OLD8}\n`),
+      locks: missing,
+      grubby: bls(OLD8),
+      saved2: ok(`saved_entry=7a-${OLD8}\n`),
+    },
+    findings: ["guest-kernel.installed", "guest-kernel.held", "guest-kernel.default", "guest-kernel.running"],
+    steps: ["guest-kernel.hold", "guest-kernel.install", "guest-kernel.default", "guest-kernel.restart"],
+  },
   example("no answer", { packages: failed("connection lost") }, ["guest-kernel.installed"], []),
 ];

@@ -2,8 +2,9 @@ import type { Step } from "../kit/facet.ts";
 import { valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import { restartDisruption } from "../kit/guest.ts";
-import { holdPackages, installPackages } from "../kit/host.ts";
+import { holdPackages, installPackages, lockPlugin } from "../kit/host.ts";
 import { entryOf } from "../kit/parse-grub.ts";
+import { grubbyDefault } from "../kit/parse-grubby.ts";
 import type { GuestKernelFacts, GuestKernelWant } from "./guest-kernel.ts";
 
 const DROP_IN = "/etc/default/grub.d/60-teeup-kernel.cfg";
@@ -19,7 +20,8 @@ export const unheld = (want: GuestKernelWant, facts: GuestKernelFacts): readonly
 };
 
 export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts): readonly Step[] {
-  if (firstUnknown(facts.running, facts.packages, facts.held, facts.grub)) return [];
+  const family = valueIfKnown(facts.family);
+  if (family === undefined || firstUnknown(facts.running, facts.packages, facts.held, facts.grub)) return [];
   const steps: Step[] = [];
   const lacking = missingOf(want, facts);
   if (lacking.length > 0) {
@@ -28,7 +30,7 @@ export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts):
       title: `install kernel ${want.release} (${lacking.length} packages)`,
       why: `the recipe's guest kernel is ${want.release}`,
       disruption: "none",
-      actions: installPackages("debian", lacking),
+      actions: installPackages(family, lacking),
     });
   }
   const hold = unheld(want, facts);
@@ -40,9 +42,11 @@ export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts):
       title,
       why: "no upgrade may replace the kernel",
       disruption: "none",
-      actions: [holdPackages("debian", hold)],
+      actions: [...lockPlugin(facts.holds), holdPackages(family, hold)],
     });
   }
+  // A lock of dnf is by name: while another version is locked, this one is not to be had.
+  if (family === "rpm") steps.reverse();
   const grub = valueIfKnown(facts.grub);
   const entry = grub === undefined ? undefined : entryOf(grub, want.release);
   if (grub === undefined || grub.default === "" || grub.default !== grub.entries[want.release]) {
@@ -51,10 +55,13 @@ export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts):
       title: `make ${want.release} the kernel that GRUB boots`,
       why: "a newer kernel in the image would be booted otherwise",
       disruption: "none",
-      actions: [
-        { do: "write", path: DROP_IN, content: `# Written by TeeUp.\nGRUB_DEFAULT="${entry ?? "0"}"\n` },
-        { do: "run", argv: ["update-grub"] },
-      ],
+      actions:
+        family === "rpm"
+          ? [grubbyDefault(want.release)]
+          : [
+              { do: "write", path: DROP_IN, content: `# Written by TeeUp.\nGRUB_DEFAULT="${entry ?? "0"}"\n` },
+              { do: "run", argv: ["update-grub"] },
+            ],
     });
   }
   if (valueIfKnown(facts.running) !== want.release) {

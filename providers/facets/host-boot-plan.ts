@@ -1,8 +1,10 @@
 import { z } from "zod";
+import type { Action } from "../kit/action.ts";
 import type { PlanContext, Step } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { valueIfKnown } from "../kit/facts.ts";
 import * as host from "../kit/host.ts";
+import { grubbyDefault } from "../kit/parse-grubby.ts";
 
 export interface BootWant {
   /** Seconds. */
@@ -24,6 +26,8 @@ export interface Facts {
   readonly entries: Fact<Readonly<Record<string, string>>>;
   /** The menu takes the saved entry by default: only then does a trial have something to fall back to. */
   readonly savedDefault: Fact<boolean>;
+  /** What changes the menu. */
+  readonly by: Fact<"update-grub" | "grubby">;
   /** What the last restart was for, while that is still open. */
   readonly record: Fact<RestartRecord>;
   /** That restart is still to come. */
@@ -45,7 +49,11 @@ const inShort = (pending: Pendings) =>
     .join("; ");
 export const NO_FALL_BACK =
   "manage kernel-cmdline too, or set GRUB_DEFAULT=saved in /etc/default/grub and run update-grub";
-const setDefault = (entry: string) => ({ do: "run", argv: ["grub-set-default", entry] }) as const;
+/** The entry is the running kernel's: grubby takes that by its release. */
+const setDefault = (facts: Facts, entry: string): Action =>
+  valueIfKnown(facts.by) === "grubby"
+    ? grubbyDefault(valueIfKnown(facts.running) ?? "")
+    : { do: "run", argv: ["grub-set-default", entry] };
 const clear = [host.RESTART_RECORD, host.RESTART_ASKED].map((path) => ({ do: "remove", path }) as const);
 
 /** At most one restart; the kernel that was tried is kept, and the restart's record goes, once nothing waits. */
@@ -70,7 +78,9 @@ export function planBoot(want: BootWant, facts: Facts, context: PlanContext): St
   if (reasons.length === 0) {
     // After a trial that did not come up, another kernel runs than the one that was to be kept.
     const tried = record?.trial === undefined || record.trial === running;
-    const keep = step("keep", `make kernel ${running} the default`, "it runs as wanted", [setDefault(entry ?? "")]);
+    const keep = step("keep", `make kernel ${running} the default`, "it runs as wanted", [
+      setDefault(facts, entry ?? ""),
+    ]);
     return [
       ...(unsaved && tried ? [keep] : []),
       ...(record === undefined ? [] : [step("clear", "note that the restart did its work", "done", clear)]),
@@ -99,7 +109,9 @@ export function planBoot(want: BootWant, facts: Facts, context: PlanContext): St
   return [
     step("restart", `restart the host${into}${more}: ${inShort(waiting)}`, "staged settings act at a restart", [
       // The fall-back of a trial is the kernel that runs now; one that is on trial itself is none yet.
-      ...(unsaved && (next !== undefined ? record?.trial !== running : trial === undefined) ? [setDefault(entry)] : []),
+      ...(unsaved && (next !== undefined ? record?.trial !== running : trial === undefined)
+        ? [setDefault(facts, entry)]
+        : []),
       // In this order: a record without its mark would say that the restart took place.
       { do: "write", path: host.RESTART_ASKED, content: "" },
       { do: "write", path: host.RESTART_RECORD, content: `${JSON.stringify(note)}\n` },

@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { text } from "../kit/ask.ts";
+import { BOOT_MENU_ASKS, GRUB_ENVIRONMENT_ASKS, parseBootMenu, parseSaved } from "../kit/boot-menu.ts";
 import type { Finding } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { known, mapFact, unknown, valueIfKnown } from "../kit/facts.ts";
 import * as host from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
-import { parseGrubCfg, parseSavedEntry } from "../kit/parse-grub.ts";
 import { HOST_BOOT_EXAMPLES } from "./host-boot-examples.ts";
 import type { Facts } from "./host-boot-plan.ts";
 import { entryOf, NO_FALL_BACK, planBoot, RestartRecord } from "./host-boot-plan.ts";
@@ -37,16 +37,17 @@ export const hostBoot = facet({
   boots: true,
   asks: {
     running: host.KERNEL_RELEASE,
-    saved: host.GRUB_ENVIRONMENT,
-    menu: host.GRUB_CFG,
+    ...GRUB_ENVIRONMENT_ASKS,
+    ...BOOT_MENU_ASKS,
     record: { kind: "file", path: host.RESTART_RECORD },
     asked: { kind: "file", path: host.RESTART_ASKED },
   },
   parse: (a): Facts => ({
     running: mapFact(text(a.running), (t) => t.trim()),
-    saved: mapFact(text(a.saved), parseSavedEntry),
-    entries: mapFact(text(a.menu), (t) => parseGrubCfg(t).entries),
-    savedDefault: mapFact(text(a.menu), (t) => parseGrubCfg(t).savedDefault),
+    saved: parseSaved(a),
+    entries: mapFact(parseBootMenu(a), (menu) => menu.entries),
+    savedDefault: mapFact(parseBootMenu(a), (menu) => menu.savedDefault),
+    by: mapFact(parseBootMenu(a), (menu) => menu.by),
     record: (() => {
       const record = text(a.record);
       if (record.state !== "known") return record;

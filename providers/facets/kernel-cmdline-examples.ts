@@ -33,6 +33,25 @@ const web = ok("BOOT_IMAGE=/boot/vmlinuz-6.14.0 root=/dev/sda1 ro quiet amd_iomm
 const recipe = 'GRUB_CMDLINE_LINUX_DEFAULT="quiet amd_iommu=on iommu=pt"\n';
 const [drop, running, inMenu] = ["kernel-cmdline.drop-in", "kernel-cmdline.running", "kernel-cmdline.menu"];
 
+/** What grubby shows of two kernels and the rescue image (synthetic, in the order and form of grubby-bls). */
+const grubby = (words: string) =>
+  ok(
+    ["5.14.0-503.el9.x86_64", "5.14.0-427.el9.x86_64", "0-rescue-6f0c2a"]
+      .map(
+        (release, n) =>
+          `index=${n}\nkernel="/boot/vmlinuz-${release}"\nargs="ro crashkernel=1G ${words}"\nroot="UUID=5b6f"\ninitrd="/boot/initramfs-${release}.img"\ntitle="Linux (${release})"\nid="6f0c2a-${release}"\n`,
+      )
+      .join(""),
+  );
+const redHat = {
+  running: ok(
+    `BOOT_IMAGE=(hd0,gpt2)/vmlinuz-5.14.0-503.el9.x86_64 root=UUID=5b6f ro crashkernel=1G ${WORD} panic=10\n`,
+  ),
+  files: files({ "/etc/default/grub": 'GRUB_DEFAULT=saved\nGRUB_CMDLINE_LINUX="iommu=pt"\n' }),
+  grubby: grubby(`${WORD} panic=10`),
+  grub2Default: ok(`   set default="$\{next_entry}"\n   set default="$\{saved_entry}"\n`),
+};
+
 export const KERNEL_CMDLINE_EXAMPLES = [
   example("in force", want, good),
   example(
@@ -62,5 +81,29 @@ export const KERNEL_CMDLINE_EXAMPLES = [
     ["kernel-cmdline.edit"],
   ),
   example("boot menu not written", want, { ...good, menu: menu("quiet") }, [inMenu], ["kernel-cmdline.update-grub"]),
+  example("grubby: in force", want, redHat),
+  example(
+    "grubby: untouched, with the web's recipe",
+    want,
+    {
+      ...redHat,
+      running: ok("root=UUID=5b6f ro crashkernel=1G iommu=pt\n"),
+      grubby: grubby("iommu=pt"),
+    },
+    [running, "kernel-cmdline.iommu-pt", inMenu],
+    ["kernel-cmdline.stage"],
+  ),
+  example(
+    "grubby: the menu does not take the saved entry",
+    want,
+    { ...redHat, grub2Default: ok('set default="0"\n') },
+    [inMenu],
+  ),
+  example(
+    "grubby: entries of release 7, without ids",
+    want,
+    { ...redHat, grubby: ok("index=0\nkernel=/boot/vmlinuz-3\n") },
+    [inMenu],
+  ),
   example("no answer", want, { ...good, running: failed("connection lost") }, [running]),
 ];

@@ -1,7 +1,7 @@
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import { valueIfKnown } from "../kit/facts.ts";
-import { APT, holdPackages, installPackages, unholdPackages } from "../kit/host.ts";
+import { holdPackages, installPackageFile, installPackages, lockPlugin, unholdPackages } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { KernelFacts, KernelWant } from "../kit/kernel.ts";
 import { KERNEL_ASKS, KernelWantSchema, lackingOptions, loose, parseKernel, toHold } from "../kit/kernel.ts";
@@ -76,17 +76,16 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
       valueIfKnown(facts.packages),
       valueIfKnown(facts.held),
     ];
-    if (images === undefined || packages === undefined || held === undefined) return [];
+    const family = valueIfKnown(facts.family);
+    if (images === undefined || packages === undefined || held === undefined || family === undefined) return [];
     const there = images.includes(want.release) && want.packages.every((name) => packages.includes(name));
     const free = loose(want, facts, held);
     const step = (code: string, title: string, why: string, actions: Step["actions"]): Step[] => [
       { code, title, why, disruption: "none", actions },
     ];
-    const install: Step["actions"] =
-      want.file === undefined
-        ? installPackages("debian", want.packages)
-        : [{ do: "run", argv: [...APT, "install", want.file], timeoutSeconds: 1800 }];
-    return [
+    const install =
+      want.file === undefined ? installPackages(family, want.packages) : [installPackageFile(family, want.file)];
+    const steps = [
       ...(there ? [] : step("kernel.install", `install kernel ${want.release}`, "it is not in /boot", install)),
       ...(free.length === 0
         ? []
@@ -94,16 +93,24 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
             "kernel.hold",
             `hold kernel ${[want.release, ...free.filter((n) => !want.packages.includes(n))].join(", ")}`,
             "an upgrade would replace the kernel",
-            [holdPackages("debian", free)],
+            [...lockPlugin(facts.holds), holdPackages(family, free)],
           )),
     ];
+    // A lock of dnf is by name: while another version of a kernel's package is locked, this one is not to be had.
+    return family === "rpm" && want.file === undefined ? steps.reverse() : steps;
   },
   undo: (want, facts): Step[] => {
     const held = toHold(want, facts).filter((name) => valueIfKnown(facts.held)?.includes(name));
     if (held.length === 0) return [];
     const title = `let ${held.join(" ")} be upgraded again`;
     return [
-      { code: "kernel.unhold", title, why: "deleted", disruption: "none", actions: [unholdPackages("debian", held)] },
+      {
+        code: "kernel.unhold",
+        title,
+        why: "deleted",
+        disruption: "none",
+        actions: [unholdPackages(valueIfKnown(facts.family) ?? "debian", held)],
+      },
     ];
   },
   pending: (want, facts) => {

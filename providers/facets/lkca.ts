@@ -6,6 +6,7 @@ import type { Fact } from "../kit/facts.ts";
 import { known, mapFact, showFact, valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import { inServiceOf, restartDisruption, SERVICE_ASKS } from "../kit/guest.ts";
+import { DRACUT_ALL } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { lkcaExamples } from "./lkca-examples.ts";
 
@@ -115,11 +116,9 @@ export const lkca = facet({
         disruption: "none",
         actions: [
           ...(written ? [] : [{ do: "write", path: PATH, content: want.text } as const]),
-          {
-            do: "run",
-            argv: valueIfKnown(facts.maker) === "dracut" ? ["dracut", "--force"] : ["update-initramfs", "-u"],
-            timeoutSeconds: 600,
-          },
+          valueIfKnown(facts.maker) === "dracut"
+            ? DRACUT_ALL
+            : { do: "run", argv: ["update-initramfs", "-u"], timeoutSeconds: 600 },
           { do: "write", path: STAMP, content: want.text },
         ],
       });

@@ -1,16 +1,27 @@
-import { failed, missing, ok } from "../kit/ask.ts";
-import { example } from "../kit/example.ts";
 import type { Finding, Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import { known, valueIfKnown } from "../kit/facts.ts";
-import { MODPROBE_FILE, MODULES_LOAD_FILE } from "../kit/host.ts";
+import { firstUnknown, isTrue } from "../kit/findings.ts";
+import { DRACUT_ALL, MODPROBE_FILE, MODULES_LOAD_FILE } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { ModuleOptionsFacts, ModuleOptionsWant } from "../kit/module-options.ts";
 import * as modules from "../kit/module-options.ts";
+import { MODULE_OPTIONS_EXAMPLES } from "./module-options-examples.ts";
 
 const SOURCE = "seed 001, Installing the Host OS (kvm.conf)";
 const LOADING = "seed 000, Host Side: vfio-pci is not loaded by itself";
 const NEXT_UP = "teeup does it with the next up";
+
+/** dracut puts /etc/modprobe.d into the initramfs, and what loads there acts by that copy. */
+const judgeInitramfs = (want: ModuleOptionsWant, facts: ModuleOptionsFacts): Finding =>
+  judgeFact(facts.stamp, {
+    code: "module-options.initramfs",
+    want: "an initramfs made after the options",
+    hint: `${NEXT_UP}: dracut --regenerate-all --force`,
+    source: "seed 002, Step 1: module config",
+    good: (stamp) => stamp === modules.modprobeText(want),
+    show: (stamp) => (stamp === modules.modprobeText(want) ? "made after them" : "made before them"),
+  });
 
 /** Options of kernel modules, and modules loaded at boot. */
 export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof modules.MODULE_OPTIONS_ASKS>({
@@ -35,6 +46,7 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
       });
     return [
       file("modprobe", MODPROBE_FILE, modules.modprobeText(want), SOURCE),
+      ...(isTrue(facts.dracut) ? [judgeInitramfs(want, facts)] : []),
       file("modulesLoad", MODULES_LOAD_FILE, modules.modulesLoadText(want), LOADING),
       judgeFact(facts.others.state === "absent" ? known([]) : facts.others, {
         code: "module-options.conflict",
@@ -73,7 +85,7 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
       valueIfKnown(facts.modulesLoad),
       valueIfKnown(facts.loaded),
     ];
-    if (modprobe === undefined || load === undefined || loaded === undefined) return [];
+    if (modprobe === undefined || load === undefined || loaded === undefined || firstUnknown(facts.dracut)) return [];
     const step = (code: string, title: string, why: string, actions: Step["actions"]): Step[] => [
       { code: `module-options.${code}`, title, why, disruption: "none", actions },
     ];
@@ -81,13 +93,18 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
     const missingModules = modules.notLoaded(want, loaded);
     const mark = { do: "write", path: modules.MODULE_OPTIONS_STAGED, content: "" } as const;
     const options = { do: "write", path: MODPROBE_FILE, content: optionsText } as const;
+    const stamp = { do: "write", path: modules.INITRAMFS_STAMP, content: optionsText } as const;
+    const made = valueIfKnown(facts.stamp) === optionsText;
+    const initramfs = isTrue(facts.dracut) && facts.stamp.state !== "unknown" && !made ? [DRACUT_ALL, stamp] : [];
     const words = optionsText.split("\n").slice(1, -1).join("; ");
     const atBoot = { do: "write", path: MODULES_LOAD_FILE, content: loadText } as const;
     const probes = missingModules.map((name) => ({ do: "run", argv: ["modprobe", name] }) as const);
     return [
       ...(modprobe === optionsText
-        ? []
-        : step("stage", `write ${MODPROBE_FILE}: ${words}`, "acts at the next restart", [mark, options])),
+        ? initramfs.length === 0
+          ? []
+          : step("initramfs", "make the initramfs again", "it was made before the options", [mark, ...initramfs])
+        : step("stage", `write ${MODPROBE_FILE}: ${words}`, "acts at the next restart", [mark, options, ...initramfs])),
       ...(load === loadText
         ? []
         : step("stage-load", `write ${MODULES_LOAD_FILE}: ${want.load.join(" ")}`, "loaded at every boot", [atBoot])),
@@ -101,7 +118,10 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
     ];
     if (there.length === 0) return [];
     const title = `remove ${there.join(" and ")}; acts at the next restart`;
-    const actions = there.map((path) => ({ do: "remove", path }) as const);
+    const actions: Step["actions"] = [
+      ...there.map((path) => ({ do: "remove", path }) as const),
+      ...(isTrue(facts.dracut) ? [DRACUT_ALL, { do: "remove", path: modules.INITRAMFS_STAMP } as const] : []),
+    ];
     return [{ code: "module-options.remove", title, why: "deleted", disruption: "none", actions }];
   },
   pending: (want, facts) => {
@@ -117,31 +137,6 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
     return { reasons, boots: reasons.length > 0 ? 1 : 0 };
   },
   show: (facts) => ({ parameters: valueIfKnown(facts.parameters) }),
-  examples: (() => {
-    const want: ModuleOptionsWant = {
-      options: [{ module: "kvm_amd", option: "sev_snp", value: "1" }],
-      load: ["vfio-pci"],
-    };
-    const good = {
-      modprobe: ok(modules.modprobeText(want)),
-      modulesLoad: ok(modules.modulesLoadText(want)),
-      others: ok("", 1),
-      parameters: ok("/sys/module/kvm_amd/parameters/sev_snp:Y\n", 2),
-      loaded: ok("vfio_pci \n"),
-    };
-    const off = ok("/sys/module/kvm_amd/parameters/sev_snp:N\n", 2);
-    const other = ok("/etc/modprobe.d/kvm.conf:options kvm_amd sev-snp=0\n");
-    const [file, loadFile, running, loaded] = ["file", "load-file", "running", "loaded"].map(
-      (c) => `module-options.${c}`,
-    );
-    const bare = { ...good, modprobe: missing, modulesLoad: missing, parameters: off, loaded: ok("", 1) };
-    const steps = ["module-options.stage", "module-options.stage-load", "module-options.load"];
-    return [
-      example("in force", want, good),
-      example("untouched", want, bare, [file, loadFile, running, loaded] as string[], steps),
-      example("another file contradicts", want, { ...good, others: other }, ["module-options.conflict"]),
-      example("no answer", want, { ...good, modprobe: failed("connection lost") }, [file] as string[]),
-    ];
-  })(),
+  examples: MODULE_OPTIONS_EXAMPLES,
   covers: ["000-07", "000-08", "001-HOST-27", "001-HOST-51", "001-HOST-52", "001-HOST-53"],
 });

@@ -1,13 +1,14 @@
 import { z } from "zod";
-import { collected, ok, text } from "../kit/ask.ts";
-import { example } from "../kit/example.ts";
+import { collected, text } from "../kit/ask.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { known, mapFact, valueIfKnown } from "../kit/facts.ts";
 import * as host from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
+import { parseHolds } from "../kit/kernel.ts";
 import { parseDpkgNames, parseLines, pipName } from "../kit/parse-packages.ts";
+import { PACKAGES_EXAMPLES } from "./packages-examples.ts";
 
 const SOURCE = "seed 001, Preparing the Host";
 
@@ -63,7 +64,7 @@ export const packages = facet({
     return {
       family,
       installed: rpm ? mapFact(text(a.rpm), parseLines) : mapFact(text(a.dpkg), parseDpkgNames),
-      held: rpm ? known([]) : mapFact(text(a.held), parseLines),
+      held: parseHolds(a, rpm ? known("rpm") : host.familyOf(text(a.os))).held,
       pip: mapFact(collected(a.pip), (stdout) => parseLines(stdout).map(pipName)),
     };
   },
@@ -86,7 +87,7 @@ export const packages = facet({
     judgeFact(facts.held, {
       code: "packages.held",
       want: "no missing package is on hold",
-      hint: `apt-mark unhold ${blocked(want, facts).join(" ")}`,
+      hint: `${valueIfKnown(facts.family) === "rpm" ? "dnf versionlock delete" : "apt-mark unhold"} ${blocked(want, facts).join(" ")}`,
       source: SOURCE,
       good: () => blocked(want, facts).length === 0,
       show: () => blocked(want, facts).join(", ") || "none",
@@ -119,29 +120,6 @@ export const packages = facet({
     ];
   },
   show: (facts) => ({ family: valueIfKnown(facts.family), installed: valueIfKnown(facts.installed)?.length }),
-  examples: [
-    example(
-      "all there, one as a virtual package",
-      { names: ["git", "iasl"], pip: [] },
-      {
-        os: ok("ID=ubuntu\nID_LIKE=debian\n"),
-        dpkg: ok("installed\tgit\t\ninstalled\tacpica-tools\tiasl (= 20200925)\n"),
-        held: ok(""),
-      },
-    ),
-    example(
-      "one of each missing",
-      { names: ["git", "jq"], pip: ["numpy"] },
-      { os: ok("ID=debian\n"), dpkg: ok("installed\tgit\t\nconfig-files\tjq\t\n"), held: ok(""), pip: ok("") },
-      ["packages.missing", "packages.pip-missing"],
-      ["packages.install", "packages.pip"],
-    ),
-    example(
-      "dpkg broken",
-      { names: ["git"], pip: [] },
-      { os: ok("ID=ubuntu\n"), dpkg: ok("", 2, "dpkg-query: error: parsing file"), held: ok("") },
-      ["packages.missing"],
-    ),
-  ],
+  examples: PACKAGES_EXAMPLES,
   covers: ["001-HOST-02", "001-HOST-03", "001-HOST-04", "001-HOST-05", "001-HOST-06", "001-HOST-07"],
 });

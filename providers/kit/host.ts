@@ -1,6 +1,8 @@
 import type { Action, JobLine } from "./action.ts";
 import { TOOLS_DIR } from "./argv.ts";
 import type { Ask, Asks } from "./ask.ts";
+import type { Fact } from "./facts.ts";
+import { known, mapFact, valueIfKnown } from "./facts.ts";
 import { parseOsRelease } from "./parse-packages.ts";
 
 /** Places on a host that TeeUp owns, and questions that several host facets ask alike. */
@@ -90,11 +92,23 @@ export const PIP_FOLDERS = {
   argv: ["find", "/usr/local/lib", "-maxdepth", "3", "-name", "*.dist-info", "-printf", "%f\\n"],
 } as const satisfies Ask;
 
+/** `name version-release.arch` of what rpm has of kernels and their parts. */
+export const RPM_KERNELS = {
+  kind: "argv",
+  argv: ["rpm", "-qa", "--qf", "%{NAME} %{VERSION}-%{RELEASE}.%{ARCH}\\n", "kernel*"],
+} as const satisfies Ask;
+/**
+ * dnf's version locks as they stand in its file: `dnf versionlock list` itself fetches the repositories' lists first.
+ * Missing where the plugin is not installed.
+ */
+export const VERSION_LOCKS = { kind: "file", path: "/etc/dnf/plugins/versionlock.list" } as const satisfies Ask;
+
 export const PACKAGE_ASKS = {
   os: OS_RELEASE,
   dpkg: DPKG_NAMES,
   rpm: RPM_NAMES,
   held: HELD_PACKAGES,
+  locks: VERSION_LOCKS,
   pip: PIP_FOLDERS,
 } as const satisfies Asks;
 
@@ -109,6 +123,26 @@ export function installPackages(family: "debian" | "rpm", names: readonly string
     { do: "run", argv: [...APT, "--no-remove", "install", ...names], timeoutSeconds: 1800 },
   ];
 }
+
+/** Installs one package file that is on the machine. */
+export const installPackageFile = (family: "debian" | "rpm", file: string): Action => ({
+  do: "run",
+  argv: family === "rpm" ? ["dnf", "install", "-y", file] : [...APT, "install", file],
+  timeoutSeconds: 1800,
+});
+
+/** Every kernel's initramfs anew: the one that is tried next is seldom the one that runs. */
+export const DRACUT_ALL = {
+  do: "run",
+  argv: ["dracut", "--regenerate-all", "--force"],
+  timeoutSeconds: 900,
+} as const satisfies Action;
+
+const LOCK_PLUGIN = "python3-dnf-plugin-versionlock";
+
+/** What holding needs first: dnf's plugin, where its file is missing. */
+export const lockPlugin = (locks: Fact<unknown>): Action[] =>
+  locks.state === "absent" ? installPackages("rpm", [LOCK_PLUGIN]) : [];
 
 /** Keeps packages from being upgraded, and lets them again. */
 export const holdPackages = (family: "debian" | "rpm", names: readonly string[]): Action => ({
@@ -127,6 +161,16 @@ export function packageFamily(osRelease: string): "debian" | "rpm" | undefined {
   if (all.some((name) => name === "debian" || name === "ubuntu")) return "debian";
   return all.some((name) => ["fedora", "rhel", "centos"].includes(name)) ? "rpm" : undefined;
 }
+
+/** The family of /etc/os-release; a machine without that file is taken for Debian's, whose tools it then lacks. */
+export const familyOf = (osRelease: Fact<string>): Fact<"debian" | "rpm"> =>
+  osRelease.state === "absent"
+    ? known("debian")
+    : mapFact(osRelease, (t) => (packageFamily(t) === "rpm" ? "rpm" : "debian"));
+
+/** The answer of the family's own tool; unknown as long as the family is. */
+export const ofFamily = <T>(family: Fact<"debian" | "rpm">, debian: () => Fact<T>, rpm: () => Fact<T>): Fact<T> =>
+  family.state === "unknown" ? family : valueIfKnown(family) === "rpm" ? rpm() : debian();
 
 /** Downloads a file into the artifacts folder and verifies it; the file keeps the last part of its url as name. */
 export function download(url: string, sha256: string): { file: string; checks: Action; lines: JobLine[] } {

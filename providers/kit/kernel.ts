@@ -1,26 +1,46 @@
 import { z } from "zod";
 import type { Answers, Asks } from "./ask.ts";
 import { collected, text } from "./ask.ts";
+import { BOOT_MENU_ASKS, parseBootMenu } from "./boot-menu.ts";
 import type { Fact } from "./facts.ts";
-import { mapFact, valueIfKnown } from "./facts.ts";
+import { known, mapFact, valueIfKnown } from "./facts.ts";
 import * as host from "./host.ts";
-import { parseGrubCfg } from "./parse-grub.ts";
-import { parseDpkgVersions, parseGrepLines, parseLines } from "./parse-packages.ts";
+import {
+  isRpmKernelPart,
+  parseDpkgVersions,
+  parseGrepLines,
+  parseLines,
+  parseRpmKernels,
+  parseVersionLocks,
+} from "./parse-packages.ts";
 
 /** Which kernels a machine has, which one runs, and what keeps apt from changing that. */
 export interface KernelFacts {
+  readonly family: Fact<"debian" | "rpm">;
   readonly running: Fact<string>;
   /** Releases with an image in /boot. */
   readonly images: Fact<readonly string[]>;
-  /** Installed packages of kernels. */
+  /** Installed packages of kernels; of the Red Hat family whole (with version) and, what brings kernels, by name. */
   readonly packages: Fact<readonly string[]>;
   readonly held: Fact<readonly string[]>;
+  /** dnf's plugin that holds packages is there; Debian needs none. */
+  readonly holds: Fact<true>;
   /** Release → options that are y or m, of those that matter. */
   readonly configs: Fact<Readonly<Record<string, readonly string[]>>>;
   readonly grub: Fact<{ readonly entries: Readonly<Record<string, string>>; readonly pattern: string }>;
 }
 
 const OPTIONS = "CRYPTO_ECC|CRYPTO_ECDH|CRYPTO_ECDSA|CGROUP_MISC|KVM_AMD_SEV|AMD_MEM_ENCRYPT|VFIO_PCI|SEV_GUEST";
+
+const { grubby, grub2Default } = BOOT_MENU_ASKS;
+/** What facets of kernels ask besides, for machines of the Red Hat family. */
+export const OF_RED_HAT = {
+  os: host.OS_RELEASE,
+  rpmKernels: host.RPM_KERNELS,
+  locks: host.VERSION_LOCKS,
+  grubby,
+  grub2Default,
+} as const satisfies Asks;
 
 export const KERNEL_ASKS = {
   running: host.KERNEL_RELEASE,
@@ -29,16 +49,29 @@ export const KERNEL_ASKS = {
   held: host.HELD_PACKAGES,
   configs: { kind: "argv", argv: ["grep", "-rHE", `^CONFIG_(${OPTIONS})=[ym]`, "/boot", "--include=config-*"] },
   grub: host.GRUB_CFG,
+  ...OF_RED_HAT,
 } as const satisfies Asks;
 
 export function parseKernel(answers: Answers<typeof KERNEL_ASKS>): KernelFacts {
+  const family = host.familyOf(text(answers.os));
   return {
+    family,
     running: mapFact(text(answers.running), (t) => t.trim()),
-    images: mapFact(text(answers.images), (t) => parseLines(t).map((name) => name.replace(/^vmlinuz-/, ""))),
-    packages: mapFact(collected(answers.packages), (stdout) =>
-      Object.keys(parseDpkgVersions(stdout)).filter((name) => name.startsWith("linux-")),
+    // The rescue image is no kernel of a release.
+    images: mapFact(text(answers.images), (t) =>
+      parseLines(t)
+        .map((name) => name.replace(/^vmlinuz-/, ""))
+        .filter((release) => !release.startsWith("0-rescue-")),
     ),
-    held: mapFact(text(answers.held), parseLines),
+    packages: host.ofFamily<readonly string[]>(
+      family,
+      () =>
+        mapFact(collected(answers.packages), (stdout) =>
+          Object.keys(parseDpkgVersions(stdout)).filter((name) => name.startsWith("linux-")),
+        ),
+      () => mapFact(text(answers.rpmKernels), parseRpmKernels),
+    ),
+    ...parseHolds(answers, family),
     configs: mapFact(collected(answers.configs), (stdout) =>
       Object.fromEntries(
         Object.entries(parseGrepLines(stdout)).map(([path, lines]) => [
@@ -47,15 +80,33 @@ export function parseKernel(answers: Answers<typeof KERNEL_ASKS>): KernelFacts {
         ]),
       ),
     ),
-    grub: mapFact(text(answers.grub), (t) => {
-      const { entries, pattern } = parseGrubCfg(t);
-      return { entries, pattern };
-    }),
+    grub: mapFact(parseBootMenu({ ...answers, menu: answers.grub }), ({ entries, pattern }) => ({ entries, pattern })),
+  };
+}
+
+/** What is on hold, and whether anything can be: without dnf's plugin nothing is. */
+export function parseHolds(
+  answers: Answers<{ readonly held: typeof host.HELD_PACKAGES; readonly locks: typeof host.VERSION_LOCKS }>,
+  family: Fact<"debian" | "rpm">,
+): { held: Fact<readonly string[]>; holds: Fact<true> } {
+  const locks = text(answers.locks);
+  return {
+    held: host.ofFamily<readonly string[]>(
+      family,
+      () => mapFact(text(answers.held), parseLines),
+      () => (locks.state === "absent" ? known([]) : mapFact(locks, parseVersionLocks)),
+    ),
+    holds: host.ofFamily<true>(
+      family,
+      () => known(true),
+      () => mapFact(locks, () => true as const),
+    ),
   };
 }
 
 /** Packages whose upgrade would bring another kernel. */
 export const isKernelMeta = (name: string): boolean =>
+  isRpmKernelPart(name) ||
   /^linux-(?:image-|headers-|modules-extra-)?(?:generic|virtual|lowlatency|amd64|cloud-amd64)(?:-hwe-\d\d\.\d\d(?:-edge)?)?$/.test(
     name,
   );
@@ -64,15 +115,15 @@ export const isKernelMeta = (name: string): boolean =>
 export const KernelWantSchema = z.strictObject({
   release: z
     .string()
-    .regex(/^\d+\.\d+[A-Za-z0-9.+~-]*$/)
+    .regex(/^\d+\.\d+[A-Za-z0-9._+~-]*$/)
     .describe("What `uname -r` must show."),
   packages: z
-    .array(z.string().regex(/^[a-z0-9][a-z0-9+.-]*$/))
+    .array(z.string().regex(/^[a-z0-9][a-z0-9+._-]*$/))
     .min(1)
-    .describe("Packages of exactly this release; held against upgrades."),
+    .describe("Packages of exactly this release, of the Red Hat family with version and architecture; held."),
   file: z
     .string()
-    .regex(/^\/[\w./+~-]+\.deb$/)
+    .regex(/^\/[\w./+~-]+\.(deb|rpm)$/)
     .optional()
     .describe("Install this package file (see kernel-build) instead of the distribution's."),
   config: z

@@ -3,7 +3,7 @@ import type { Answers, Asks } from "./ask.ts";
 import { collected, isThere, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { known, mapFact } from "./facts.ts";
-import { MODPROBE_FILE, MODULE_PARAMETERS, MODULES_LOAD_FILE, STAGED_DIR } from "./host.ts";
+import { familyOf, MODPROBE_FILE, MODULE_PARAMETERS, MODULES_LOAD_FILE, OS_RELEASE, STAGED_DIR } from "./host.ts";
 import type { ModuleOption } from "./parse-modules.ts";
 import { moduleName, parseModprobeOptions, parseModuleParameters, sameParameter } from "./parse-modules.ts";
 import { parseGrepLines, parseLines } from "./parse-packages.ts";
@@ -35,16 +35,24 @@ export interface ModuleOptionsFacts {
   readonly others: Fact<readonly ModuleOption[]>;
   /** `module.parameter` → value, of loaded modules. */
   readonly parameters: Fact<Readonly<Record<string, string>>>;
+  /** The distribution makes its initramfs with dracut. */
+  readonly dracut: Fact<boolean>;
+  /** Text of the options that the initramfs was last made with. */
+  readonly stamp: Fact<string>;
   /** Those of the modules that may be wanted which are loaded, with underscores. */
   readonly loaded: Fact<readonly string[]>;
 }
 
+/** Written after dracut made the initramfs. */
+export const INITRAMFS_STAMP = "/var/lib/teeup/module-options-initramfs";
 export const MODULE_OPTIONS_STAGED = `${STAGED_DIR}/module-options`;
 
 export const MODULE_OPTIONS_ASKS = {
   modprobe: { kind: "file", path: MODPROBE_FILE },
   modulesLoad: { kind: "file", path: MODULES_LOAD_FILE },
   staged: { kind: "file", path: MODULE_OPTIONS_STAGED },
+  os: OS_RELEASE,
+  stamp: { kind: "file", path: INITRAMFS_STAMP },
   others: { kind: "argv", argv: ["grep", "-rHE", "^[[:space:]]*options[[:space:]]", "/etc/modprobe.d"] },
   parameters: MODULE_PARAMETERS,
   loaded: { kind: "argv", argv: ["grep", "-oE", "^(vfio_pci|kvm_amd) ", "/proc/modules"] },
@@ -57,6 +65,8 @@ export function parseModuleOptions(answers: Answers<typeof MODULE_OPTIONS_ASKS>)
     modprobe: own(text(answers.modprobe)),
     modulesLoad: own(text(answers.modulesLoad)),
     staged: isThere(answers.staged),
+    dracut: mapFact(familyOf(text(answers.os)), (family) => family === "rpm"),
+    stamp: text(answers.stamp),
     others: mapFact(collected(answers.others), (stdout) =>
       parseModprobeOptions(parseGrepLines(stdout)).filter((o) => o.file !== MODPROBE_FILE),
     ),

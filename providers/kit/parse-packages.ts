@@ -32,6 +32,37 @@ export function parseDpkgNames(text: string): string[] {
   return [...names].sort();
 }
 
+/**
+ * Lines `name-epoch:version-release.*` of dnf's version locks: what each holds, as bare name and as rpm names the
+ * package with and without its architecture. Excluded versions (`!`) hold nothing.
+ */
+export function parseVersionLocks(text: string): string[] {
+  const held = new Set<string>();
+  for (const line of parseLines(text)) {
+    const lock = /^([^#!\s].*?)-(?:(\d+):)?([^-:]+)-([^-]+?)(?:\.(\*|x86_64|noarch))?$/.exec(line);
+    if (lock?.[1] === undefined) continue;
+    const whole = `${lock[1]}-${lock[3]}-${lock[4]}`;
+    for (const name of [lock[1], whole, `${whole}.x86_64`, `${whole}.noarch`]) held.add(name);
+  }
+  return [...held].sort();
+}
+
+/** Lines `name version-release.arch` of rpm: each package whole, and those of {@link isRpmKernelPart} by name as well. */
+export function parseRpmKernels(text: string): string[] {
+  return [
+    ...new Set(
+      parseLines(text).flatMap((line) => {
+        const [name = "", version = ""] = line.split(" ");
+        return [`${name}-${version}`, ...(isRpmKernelPart(name) ? [name] : [])];
+      }),
+    ),
+  ].sort();
+}
+
+/** Packages whose newer version would be another kernel; dnf keeps several versions of them side by side. */
+export const isRpmKernelPart = (name: string): boolean =>
+  /^kernel(?:-(?:core|modules|modules-core|modules-extra))?$/.test(name);
+
 /** Non-empty lines, sorted, each once. */
 export function parseLines(text: string): string[] {
   return [

@@ -1,10 +1,11 @@
 import type { Action } from "../kit/action.ts";
 import { VM_NAME, VM_UNIT_PREFIX } from "../kit/argv.ts";
 import type { Answer, Asks } from "../kit/ask.ts";
+import { BOOT_MENU_ASKS, GRUB_ENVIRONMENT_ASKS, parseBootMenu } from "../kit/boot-menu.ts";
 import { TeeUpError } from "../kit/errors.ts";
-import { GRUB_CFG, GRUB_ENVIRONMENT } from "../kit/host.ts";
+import { showFact } from "../kit/facts.ts";
 import type { ActOptions } from "../kit/machine.ts";
-import { parseGrubCfg, parseSavedEntry } from "../kit/parse-grub.ts";
+import { parseSavedEntry } from "../kit/parse-grub.ts";
 import { NO_MACHINE } from "./batch.ts";
 import { redact } from "./redact.ts";
 import { change, failure, nodeOf, poll, type Site, stopped } from "./site.ts";
@@ -82,37 +83,44 @@ export async function reboot(
   options.onProgress(`back with ${after.boot.kernel}`);
 }
 
+/** By what changes the menu: GRUB's programs, which the Red Hat family names otherwise, and where its environment is. */
+const PROGRAMS = {
+  "update-grub": ["grub-reboot", GRUB_ENVIRONMENT_ASKS.saved, "/boot/grub"],
+  grubby: ["grub2-reboot", GRUB_ENVIRONMENT_ASKS.saved2, "/boot/grub2"],
+} as const;
+
 /**
  * GRUB boots `entry` at the next start only; read back, since grub-reboot exits 0 where the setting has no effect.
  * True when it was seen that the start after that is with `oldKernel`.
  */
 async function setTrial(site: Site, entry: string, oldKernel: string): Promise<boolean> {
   const said = (a: Answer) => (a.kind === "ran" ? a.stdout || a.stderr : "why" in a ? a.why : a.kind);
-  const { menu } = await site.fresh({ menu: GRUB_CFG });
-  const { savedDefault, entries } = parseGrubCfg(menu.kind === "ran" ? menu.stdout : "");
-  if (!savedDefault)
+  const menu = parseBootMenu(await site.fresh(BOOT_MENU_ASKS));
+  if (menu.state !== "known" || !menu.value.savedDefault)
     throw failure(
       site,
       "boot.no-fall-back",
-      `no trial boot: ${menu.kind === "ran" ? "grub.cfg does not take the saved entry by default" : `grub.cfg: ${said(menu)}`}, so a trial kernel that hangs might start again`,
-      "manage kernel-cmdline too, or set GRUB_DEFAULT=saved in /etc/default/grub and run update-grub; then pulumi up again",
+      `no trial boot: ${menu.state === "known" ? "grub.cfg does not take the saved entry by default" : `grub.cfg: ${showFact(menu)}`}, so a trial kernel that hangs might start again`,
+      `manage kernel-cmdline too, or set GRUB_DEFAULT=saved in /etc/default/grub and run ${menu.state === "known" && menu.value.by === "grubby" ? "grub2-mkconfig -o /etc/grub2.cfg" : "update-grub"}; then pulumi up again`,
     );
-  await change(site, `grub-reboot ${entry}`, { verb: "run", argv: ["grub-reboot", entry], seconds: 60 });
-  const { list } = await site.fresh({ list: GRUB_ENVIRONMENT });
+  const [tool, ask, folder] = PROGRAMS[menu.value.by];
+  await change(site, `${tool} ${entry}`, { verb: "run", argv: [tool, entry], seconds: 60 });
+  const { list } = await site.fresh({ list: ask });
   if (!said(list).split("\n").includes(`next_entry=${entry}`))
     throw failure(
       site,
       "boot.trial-not-set",
-      `grub-reboot left no next_entry=${entry}: ${said(list).trim() || "grubenv is empty"}`,
-      "see that /boot/grub/grubenv can be written and that the entry exists (grep menuentry /boot/grub/grub.cfg)",
+      `${tool} left no next_entry=${entry}: ${said(list).trim() || "grubenv is empty"}`,
+      `see that ${folder}/grubenv can be written and that the entry exists`,
     );
   const saved = parseSavedEntry(said(list));
-  return saved !== "" && saved !== entry && saved === entries[oldKernel];
+  return saved !== "" && saved !== entry && saved === menu.value.entries[oldKernel];
 }
 
 /** Takes a trial back that must not happen at somebody else's restart; says how that went. */
 async function unsetTrial(site: Site, { kernel }: { readonly kernel: string }): Promise<string> {
-  const unset = ["grub-editenv", "-", "unset", "next_entry"];
+  const { saved } = await site.fresh({ saved: GRUB_ENVIRONMENT_ASKS.saved });
+  const unset = [saved.kind === "missing" ? "grub2-editenv" : "grub-editenv", "-", "unset", "next_entry"];
   try {
     await change(site, unset.join(" "), { verb: "run", argv: unset, seconds: 60 });
     return `; kernel ${kernel} is not tried at the next start either (next_entry was unset)`;

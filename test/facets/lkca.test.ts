@@ -27,7 +27,7 @@ test("the initramfs is made by what the guest has, and said to be made only afte
   const plan = (initramfsTools: (typeof answers)[string]) =>
     lkca.plan?.(want, factsOf(lkca, { ...fresh, initramfsTools }), CONTEXT);
   expect(argvs(plan(ok("")))).toEqual(["update-initramfs -u"]);
-  expect(argvs(plan(ok("", 1)))).toEqual(["dracut --force"]);
+  expect(argvs(plan(ok("", 1)))).toEqual(["dracut --regenerate-all --force"]);
   expect(plan(ok(""))?.[0]?.actions.at(-1)).toMatchObject({ do: "write", path: "/var/lib/teeup/lkca-initramfs" });
 });
 
