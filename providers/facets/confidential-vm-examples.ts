@@ -1,44 +1,17 @@
 import type { Answer } from "../kit/ask.ts";
 import { failed, missing, ok } from "../kit/ask.ts";
 import type { Example } from "../kit/facet.ts";
-import { argvOfUnit, vmUnit } from "../kit/qemu-snp.ts";
+import { argvOfUnit } from "../kit/qemu-args.ts";
+import { EIGHT, eight, example, ONE, shown, td, unit, unitOf, want } from "./confidential-vm-example-parts.ts";
+import { libvirtExamples } from "./confidential-vm-libvirt-examples.ts";
 import { restartNote } from "./confidential-vm-plan.ts";
 import type { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
-const want: ConfidentialVmWant = {
-  gpus: "all",
-  gpuMode: "on",
-  qemu: "/opt/teeup/qemu/bin/qemu-system-x86_64",
-  ovmf: "/opt/teeup/ovmf/OVMF.fd",
-  ovmfAs: "bios",
-  cpus: 16,
-  memoryGiB: 64,
-  cpuModel: "EPYC-v4",
-  cbitpos: 51,
-  reducedPhysBits: 1,
-  policy: "0x30000",
-  memfd: true,
-  iommufd: false,
-  mmio64MiBPerGpu: 262_144,
-  sshPort: 2222,
-};
-const snp = { cbitpos: 51, reducedPhysBits: 1, policy: "0x30000" };
-const unit = vmUnit({ ...want, snp, gpus: ["0000:81:00.0"] }, "on");
-const shown = (active: string, enabled = "enabled", stale = "no", pid = active === "active" ? 4711 : 0) =>
-  ok(`MainPID=${pid}\nActiveState=${active}\nUnitFileState=${enabled}\nNeedDaemonReload=${stale}\n`);
-const up: Readonly<Record<string, Answer>> = {
-  lspci: ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\nDriver:\tvfio-pci\nIOMMUGroup:\t14\n"),
-  unit: ok(unit),
-  state: shown("active"),
-  process: ok(`4711 ${argvOfUnit(unit)}\n`),
-};
-const example = (
-  name: string,
-  answers: Readonly<Record<string, Answer>>,
-  findings: readonly string[],
-  steps: readonly string[],
-  wanted = want,
-): Example<ConfidentialVmWant> => ({ name, want: wanted, answers: { ...up, ...answers }, findings, steps });
+const running = (wanted: ConfidentialVmWant, lspci = ONE): Readonly<Record<string, Answer>> => ({
+  lspci: ok(lspci),
+  unit: ok(unitOf(wanted, lspci)),
+  process: ok(`4711 ${argvOfUnit(unitOf(wanted, lspci))}\n`),
+});
 
 export const confidentialVmExamples: readonly Example<ConfidentialVmWant>[] = [
   example("running as wanted", {}, [], []),
@@ -117,4 +90,21 @@ export const confidentialVmExamples: readonly Example<ConfidentialVmWant>[] = [
   ),
   example("wrong GPU address", {}, ["confidential-vm.no-gpu"], [], { ...want, gpus: ["0000:c1:00.0"] }),
   example("no answer", { state: failed("connection lost") }, ["confidential-vm.unknown"], []),
+  example("a TD with its GPU, running as wanted", running(td), [], [], td),
+  example("a TD with eight GPUs and four NVSwitches", running(eight, EIGHT), [], [], eight),
+  example(
+    "the VM was made for one GPU: Protected PCIe gives it all, and the switches",
+    { ...running(td), lspci: ok(EIGHT.replace("0000:11:", "0000:81:")) },
+    ["confidential-vm.unit", "confidential-vm.argv"],
+    ["confidential-vm.restart"],
+    eight,
+  ),
+  example(
+    "an SNP guest where a TD is wanted",
+    {},
+    ["confidential-vm.unit", "confidential-vm.not-confidential"],
+    ["confidential-vm.restart"],
+    td,
+  ),
+  ...libvirtExamples,
 ];

@@ -2,14 +2,13 @@ import { createHash } from "node:crypto";
 import type { Action } from "../kit/action.ts";
 import type { PlanContext, Step } from "../kit/facet.ts";
 import { firstUnknown, isTrue } from "../kit/findings.ts";
+import { DOMAIN, DOMAIN_SOURCE, shutDomain, VIRSH } from "../kit/libvirt.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
-import { selectGpus } from "../kit/parse-lspci.ts";
-import { argvOfUnit, VM_UNIT, VM_UNIT_FILE, vmUnit } from "../kit/qemu-snp.ts";
-import type { ConfidentialVmFacts } from "./confidential-vm.ts";
+import { isNvSwitch, selectGpus } from "../kit/parse-lspci.ts";
+import type { VmSpec } from "../kit/qemu-args.ts";
+import { argvOfUnit, LAUNCH, VM_UNIT, VM_UNIT_FILE, vmUnit } from "../kit/qemu-args.ts";
+import type { ConfidentialVmFacts } from "./confidential-vm-facts.ts";
 import type { ConfidentialVmWant } from "./confidential-vm-want.ts";
-
-export const whyUnknown = (f: ConfidentialVmFacts): string | undefined =>
-  firstUnknown(f.gpus, f.unit, f.active, f.enabled, f.stale, f.process, f.strays, f.tried);
 
 /** Gone with a reboot of the host, which is a fresh try. */
 export const TRIED = "/run/teeup/vm-restart";
@@ -17,12 +16,19 @@ export const TRIED = "/run/teeup/vm-restart";
 export const restartNote = (running: string, argv: string): string =>
   `${createHash("sha256").update(`${running}\n${argv}`).digest("hex")}\n`;
 
-/** The unit file's text; undefined while a wanted GPU is not there. */
-export function unitFor(want: ConfidentialVmWant, devices: readonly PciDevice[]): string | undefined {
+/** The VM with its devices; undefined while a wanted GPU is not there. */
+export function specFor(want: ConfidentialVmWant, devices: readonly PciDevice[]): VmSpec | undefined {
   const { gpus, absent } = selectGpus(devices, want.gpus);
   if (gpus.length === 0 || absent.length > 0) return undefined;
-  const { cbitpos, reducedPhysBits, policy, gpuMode, ...vm } = want;
-  return vmUnit({ ...vm, snp: { cbitpos, reducedPhysBits, policy }, gpus: gpus.map((g) => g.bdf) }, gpuMode);
+  const { cbitpos, reducedPhysBits, policy, gpuMode, launcher: _, cpuModel, ...vm } = want;
+  return {
+    ...vm,
+    cpuModel: cpuModel ?? LAUNCH[want.tee].cpuModel,
+    snp: { cbitpos, reducedPhysBits, policy },
+    gpus: gpus.map((g) => g.bdf),
+    // The fabric is protected as a whole, so its switches go to the one guest that has all the GPUs.
+    switches: gpuMode === "ppcie" ? devices.filter(isNvSwitch).map((d) => d.bdf) : [],
+  };
 }
 
 /** What differs between two argument lists, e.g. `64G → 128G`. */
@@ -34,46 +40,55 @@ export function differenceOf(was: string, wanted: string): string {
   return gone.length + come.length === 0 ? "only comments or order" : `${some(gone)} → ${some(come)}${more}`;
 }
 
-export function planConfidentialVm(
+export const start = (argv: readonly [string, ...string[]]): readonly Action[] => [
+  { do: "run", argv, timeoutSeconds: 240 },
+  { do: "wait-guest", timeoutSeconds: 900 },
+];
+export const human = (code: string, title: string, why: string): readonly Step[] => [
+  { code, title, why, disruption: "human", actions: [] },
+];
+/** Take the VM out of the hands of either launcher; its disk stays. */
+export const removeUnit: readonly Action[] = [
+  { do: "run", argv: ["systemctl", "disable", "--now", VM_UNIT], timeoutSeconds: 240, okStatus: [0, 1, 5] },
+  { do: "remove", path: VM_UNIT_FILE },
+  { do: "run", argv: ["systemctl", "daemon-reload"] },
+];
+export const removeDomain: readonly Action[] = [
+  ...shutDomain,
+  { do: "run", argv: [...VIRSH, "undefine", DOMAIN] },
+  { do: "remove", path: DOMAIN_SOURCE },
+];
+
+export function planUnit(
   want: ConfidentialVmWant,
+  spec: VmSpec,
   facts: ConfidentialVmFacts,
   context: PlanContext,
 ): readonly Step[] {
-  if (whyUnknown(facts) !== undefined || facts.gpus.state !== "known") return [];
-  const unit = unitFor(want, facts.gpus.value);
-  if (unit === undefined) return [];
+  const unit = vmUnit(spec, want.gpuMode);
   const written = facts.unit.state === "known" && facts.unit.value === unit;
   const running = facts.process.state === "known" ? facts.process.value : undefined;
   const state = facts.active.state === "known" ? facts.active.value : "";
   const active = running !== undefined && state === "active";
   const argv = argvOfUnit(unit);
   const good = active && running === argv;
-  if (written && !isTrue(facts.stale) && isTrue(facts.enabled) && good) return [];
+  const domain = isTrue(facts.domainFile);
+  if (written && !isTrue(facts.stale) && isTrue(facts.enabled) && good && !domain) return [];
 
   const define: readonly Action[] = [
     ...(written ? [] : [{ do: "write", path: VM_UNIT_FILE, content: unit } as const]),
     { do: "run", argv: ["systemctl", "daemon-reload"] },
     { do: "run", argv: ["systemctl", "enable", VM_UNIT] },
   ];
-  const start = (verb: "start" | "restart"): readonly Action[] => [
-    { do: "run", argv: ["systemctl", verb, VM_UNIT], timeoutSeconds: 240 },
-    { do: "wait-guest", timeoutSeconds: 900 },
-  ];
-  const human = (code: string, title: string, why: string): readonly Step[] => [
-    { code, title, why, disruption: "human", actions: [] },
-  ];
   const why = "the guest is a systemd unit: it comes back after the host's reboot, and after its own, which ends QEMU";
-  if (facts.strays.state === "known" && facts.strays.value.length > 0) {
-    const title = `end the QEMU that carries the confidential VM's name but is not ${VM_UNIT}'s`;
-    return human("confidential-vm.stray", title, "TeeUp stops only its own VM, and two cannot share disk and GPUs");
-  }
-  if (good) {
+  if (good && !domain) {
     const title = `define ${VM_UNIT} as wanted; the running VM stays`;
     return [{ code: "confidential-vm.define", title, why, disruption: "none", actions: define }];
   }
-  if (running === undefined && ["inactive", "failed"].includes(state) && !context.guestRunning) {
+  if (running === undefined && ["inactive", "failed"].includes(state) && !context.guestRunning && !domain) {
     const title = `start a confidential VM with ${want.cpus} vCPUs, ${want.memoryGiB} GiB and its GPUs`;
-    return [{ code: "confidential-vm.start", title, why, disruption: "none", actions: [...define, ...start("start")] }];
+    const actions = [...define, ...start(["systemctl", "start", VM_UNIT])];
+    return [{ code: "confidential-vm.start", title, why, disruption: "none", actions }];
   }
   const note = restartNote(running ?? "", argv);
   // A unit that is not as wanted was not what the last restart was for.
@@ -81,33 +96,40 @@ export function planConfidentialVm(
     const title = `find out why a restart of ${VM_UNIT} changed nothing (systemctl cat ${VM_UNIT}); then rm ${TRIED}`;
     return human("confidential-vm.stuck", title, "the same restart again would stop the guest for nothing");
   }
-  const what = running === undefined ? `it is ${state}, or another guest has a GPU` : differenceOf(running, argv);
+  const what = domain
+    ? "it is a libvirt domain now"
+    : running === undefined
+      ? `it is ${state}, or another guest has a GPU`
+      : differenceOf(running, argv);
   return [
     {
       code: "confidential-vm.restart",
       title: `restart the confidential VM: ${what}`,
       why: "QEMU's arguments change only with a new process",
       disruption: "guest-stop",
-      actions: [...define, { do: "write", path: TRIED, content: note }, ...start("restart")],
+      actions: [
+        ...(domain ? removeDomain : []),
+        ...define,
+        { do: "write", path: TRIED, content: note },
+        ...start(["systemctl", "restart", VM_UNIT]),
+      ],
     },
   ];
 }
 
 export function undoConfidentialVm(_want: ConfidentialVmWant, facts: ConfidentialVmFacts): readonly Step[] {
-  if (firstUnknown(facts.unit, facts.process, facts.active) !== undefined) return [];
+  if (firstUnknown(facts.unit, facts.process, facts.active, facts.domainFile) !== undefined) return [];
   const off = facts.active.state === "known" && ["inactive", "failed"].includes(facts.active.value);
-  if (facts.unit.state === "absent" && facts.process.state === "absent") return [];
+  const domain = isTrue(facts.domainFile);
+  const unit = facts.unit.state === "known" || facts.process.state === "known";
+  if (!unit && !domain) return [];
   return [
     {
       code: "confidential-vm.remove",
-      title: `stop the confidential VM and remove ${VM_UNIT}`,
+      title: `stop the confidential VM and remove ${[...(unit ? [VM_UNIT] : []), ...(domain ? [`domain ${DOMAIN}`] : [])].join(" and ")}`,
       why: "TeeUp made it",
-      disruption: facts.process.state === "known" || !off ? "guest-stop" : "none",
-      actions: [
-        { do: "run", argv: ["systemctl", "disable", "--now", VM_UNIT], timeoutSeconds: 240, okStatus: [0, 1, 5] },
-        { do: "remove", path: VM_UNIT_FILE },
-        { do: "run", argv: ["systemctl", "daemon-reload"] },
-      ],
+      disruption: domain || facts.process.state === "known" || !off ? "guest-stop" : "none",
+      actions: [...(unit ? removeUnit : []), ...(domain ? removeDomain : [])],
     },
   ];
 }

@@ -1,11 +1,20 @@
 import { z } from "zod";
 import { OVMF_BUILT, QEMU_BUILT } from "../kit/host.ts";
 import { GpusSchema } from "../kit/parse-lspci.ts";
+import { TEES } from "../kit/qemu-args.ts";
 
 const Absolute = z.string().regex(/^\/[\w./+-]+$/, "an absolute path without blanks");
-export const ConfidentialVmWant = z.strictObject({
+const Parts = z.strictObject({
+  tee: z.enum(TEES).default("sev-snp").describe("What keeps the guest's memory from the host."),
+  launcher: z
+    .enum(["qemu", "libvirt"])
+    .default("qemu")
+    .describe("Who starts QEMU: a systemd unit of TeeUp's, or libvirt (≥ 10.5 for SEV-SNP, ≥ 11.6 for TDX)."),
   gpus: GpusSchema,
-  gpuMode: z.enum(["on", "off", "devtools"]).default("on").describe("CC mode the GPUs have when the VM starts."),
+  gpuMode: z
+    .enum(["on", "off", "devtools", "ppcie"])
+    .default("on")
+    .describe("CC mode the GPUs have when the VM starts; with ppcie the guest gets all NVSwitches too."),
   qemu: Absolute.default(QEMU_BUILT).describe("QEMU binary; default: the one that TeeUp built."),
   ovmf: Absolute.default(OVMF_BUILT).describe("OVMF image; default: the one beside the built QEMU."),
   ovmfAs: z.enum(["bios", "pflash"]).default("bios").describe("How QEMU gets the image: -bios, or a pflash drive."),
@@ -14,15 +23,25 @@ export const ConfidentialVmWant = z.strictObject({
   cpuModel: z
     .string()
     .regex(/^[\w.,+=-]+$/)
-    .default("EPYC-v4")
-    .describe("QEMU CPU model."),
-  cbitpos: z.int().min(32).max(63).default(51).describe("Position of the C-bit: 51 on Milan, Genoa and Turin."),
-  reducedPhysBits: z.int().min(0).max(16).default(1).describe("Physical address bits lost to encryption."),
+    .optional()
+    .describe("QEMU CPU model; default EPYC-v4 for SEV-SNP, host for TDX."),
+  quoteSocket: z
+    .string()
+    .regex(/^(unix:\/[\w./-]+|vsock:\d+:\d+)$/)
+    .default("unix:/var/run/tdx-qgs/qgs.socket")
+    .describe("TDX: where the quote generation service listens: unix:/path, or vsock:cid:port (libvirt: unix only)."),
+  cbitpos: z
+    .int()
+    .min(32)
+    .max(63)
+    .default(51)
+    .describe("SEV-SNP: position of the C-bit, 51 on Milan, Genoa and Turin."),
+  reducedPhysBits: z.int().min(0).max(16).default(1).describe("SEV-SNP: physical address bits lost to encryption."),
   policy: z
     .string()
     .regex(/^0x[0-9a-f]+$/)
     .default("0x30000")
-    .describe("SNP guest policy: 0x30000 allows SMT, no debugging."),
+    .describe("SEV-SNP guest policy: 0x30000 allows SMT, no debugging."),
   memfd: z
     .boolean()
     .default(true)
@@ -35,5 +54,9 @@ export const ConfidentialVmWant = z.strictObject({
     .max(65535)
     .default(2222)
     .describe("Loopback port that leads to the guest's sshd (FWDPORT)."),
+});
+export const ConfidentialVmWant = Parts.refine((w) => w.launcher === "qemu" || w.quoteSocket.startsWith("unix:"), {
+  path: ["quoteSocket"],
+  error: "libvirt reaches the quote generation service at a unix socket only",
 });
 export type ConfidentialVmWant = z.output<typeof ConfidentialVmWant>;

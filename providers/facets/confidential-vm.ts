@@ -1,42 +1,28 @@
 import { text } from "../kit/ask.ts";
-import { facet } from "../kit/facet.ts";
-import type { Fact } from "../kit/facts.ts";
-import { mapFact } from "../kit/facts.ts";
-import { findingsOf, isTrue, parsed } from "../kit/findings.ts";
-import type { PciDevice } from "../kit/parse-lspci.ts";
-import { isGpu, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
+import { facet, type PlanContext, type Step } from "../kit/facet.ts";
+import { known } from "../kit/facts.ts";
+import { isTrue, parsed } from "../kit/findings.ts";
+import { DOMAIN, VIRSH, VM_ASKS } from "../kit/libvirt.ts";
+import { isGpu, isNvSwitch, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
 import { parseSystemctlShow } from "../kit/parse-systemctl.ts";
-import { argvOfUnit, VM_FILES, VM_PROCESS, VM_STATE, VM_UNIT, VM_UNIT_FILE } from "../kit/qemu-snp.ts";
+import { TEES, VM_PROCESS, VM_UNIT } from "../kit/qemu-args.ts";
 import { confidentialVmExamples } from "./confidential-vm-examples.ts";
-import {
-  differenceOf,
-  planConfidentialVm,
-  restartNote,
-  TRIED,
-  undoConfidentialVm,
-  unitFor,
-  whyUnknown,
-} from "./confidential-vm-plan.ts";
+import { type ConfidentialVmFacts, domainsOf, whyUnknown } from "./confidential-vm-facts.ts";
+import { judgeConfidentialVm, NO_REBOOT, SOURCE } from "./confidential-vm-judge.ts";
+import { LIBVIRT, planDomain } from "./confidential-vm-libvirt.ts";
+import { human, planUnit, specFor, TRIED, undoConfidentialVm } from "./confidential-vm-plan.ts";
 import { processesOf } from "./confidential-vm-process.ts";
 import { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
-const SOURCE = "seed 001, Launching the Guest OS (launch_vm.sh); AMDESE/AMDSEV launch-qemu.sh";
-const NO_REBOOT = "seed 001, Modifying GRUB, note: a reboot command terminates the VM";
-const { pass, fail, unsure } = findingsOf("confidential-vm", SOURCE);
-
-export interface ConfidentialVmFacts {
-  readonly gpus: Fact<readonly PciDevice[]>;
-  readonly unit: Fact<string>;
-  readonly active: Fact<string>;
-  readonly enabled: Fact<boolean>;
-  /** systemd has not read the unit file as it is now. */
-  readonly stale: Fact<boolean>;
-  /** Arguments of the unit's process, joined by blanks; absent when it has none. */
-  readonly process: Fact<string>;
-  /** The same of root's other QEMUs that carry the VM's name. */
-  readonly strays: Fact<readonly string[]>;
-  /** What the last restart was for, see {@link restartNote}: the same again would change nothing. */
-  readonly tried: Fact<string>;
+function plan(want: ConfidentialVmWant, facts: ConfidentialVmFacts, context: PlanContext): readonly Step[] {
+  if (whyUnknown(want, facts) !== undefined || facts.devices.state !== "known") return [];
+  const spec = specFor(want, facts.devices.value);
+  if (spec === undefined) return [];
+  const steps =
+    want.launcher === "libvirt" ? planDomain(want, spec, facts, context) : planUnit(want, spec, facts, context);
+  if (steps.length === 0 || facts.strays.state !== "known" || facts.strays.value.length === 0) return steps;
+  const title = `end the QEMU that carries the confidential VM's name but is not ${want.launcher === "libvirt" ? `libvirt's ${DOMAIN}` : `${VM_UNIT}'s`}`;
+  return human("confidential-vm.stray", title, "TeeUp stops only its own VM, and two cannot share disk and GPUs");
 }
 
 export const confidentialVm = facet({
@@ -44,96 +30,60 @@ export const confidentialVm = facet({
   type: "ConfidentialVm",
   on: "host",
   persona: "host",
-  summary: "The confidential VM: QEMU with SEV-SNP and the GPUs, as a systemd unit that outlives reboots.",
-  sources: [SOURCE, NO_REBOOT, "QEMU docs/system/i386/amd-memory-encryption.rst", "NVIDIA/nvtrust#56 (MMIO window)"],
+  summary:
+    "The confidential VM: QEMU with SEV-SNP or TDX and the GPUs, as a systemd unit or a libvirt domain that outlives reboots.",
+  sources: [
+    ...[SOURCE, NO_REBOOT, LIBVIRT, "QEMU docs/system/i386/amd-memory-encryption.rst and tdx.rst"],
+    "NVIDIA/nvtrust#56 (MMIO window)",
+  ],
   want: ConfidentialVmWant,
   asks: {
     lspci: LSPCI,
-    unit: { kind: "file", path: VM_UNIT_FILE },
-    state: VM_STATE,
+    unit: VM_ASKS.unit,
+    state: VM_ASKS.vm,
     process: {
       kind: "argv",
       argv: ["pgrep", "-u", "root", "-a", "-f", `[${VM_PROCESS[0]}]${VM_PROCESS.slice(1)}`],
       maxBytes: 262_144,
     },
     tried: { kind: "file", path: TRIED },
+    domainFile: VM_ASKS.domain,
+    domainPid: VM_ASKS.domainPid,
+    domain: { kind: "argv", argv: [...VIRSH, "dumpxml", "--inactive", DOMAIN] },
+    live: { kind: "argv", argv: [...VIRSH, "dumpxml", DOMAIN] },
+    info: { kind: "argv", argv: [...VIRSH, "dominfo", DOMAIN] },
   },
-  parse({ lspci, unit, state, process, tried }): ConfidentialVmFacts {
+  parse(a): ConfidentialVmFacts {
+    const file = text(a.domainFile);
     return {
-      gpus: mapFact(parsed(text(lspci), parseLspci, "lspci"), (list) => list.filter(isGpu)),
-      unit: text(unit),
-      ...parseSystemctlShow(text(state)),
-      ...processesOf(text(state), process),
-      tried: text(tried),
+      devices: parsed(text(a.lspci), (t) => parseLspci(t)?.filter((d) => isGpu(d) || isNvSwitch(d)), "lspci"),
+      unit: text(a.unit),
+      ...parseSystemctlShow(text(a.state)),
+      ...processesOf(text(a.state), a.process, text(a.domainPid)),
+      tried: text(a.tried),
+      domainFile: file.state === "unknown" ? file : known(file.state === "known"),
+      ...domainsOf(a),
     };
   },
-  judge(want, facts) {
-    const wanted = `a confidential VM with ${want.cpus} vCPUs and ${want.memoryGiB} GiB`;
-    const why = whyUnknown(facts);
-    if (why !== undefined || facts.gpus.state !== "known") {
-      return [unsure("unknown", wanted, why ?? "lspci is not installed", `systemctl status ${VM_UNIT}`)];
-    }
-    const unit = unitFor(want, facts.gpus.value);
-    if (unit === undefined) return [fail("no-gpu", wanted, "a wanted GPU is not there", "see gpu-inventory")];
-    if (facts.unit.state !== "known") return [fail("absent", wanted, "no VM", "pulumi up makes it")];
-    const argv = argvOfUnit(unit);
-    const running = facts.process.state === "known" ? facts.process.value : undefined;
-    const active = facts.active.state === "known" ? facts.active.value : "";
-    const stale = isTrue(facts.stale);
-    const judgeProcess = () => {
-      if (active !== "active" || running === undefined) {
-        const hint = `pulumi up starts it; else journalctl -u ${VM_UNIT} -n 40, and the console in ${VM_FILES.console}`;
-        return fail("inactive", "a running VM", active === "active" ? "no QEMU process" : active, hint, NO_REBOOT);
-      }
-      if (!running.includes("confidential-guest-support=") || !running.includes("sev-snp-guest")) {
-        return fail(
-          "not-confidential",
-          "QEMU with sev-snp-guest",
-          "QEMU without it",
-          "pulumi up, with permit guest-stop",
-        );
-      }
-      if (running === argv) return pass("running", wanted, "running with SEV-SNP");
-      const hint =
-        facts.tried.state === "known" && facts.tried.value === restartNote(running, argv)
-          ? `a restart did not change it: systemctl cat ${VM_UNIT} shows what else systemd reads; rm ${TRIED} to try again`
-          : "pulumi up, with permit guest-stop";
-      return fail("argv", "QEMU as wanted", differenceOf(running, argv), hint);
-    };
-    const strays = facts.strays.state === "known" ? facts.strays.value : [];
-    return [
-      ...strays.map((stray) =>
-        fail(
-          "stray",
-          `no QEMU named ${VM_PROCESS} but the unit's`,
-          stray.slice(0, 120),
-          "end it; TeeUp stops only its own",
-        ),
-      ),
-      facts.unit.value === unit && !stale
-        ? pass("unit", "the unit as wanted", VM_UNIT)
-        : fail(
-            "unit",
-            "the unit as wanted",
-            stale ? "systemd has not read it" : differenceOf(argvOfUnit(facts.unit.value), argv),
-            "pulumi up writes it; what changes QEMU needs permit guest-stop",
-          ),
-      isTrue(facts.enabled)
-        ? pass("enabled", "started at every boot of the host", "enabled")
-        : fail("enabled", "started at every boot of the host", "not enabled", "pulumi up enables it"),
-      judgeProcess(),
-    ];
-  },
-  plan: planConfidentialVm,
+  judge: judgeConfidentialVm,
+  plan,
   undo: undoConfidentialVm,
-  show: ({ active, enabled, process }) => ({
-    active: active.state === "known" ? active.value : active.state,
-    enabled: isTrue(enabled),
-    confidential: process.state === "known" && process.value.includes("sev-snp-guest"),
-  }),
+  show: ({ active, enabled, process, domainFile, live, info }) =>
+    isTrue(domainFile)
+      ? {
+          active: info.state === "known" ? info.value.state : info.state,
+          enabled: info.state === "known" && info.value.autostart,
+          confidential:
+            live.state === "known" && (TEES as readonly string[]).includes(live.value["launchSecurity@type"] ?? ""),
+        }
+      : {
+          active: active.state === "known" ? active.value : active.state,
+          enabled: isTrue(enabled),
+          confidential: process.state === "known" && /\b(sev-snp|tdx)-guest\b/.test(process.value),
+        },
   examples: confidentialVmExamples,
   covers: [
     ...["001-HOST-67", "001-HOST-68", "001-HOST-69", "001-HOST-70", "001-HOST-71", "001-HOST-72", "001-HOST-73"],
-    ...["001-HOST-74", "001-GPU-01"],
+    ...["001-HOST-74", "001-GPU-01", "004-61", "004-64", "004-65"],
   ],
 });

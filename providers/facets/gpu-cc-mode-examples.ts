@@ -1,26 +1,8 @@
-import type { Answer } from "../kit/ask.ts";
 import { failed, missing, ok } from "../kit/ask.ts";
 import type { Example } from "../kit/facet.ts";
 import type { GpuCcModeWant } from "./gpu-cc-mode.ts";
-
-const ON: GpuCcModeWant = { gpus: "all", mode: "on" };
-const GPU = "GPU 0000:81:00.0 H100-PCIE 0x2331 BAR0 0x11042000000";
-const OURS = ok("ActiveState=active\nMainPID=1\n");
-const shut = (why: string): Answer => ({ kind: "skipped", why });
-const free = (mode: string): Record<string, Answer> => ({
-  lspci: ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\nDriver:\tvfio-pci\n"),
-  held: ok("", 1),
-  vm: ok("ActiveState=inactive\nMainPID=0\n"),
-  unit: missing,
-  nvidia: ok("", 1),
-  tool: ok(""),
-  modes: ok(
-    "NVIDIA GPU Tools version v2025.10.20o\n",
-    0,
-    `2025-11-21,08:00:00.000 INFO     ${GPU} CC mode is ${mode}\n`,
-  ),
-  idleD3: ok("Y\n"),
-});
+import { free, ON, OURS, shut } from "./gpu-cc-mode-example-parts.ts";
+import { ppcieExamples } from "./gpu-cc-mode-ppcie-examples.ts";
 
 export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
   { name: "on, and free", want: ON, answers: free("on"), findings: [], steps: [] },
@@ -106,4 +88,21 @@ export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
     findings: ["gpu-cc-mode.no-gpu"],
     steps: [],
   },
+  {
+    name: "held by the VM that libvirt started for it",
+    want: ON,
+    answers: {
+      ...free("on"),
+      held: ok("4711\n"),
+      unit: missing,
+      domain: ok(
+        '<domain type="kvm"><metadata><teeup:vm xmlns:teeup="urn:teeup:vm" gpuMode="on"/></metadata><devices><hostdev mode="subsystem" type="pci"><source><address domain="0x0000" bus="0x81" slot="0x00" function="0x0"/></source></hostdev></devices></domain>\n',
+      ),
+      domainPid: ok("4711"),
+      modes: shut("held by a running guest"),
+    },
+    findings: [],
+    steps: [],
+  },
+  ...ppcieExamples,
 ];

@@ -2,77 +2,131 @@ import type { Action } from "../kit/action.ts";
 import { GPU_TOOL_CLEAN, GUEST_HOLDS_GPU, NVIDIA_LOADED, RUN_GPU_TOOL } from "../kit/argv.ts";
 import type { PlanContext, Step } from "../kit/facet.ts";
 import { firstUnknown, isTrue } from "../kit/findings.ts";
+import { stopVm } from "../kit/libvirt.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
-import { selectGpus } from "../kit/parse-lspci.ts";
-import { VM_UNIT } from "../kit/qemu-snp.ts";
+import { isBlackwell, isGpu, isNvSwitch, selectGpus } from "../kit/parse-lspci.ts";
 import type { GpuCcModeWant } from "./gpu-cc-mode.ts";
 import type { GpuCcModeFacts } from "./gpu-cc-mode-facts.ts";
+import { modeOf, targets } from "./gpu-cc-mode-facts.ts";
+
+export const unknownOf = (f: GpuCcModeFacts): string | undefined =>
+  firstUnknown(f.devices, f.held, f.nvidiaLoaded, f.modes, f.vm);
 
 /**
- * While a guest runs: the wanted GPUs whose mode is not what it must be, as far as the VM's own unit tells. All of them
- * when it was made for another mode; those that it was not given, since their mode cannot be read beside a running
- * guest. None when the holder is not the unit's process, or the unit says nothing: somebody else's VM is not stopped.
+ * While a guest runs: the devices whose mode is not what it must be, as far as the VM itself tells. All of them when it
+ * was made for another mode; those that it was not given, since their mode cannot be read beside a running guest. None
+ * when the holder is not the VM's process, or the VM says nothing: somebody else's VM is not stopped.
  */
 export function heldBack(
   want: GpuCcModeWant,
-  gpus: readonly PciDevice[],
-  { unit, ours }: GpuCcModeFacts,
+  devices: readonly PciDevice[],
+  { vm, ours }: GpuCcModeFacts,
 ): readonly PciDevice[] {
-  if (!isTrue(ours) || unit.state !== "known" || unit.value.mode === "unsaid") return [];
-  const { mode, gpus: given } = unit.value;
-  return mode === want.mode ? gpus.filter((g) => !given.includes(g.bdf)) : gpus;
+  if (!isTrue(ours) || vm.state !== "known" || vm.value.mode === "unsaid") return [];
+  const { mode, gpus: given } = vm.value;
+  return mode === want.mode ? devices.filter((d) => !given.includes(d.bdf)) : devices;
 }
 
-/** GPUs to switch; all wanted ones when no mode can be read for a reason that the steps remove (no tool, nvidia loaded). */
-function toSwitch(want: GpuCcModeWant, facts: GpuCcModeFacts): readonly PciDevice[] {
-  const { gpus: devices, held, unit, nvidiaLoaded, modes } = facts;
-  if (devices.state !== "known" || firstUnknown(held, nvidiaLoaded, modes, unit) !== undefined) return [];
-  const { gpus, absent } = selectGpus(devices.value, want.gpus);
-  if (absent.length > 0) return [];
-  if (isTrue(held)) return heldBack(want, gpus, facts);
-  if (modes.state !== "known") return gpus;
-  const seen = new Map(modes.value.map((g) => [g.bdf, g]));
-  return gpus.filter((g) => {
-    const gpu = seen.get(g.bdf);
-    if (gpu?.mode === undefined || gpu.trouble === "broken" || gpu.trouble === "unsupported") return false;
-    return gpu.mode !== want.mode;
-  });
+/** Why Protected PCIe cannot be had here: it is all GPUs and NVSwitches of a Hopper node, or none. */
+export function notProtectable(
+  want: GpuCcModeWant,
+  devices: readonly PciDevice[],
+): "blackwell" | "no-switches" | "partial" | undefined {
+  if (want.mode !== "ppcie") return undefined;
+  if (devices.some(isBlackwell)) return "blackwell";
+  if (!devices.some(isNvSwitch)) return "no-switches";
+  const { gpus } = selectGpus(devices, want.gpus);
+  return gpus.length < devices.filter(isGpu).length ? "partial" : undefined;
 }
+
+/** Devices to switch; all of them when no mode can be read for a reason that the steps remove (no tool, nvidia loaded). */
+function toSwitch(want: GpuCcModeWant, facts: GpuCcModeFacts): readonly PciDevice[] {
+  const { devices, held, modes } = facts;
+  if (devices.state !== "known" || unknownOf(facts) !== undefined) return [];
+  const { absent } = selectGpus(devices.value, want.gpus);
+  if (absent.length > 0 || notProtectable(want, devices.value) !== undefined) return [];
+  const all = targets(want, devices.value);
+  if (isTrue(held)) return heldBack(want, all, facts);
+  if (modes.state !== "known") return all;
+  const seen = new Map(modes.value.map((g) => [g.bdf, g]));
+  const bad = (d: PciDevice) => {
+    const tool = seen.get(d.bdf);
+    const cannot = want.mode === "ppcie" ? tool?.ppcie === "unsupported" : tool?.trouble === "unsupported";
+    return modeOf(tool, d) === undefined || tool?.trouble === "broken" || cannot;
+  };
+  // All or nothing: with one that cannot be switched, the others would be half a fabric.
+  if (want.mode === "ppcie" && all.some(bad)) return [];
+  return all.filter((d) => !bad(d) && modeOf(seen.get(d.bdf), d) !== want.mode);
+}
+
+const tool = (devices: readonly PciDevice[], kind: "cc" | "ppcie", mode: string): Action => ({
+  do: "run",
+  argv: [
+    ...RUN_GPU_TOOL,
+    ...["--devices", devices.map((d) => d.bdf).join(",")],
+    ...[`--set-${kind}-mode=${mode}`, `--reset-after-${kind}-mode-switch`],
+  ],
+  // Each device waits for its own boot after its reset.
+  timeoutSeconds: 300 + 60 * devices.length,
+});
 
 /**
  * After a guest has used a GPU, vfio-pci lets it sink into D3 and the switch times out: seed 001's known issue. Unless
  * `disable_idle_d3` is in effect, the GPU leaves vfio-pci for the switch and comes back (its option 1), by driverctl
  * instead of `unbind` and `bind`, which fail when the device is unbound or bound already.
  */
-function setCcMode(gpus: readonly PciDevice[], mode: string, stopGuest: boolean, rebind: boolean): readonly Action[] {
-  const away = rebind ? gpus.filter((g) => g.driver === "vfio-pci") : [];
+function setMode(
+  want: GpuCcModeWant,
+  devices: readonly PciDevice[],
+  leave: readonly PciDevice[],
+  facts: GpuCcModeFacts,
+  stopGuest: boolean,
+): readonly Action[] {
+  const away = facts.idleD3Off ? [] : [...new Set([...leave, ...devices])].filter((d) => d.driver === "vfio-pci");
   // Not saved: the binding that lasts is vfio-binding's, and it repairs a device that was left unbound here.
   const override = (driver: string): readonly Action[] =>
     away.map((g) => ({ do: "run", argv: ["driverctl", "--nosave", "set-override", g.bdf, driver] }));
-  const stop: Action = { do: "run", argv: ["systemctl", "stop", VM_UNIT], timeoutSeconds: 240, okStatus: [0, 5] };
-  const devices = gpus.map((g) => g.bdf).join(",");
   return [
-    ...(stopGuest ? [stop] : []),
+    ...(stopGuest ? stopVm(facts.vm.state === "known" ? facts.vm.value.launcher : "qemu") : []),
     // Whoever else may hold the GPU by now: it is not taken from under a guest or a driver.
     { do: "run", argv: GUEST_HOLDS_GPU, okStatus: [1] },
     { do: "run", argv: NVIDIA_LOADED, okStatus: [1] },
     { do: "run", argv: GPU_TOOL_CLEAN },
     ...override("none"),
-    {
-      do: "run",
-      argv: [...RUN_GPU_TOOL, "--devices", devices, `--set-cc-mode=${mode}`, "--reset-after-cc-mode-switch"],
-      timeoutSeconds: 300,
-    },
+    ...(leave.length > 0 ? [tool(leave, "ppcie", "off")] : []),
+    // The tool turns CC off by itself where it is on.
+    ...(want.mode === "ppcie"
+      ? [tool(devices, "ppcie", "on")]
+      : devices.length > 0
+        ? [tool(devices, "cc", want.mode)]
+        : []),
     ...override("vfio-pci"),
   ];
 }
 
+const count = (devices: readonly PciDevice[]): string => {
+  const switches = devices.filter(isNvSwitch).length;
+  const gpus = devices.length - switches;
+  return [...(gpus > 0 ? [`${gpus} GPUs`] : []), ...(switches > 0 ? [`${switches} NVSwitches`] : [])].join(" and ");
+};
+
 export function planCcMode(want: GpuCcModeWant, facts: GpuCcModeFacts, context: PlanContext): readonly Step[] {
-  const gpus = toSwitch(want, facts);
-  if (gpus.length === 0) return [];
-  const held = context.guestRunning || isTrue(facts.held);
   const modes = facts.modes.state === "known" ? facts.modes.value : [];
-  const was = [...new Set(gpus.map((g) => modes.find((m) => m.bdf === g.bdf)?.mode ?? "unread"))].join("/");
+  const was = (d: PciDevice) =>
+    modeOf(
+      modes.find((m) => m.bdf === d.bdf),
+      d,
+    );
+  const wanted = toSwitch(want, facts);
+  const there = facts.devices.state === "known" && !isTrue(facts.held) ? facts.devices.value : [];
+  // One mode per host: the fabric leaves Protected PCIe as a whole, as it came to it.
+  const leave = want.mode === "ppcie" ? [] : there.filter((d) => was(d) === "ppcie");
+  if (wanted.length + leave.length === 0 || unknownOf(facts) !== undefined) return [];
+  const devices = want.mode === "off" ? wanted.filter((d) => !leave.includes(d)) : wanted;
+  const all = [...new Set([...devices, ...leave])];
+  const held = context.guestRunning || isTrue(facts.held);
+  const from = [...new Set(all.map((d) => was(d) ?? "unread"))].join("/");
+  const what = all.length > 2 || want.mode === "ppcie" ? count(all) : all.map((g) => g.bdf).join(", ");
   const unload: Step = {
     code: "gpu-cc-mode.unload-nvidia",
     title: "unload the host's nvidia driver",
@@ -87,10 +141,10 @@ export function planCcMode(want: GpuCcModeWant, facts: GpuCcModeFacts, context: 
     ...(isTrue(facts.nvidiaLoaded) ? [unload] : []),
     {
       code: "gpu-cc-mode.set",
-      title: `CC mode of ${gpus.map((g) => g.bdf).join(", ")}: ${was} → ${want.mode}, with a GPU reset`,
+      title: `CC mode of ${what}: ${from} → ${want.mode}, with a GPU reset`,
       why: held ? "the guest must give the GPU back first" : "the mode takes effect at a reset only",
       disruption: held ? "guest-stop" : "gpu-reset",
-      actions: setCcMode(gpus, want.mode, held, !facts.idleD3Off),
+      actions: setMode(want, devices, leave, facts, held),
     },
   ];
 }

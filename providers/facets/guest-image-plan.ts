@@ -5,7 +5,7 @@ import { metaData, userData } from "../kit/cloud-init.ts";
 import type { Step } from "../kit/facet.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import { ARTIFACTS_DIR, job } from "../kit/host.ts";
-import { VM_FILES, VM_UNIT } from "../kit/qemu-snp.ts";
+import { VM_FILES, VM_UNIT } from "../kit/qemu-args.ts";
 import type { GuestImageFacts, GuestImageWant } from "./guest-image.ts";
 
 export const VM_FOLDER = `${VM_DIR}/${VM_NAME}`;

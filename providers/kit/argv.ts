@@ -40,6 +40,9 @@ export const GUEST_HOLDS_GPU = ["pgrep", "-f", "^[^ ]*(qemu|kvm)[^ ]* .*vfio-pci
 /** Host: exits 1 when the nvidia module is not loaded. */
 export const NVIDIA_LOADED = ["grep", "-q", "^nvidia ", "/proc/modules"] as const;
 
+/** Exits 0 when PCI shows an NVSwitch. */
+export const HAS_NVSWITCH = ["awk", 'BEGIN { while (("lspci -n -d 10de::0680" | getline) > 0) a++; exit !a }'] as const;
+
 /** Guest: exits 0 once the driver has initialised every NVIDIA GPU that PCI shows (docs/sources.md: gate before nvidia-smi). */
 export const GUEST_GPUS_READY = [
   "awk",

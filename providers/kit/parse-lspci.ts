@@ -74,10 +74,14 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   GH200: ["2342", "2343", "2345", "2348"],
   B200: ["2901"],
   GB200: ["2941"],
+  B300: ["3182"],
   NVSwitch: ["22a3"],
 };
 export const modelOf = (device: string): string | undefined =>
   Object.entries(NAMES).find(([, ids]) => ids.includes(device))?.[0];
+
+/** Blackwell has no Protected PCIe: several of its GPUs in one guest use CC mode `on` (docs/sources.md). */
+export const isBlackwell = (d: PciDevice): boolean => ["B200", "GB200", "B300"].includes(modelOf(d.device) ?? "");
 
 export const BdfSchema = z
   .string()
@@ -91,6 +95,11 @@ export const GpusSchema = z
   .default("all")
   .describe('GPUs to give to the confidential VM: "all", or PCI addresses as `lspci -D` prints them.');
 export type Gpus = z.infer<typeof GpusSchema>;
+
+export const SwitchesSchema = z
+  .boolean()
+  .default(false)
+  .describe("All NVSwitches too: Protected PCIe takes them together with all GPUs.");
 
 /** The GPUs that `want` names, and the addresses among them at which no NVIDIA GPU is. */
 export function selectGpus(

@@ -21,7 +21,12 @@ export const VM_FILES = {
   console: `${DIR}/console.log`,
 } as const;
 
-export interface QemuVm {
+/** What keeps the guest's memory from the host. */
+export const TEES = ["sev-snp", "tdx"] as const;
+export type Tee = (typeof TEES)[number];
+
+export interface VmSpec {
+  readonly tee: Tee;
   readonly qemu: string;
   readonly ovmf: string;
   /** `bios`: one image for `-bios`; `pflash`: the code image of a split build. */
@@ -29,18 +34,23 @@ export interface QemuVm {
   readonly cpuModel: string;
   readonly cpus: number;
   readonly memoryGiB: number;
+  /** For SEV-SNP. */
   readonly snp: {
     readonly cbitpos: number;
     readonly reducedPhysBits: number;
     /** Guest policy as hex text; undefined lets QEMU choose. */
     readonly policy: string | undefined;
   };
+  /** For TDX: where the quote generation service listens, `unix:/path` or `vsock:cid:port`. */
+  readonly quoteSocket: string;
   /** Memory from a memfd; QEMU's upstream SNP needs one that is shared. */
   readonly memfd: boolean;
   /** Hand devices over through /dev/iommu instead of the older group interface. */
   readonly iommufd: boolean;
   /** Full PCI addresses. */
   readonly gpus: readonly string[];
+  /** The same of the NVSwitches that go to the guest: all of them under Protected PCIe, else none. */
+  readonly switches: readonly string[];
   /** 64-bit MMIO window in MiB for one GPU; the whole window is a power of two. */
   readonly mmio64MiBPerGpu: number;
   readonly sshPort: number;
@@ -51,41 +61,74 @@ export function mmioWindow(perGpuMiB: number, gpus: number): number {
   return 2 ** Math.ceil(Math.log2(perGpuMiB * Math.max(1, gpus)));
 }
 
+/** Parts of a `quoteSocket`. */
+export function quoteSocketOf(socket: string): Readonly<Record<string, string>> {
+  const [type = "", first = "", port = ""] = socket.split(":");
+  return type === "vsock" ? { type, cid: first, port } : { type, path: first };
+}
+
 /**
- * QEMU's arguments for an SEV-SNP guest with GPUs. Sources: seed 001 "Launching the Guest OS" (launch_vm.sh of
- * NVIDIA/nvtrust v1.2.0) and launch-qemu.sh of AMDESE/AMDSEV snp-latest.
+ * What each TEE is to QEMU and to libvirt; all else of a launch is the same. Sources: QEMU
+ * docs/system/i386/{amd-memory-encryption,tdx}.rst; launch-qemu.sh of AMDESE/AMDSEV snp-latest; guest-tools/run_td and
+ * trust_domain.xml.template of canonical/tdx (seed 004, Boot TD with GPU passthrough).
+ */
+export const LAUNCH = {
+  "sev-snp": {
+    title: "SEV-SNP",
+    object: "sev-snp-guest",
+    id: "sev0",
+    /** Without a CPU model of its own. */
+    cpuModel: "EPYC-v4",
+    machine: [],
+    properties: ({ snp }: VmSpec): readonly string[] => [
+      `cbitpos=${snp.cbitpos}`,
+      `reduced-phys-bits=${snp.reducedPhysBits}`,
+      ...(snp.policy === undefined ? [] : [`policy=${snp.policy}`]),
+    ],
+  },
+  tdx: {
+    title: "TDX",
+    object: "tdx-guest",
+    id: "tdx0",
+    cpuModel: "host",
+    // The module keeps the interrupt controller from the host's kernel: KVM has the local APICs only.
+    machine: ["kernel-irqchip=split"],
+    properties: ({ quoteSocket }: VmSpec): readonly string[] =>
+      Object.entries(quoteSocketOf(quoteSocket)).map(([key, value]) => `quote-generation-socket.${key}=${value}`),
+  },
+} as const;
+
+/**
+ * QEMU's arguments for a confidential guest with GPUs. Sources: seed 001 "Launching the Guest OS" (launch_vm.sh of
+ * NVIDIA/nvtrust v1.2.0) and those of {@link LAUNCH}.
  *
  * - The VFIO devices stand early: older pgrep sees only the first part of a command line, and "does a guest hold a
  *   GPU" must never be answered with no.
  * - The console is appended to: cloud-init prints the host keys once per instance, not at every boot.
- * - `-no-reboot`: an SNP guest cannot be reset, so its reboot ends QEMU and systemd starts a fresh one.
+ * - `-no-reboot`: a confidential guest cannot be reset, so its reboot ends QEMU and systemd starts a fresh one.
  */
-export function qemuArgv(vm: QemuVm): readonly [string, ...string[]] {
+export function qemuArgv(vm: VmSpec): readonly [string, ...string[]] {
+  const tee = LAUNCH[vm.tee];
   const machine = [
     "q35",
-    "confidential-guest-support=sev0",
+    `confidential-guest-support=${tee.id}`,
     "vmport=off",
+    ...tee.machine,
     ...(vm.memfd ? ["memory-backend=ram0"] : []),
   ];
-  const snp = [
-    "sev-snp-guest",
-    "id=sev0",
-    `cbitpos=${vm.snp.cbitpos}`,
-    `reduced-phys-bits=${vm.snp.reducedPhysBits}`,
-    ...(vm.snp.policy === undefined ? [] : [`policy=${vm.snp.policy}`]),
-  ];
+  const object = [tee.object, `id=${tee.id}`, ...tee.properties(vm)];
   return [
     vm.qemu,
     ...["-name", VM_PROCESS],
     ...(vm.iommufd ? ["-object", "iommufd,id=iommufd0"] : []),
-    ...vm.gpus.flatMap((bdf, i) => [
+    ...[...vm.gpus, ...vm.switches].flatMap((bdf, i) => [
       "-device",
       `pcie-root-port,id=pci.${i + 1},bus=pcie.0,chassis=${i + 1}`,
       "-device",
       `vfio-pci,host=${bdf},bus=pci.${i + 1}${vm.iommufd ? ",iommufd=iommufd0" : ""}`,
     ]),
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
-    ...["-accel", "kvm", "-machine", machine.join(","), "-object", snp.join(",")],
+    ...["-accel", "kvm", "-machine", machine.join(","), "-object", object.join(",")],
     ...(vm.memfd ? ["-object", `memory-backend-memfd,id=ram0,size=${vm.memoryGiB}G,share=true,prealloc=false`] : []),
     ...["-cpu", vm.cpuModel, "-smp", String(vm.cpus), "-m", `${vm.memoryGiB}G`],
     ...(vm.ovmfAs === "bios"
@@ -122,10 +165,10 @@ const POWER_DOWN = [
 ] as const;
 
 /** The unit file. `gpuMode` is kept for when the GPU's mode cannot be read because the guest holds it. */
-export function vmUnit(vm: QemuVm, gpuMode: string): string {
+export function vmUnit(vm: VmSpec, gpuMode: string): string {
   return `# Written by TeeUp.
 [Unit]
-Description=Confidential VM ${VM_NAME} (SEV-SNP)
+Description=Confidential VM ${VM_NAME} (${LAUNCH[vm.tee].title})
 After=network-online.target
 Wants=network-online.target
 StartLimitIntervalSec=0
@@ -151,8 +194,8 @@ export function gpuModeOfUnit(unit: string): string | undefined {
   return /^GpuMode=(\S+)$/m.exec(unit)?.[1];
 }
 
-/** Addresses of the GPUs that a unit file gives its VM. */
-export function gpusOfUnit(unit: string): readonly string[] {
+/** Addresses of the GPUs and NVSwitches that a unit file gives its VM. */
+export function devicesOfUnit(unit: string): readonly string[] {
   return [...unit.matchAll(/\bvfio-pci,host=([0-9a-f:.]+)/g)].flatMap((match) => match[1] ?? []);
 }
 

@@ -46,6 +46,7 @@ import { processes } from "./processes.ts";
 import { python } from "./python.ts";
 import { sed } from "./sed.ts";
 import { systemctl } from "./systemctl.ts";
+import { virsh } from "./virsh.ts";
 
 const ALL: readonly Command[] = [
   ...apt,
@@ -71,6 +72,7 @@ const ALL: readonly Command[] = [
   ...python,
   sed,
   ...systemctl,
+  virsh,
 ];
 
 export const COMMANDS: ReadonlyMap<string, Command> = new Map(

@@ -1,9 +1,18 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
-import type { QemuVm } from "../../providers/kit/qemu-snp.ts";
-import { argvOfUnit, execLine, gpuModeOfUnit, mmioWindow, qemuArgv, vmUnit } from "../../providers/kit/qemu-snp.ts";
+import type { VmSpec } from "../../providers/kit/qemu-args.ts";
+import {
+  argvOfUnit,
+  devicesOfUnit,
+  execLine,
+  gpuModeOfUnit,
+  mmioWindow,
+  qemuArgv,
+  vmUnit,
+} from "../../providers/kit/qemu-args.ts";
 
-const vm: QemuVm = {
+const vm: VmSpec = {
+  tee: "sev-snp",
   qemu: "/opt/teeup/qemu/bin/qemu-system-x86_64",
   ovmf: "/opt/teeup/ovmf/OVMF.fd",
   ovmfAs: "bios",
@@ -11,9 +20,11 @@ const vm: QemuVm = {
   cpus: 8,
   memoryGiB: 64,
   snp: { cbitpos: 51, reducedPhysBits: 1, policy: "0x30000" },
+  quoteSocket: "unix:/var/run/tdx-qgs/qgs.socket",
   memfd: true,
   iommufd: true,
   gpus: ["0000:81:00.0", "0000:c1:00.0"],
+  switches: [],
   mmio64MiBPerGpu: 262_144,
   sshPort: 2222,
 };
@@ -54,6 +65,43 @@ describe("QEMU's arguments", () => {
     });
     expect(old.join(" ")).toContain("-drive if=pflash,format=raw,unit=0,file=/opt/teeup/ovmf/OVMF.fd,readonly=on");
     expect(old.join(" ")).not.toMatch(/memory-backend|iommufd|policy/);
+  });
+});
+
+describe("a TD's arguments", () => {
+  const td: VmSpec = { ...vm, tee: "tdx", cpuModel: "host", memfd: false };
+  const argv = qemuArgv(td).join(" ");
+
+  test("TDX, the host's CPU, firmware by -bios, and where quotes come from", () => {
+    expect(argv).toContain("-machine q35,confidential-guest-support=tdx0,vmport=off,kernel-irqchip=split ");
+    expect(argv).toContain(
+      "-object tdx-guest,id=tdx0,quote-generation-socket.type=unix,quote-generation-socket.path=/var/run/tdx-qgs/qgs.socket",
+    );
+    expect(argv).toContain("-cpu host -smp 8 -m 64G -bios /opt/teeup/ovmf/OVMF.fd");
+    expect(argv).not.toMatch(/sev|memory-backend/);
+  });
+
+  test("quotes by vsock, as canonical/tdx has it", () => {
+    expect(qemuArgv({ ...td, quoteSocket: "vsock:2:4050" }).join(" ")).toContain(
+      "quote-generation-socket.type=vsock,quote-generation-socket.cid=2,quote-generation-socket.port=4050",
+    );
+  });
+
+  test("eight GPUs, then four switches, each behind a port of its own; the window counts GPUs only", () => {
+    const eight = qemuArgv({
+      ...td,
+      gpus: Array.from({ length: 8 }, (_, i) => `0000:${i + 1}1:00.0`),
+      switches: Array.from({ length: 4 }, (_, i) => `0000:a${i + 1}:00.0`),
+    });
+    expect(eight.filter((a) => a.startsWith("vfio-pci,"))).toHaveLength(12);
+    expect(eight).toContain("vfio-pci,host=0000:a4:00.0,bus=pci.12,iommufd=iommufd0");
+    expect(eight).toContain("name=opt/ovmf/X-PciMmio64Mb,string=2097152");
+  });
+
+  test("the unit says whose it is, and every device can be read back from it", () => {
+    const unit = vmUnit({ ...td, switches: ["0000:a1:00.0"] }, "ppcie");
+    expect(unit).toContain("Description=Confidential VM cvm0 (TDX)");
+    expect(devicesOfUnit(unit)).toEqual(["0000:81:00.0", "0000:c1:00.0", "0000:a1:00.0"]);
   });
 });
 
