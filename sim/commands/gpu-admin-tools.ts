@@ -1,11 +1,12 @@
-import type { CcMode, Gpu } from "../model/gpu.ts";
+import type { CcMode, NvidiaDevice, Ppcie } from "../model/gpu.ts";
+import { Gpu } from "../model/gpu.ts";
 import type { Machine } from "../model/machine.ts";
-import { isGpu } from "../model/pci.ts";
+import { isGpu, isNvSwitch } from "../model/pci.ts";
 import type { Command, Result } from "./command.ts";
 import { always, ok } from "./command.ts";
 
 const VERSION = "v2025.10.20o";
-const MODES: readonly string[] = ["off", "on", "devtools"];
+const MODES = { cc: ["off", "on", "devtools"], ppcie: ["off", "on"] } as const;
 
 /** `nvidia_gpu_tools.py` itself; python3 finds it by the file that a checkout puts there. */
 export function runGpuTool(machine: Machine, argv: readonly string[]): Result {
@@ -32,42 +33,62 @@ export function runGpuTool(machine: Machine, argv: readonly string[]): Result {
     seconds,
   });
   const devices = value("--devices");
-  const all = machine.pci.filter(isGpu).flatMap((f) => machine.node.gpuAt(machine, f.bdf) ?? []);
+  const there = machine.pci.filter((f) => isGpu(f) || isNvSwitch(f));
+  const everything = there.flatMap((f) => machine.node.deviceAt(machine, f.bdf) ?? []);
   const named = value("--gpu-name");
   const wanted = devices?.split(",") ?? [];
-  const gpus =
+  const kindOf = (d: NvidiaDevice) => (d instanceof Gpu ? "gpus" : "nvswitches");
+  const chosen: readonly NvidiaDevice[] =
     devices === undefined
-      ? all.filter((g) => named === undefined || g.toolName.includes(named))
-      : all.filter((g) =>
-          wanted.some((w) => w === "gpus" || w === g.bdf || g.bdf.endsWith(w) || w === `10de:${g.device}`),
+      ? everything.filter((d) => d instanceof Gpu && (named === undefined || d.toolName.includes(named)))
+      : everything.filter((d) =>
+          wanted.some((w) => w === kindOf(d) || w === d.bdf || d.bdf.endsWith(w) || w === `10de:${d.device}`),
         );
-  if (gpus.length === 0) {
+  if (chosen.length === 0) {
     log("ERROR", `No devices found matching: ${devices ?? named ?? "gpus"}`);
     return end(1);
   }
   stdout.push("Topo:");
-  for (const gpu of gpus)
+  for (const gpu of chosen)
     stdout.push(
       `  PCI 0000:80:01.1 0x1022:0x14ab`,
-      `   ${gpu.broken ? `GPU ${gpu.bdf} [broken, cfg space not working 0xffffffff bars configured True]` : gpu.label}`,
+      `   ${gpu.broken ? `${who(gpu)} [broken, cfg space not working 0xffffffff bars configured True]` : gpu.label}`,
     );
   const verbs = ["--query-cc-mode", "--query-cc-settings", "--set-cc-mode", "--query-ppcie-mode", "--set-ppcie-mode"];
   const asked = verbs.filter((verb) => argv.some((w) => w === verb || w.startsWith(`${verb}=`)));
   if (asked.length === 0) return end(0);
   const mode = value("--set-cc-mode");
-  if (mode !== undefined && !MODES.includes(mode)) {
+  const ppcie = value("--set-ppcie-mode");
+  for (const [kind, given] of [
+    ["cc", mode],
+    ["ppcie", ppcie],
+  ] as const) {
+    const choices: readonly string[] = MODES[kind];
+    if (given === undefined || choices.includes(given)) continue;
+    const list = choices.map((choice) => `'${choice}'`).join(", ");
     stderr.push(
-      `nvidia_gpu_tools.py: error: argument --set-cc-mode: invalid choice: '${mode}' (choose from 'off', 'on', 'devtools')`,
+      `nvidia_gpu_tools.py: error: argument --set-${kind}-mode: invalid choice: '${given}' (choose from ${list})`,
     );
     return end(2);
   }
-  for (const gpu of gpus) {
+  const crash = (failure: string): Result => {
+    stderr.push(
+      "Traceback (most recent call last):",
+      `  File "/opt/teeup/gpu-admin-tools/nvidia_gpu_tools.py", line 4700, in <module>`,
+      failure,
+    );
+    return end(1, 12);
+  };
+  for (const gpu of chosen) {
     if (gpu.broken) {
-      log("ERROR", `GPU ${gpu.bdf} is broken and --recover-broken-gpu was not specified, returning failure.`);
+      log("ERROR", `${who(gpu)} is broken and --recover-broken-gpu was not specified, returning failure.`);
       return end(1);
     }
     log("INFO", `Selected ${gpu.label}`);
-    if (gpu.mode !== "off") log("WARNING", `${gpu.label} has CC mode ${gpu.mode}, some functionality may not work`);
+    if (gpu instanceof Gpu && gpu.mode !== "off")
+      log("WARNING", `${gpu.label} has CC mode ${gpu.mode}, some functionality may not work`);
+    if (gpu.ppcie !== "off")
+      log("WARNING", `${gpu.label} has PPCIe mode ${gpu.ppcie}, some functionality may not work`);
     if (
       machine.now.drivers.get(gpu.bdf) === "nvidia" ||
       (machine.now.drivers.get(gpu.bdf) === undefined && machine.now.modules.has("nvidia"))
@@ -81,7 +102,18 @@ export function runGpuTool(machine: Machine, argv: readonly string[]): Result {
     // Touching registers of a GPU that a guest holds takes it away under the guest's feet.
     if (machine.node.guestHolds(gpu.bdf))
       machine.node.guest?.machine.logs.kernel(`NVRM: Xid (PCI:${gpu.bdf}): 79, GPU has fallen off the bus.`);
-    if (asked.includes("--query-cc-settings")) {
+    const aboutCc = ["--query-cc-settings", "--set-cc-mode", "--query-cc-mode"].find((verb) => asked.includes(verb));
+    if (aboutCc !== undefined && !(gpu instanceof Gpu)) {
+      const what = {
+        set: "Configuring CC not",
+        mode: "Querying CC mode is not",
+        settings: "Querying CC settings is not",
+      };
+      const of = aboutCc.startsWith("--set") ? "set" : aboutCc.endsWith("mode") ? "mode" : "settings";
+      log("ERROR", `${what[of]} supported on ${gpu.label}`);
+      return end(1);
+    }
+    if (asked.includes("--query-cc-settings") && gpu instanceof Gpu) {
       log("INFO", `${gpu.label} CC settings:`);
       const on = gpu.mode === "on" || gpu.mode === "devtools";
       for (const [name, is] of [
@@ -92,21 +124,50 @@ export function runGpuTool(machine: Machine, argv: readonly string[]): Result {
       ] as const)
         log("INFO", `  ${name} = ${is ? 1 : 0}`);
     }
-    if (mode !== undefined) {
+    if (mode !== undefined && gpu instanceof Gpu) {
       const failure = setMode(machine, gpu, mode as CcMode, argv.includes("--reset-after-cc-mode-switch"), log);
-      if (failure !== undefined) {
-        stderr.push(
-          "Traceback (most recent call last):",
-          `  File "/opt/teeup/gpu-admin-tools/nvidia_gpu_tools.py", line 4700, in <module>`,
-          failure,
-        );
-        return end(1, 12);
-      }
+      if (failure !== undefined) return crash(failure);
     }
-    if (asked.includes("--query-cc-mode")) log("INFO", `${gpu.label} CC mode is ${gpu.mode}`);
+    if (asked.includes("--query-cc-mode") && gpu instanceof Gpu) log("INFO", `${gpu.label} CC mode is ${gpu.mode}`);
+    if (ppcie !== undefined) {
+      const failure = setPpcie(machine, gpu, ppcie as Ppcie, argv.includes("--reset-after-ppcie-mode-switch"), log);
+      if (failure !== undefined) return crash(failure);
+    }
     if (asked.includes("--query-ppcie-mode")) log("INFO", `${gpu.label} PPCIe mode is ${gpu.ppcie}`);
   }
   return end(0, 6);
+}
+
+const who = (device: NvidiaDevice): string => `${device instanceof Gpu ? "GPU" : "NvSwitch"} ${device.bdf}`;
+
+/** Seed 001, known issue: asleep after a guest, the device answers to nothing. */
+const asleep = (device: NvidiaDevice): string | undefined =>
+  device.asleep
+    ? `gpu.error.GpuPollTimeout: ${device.label} Timed out polling register boot_complete (0x200bc), value 0xffffffff is not the expected 0xff. Timeout 5.0 secs`
+    : undefined;
+
+function setPpcie(
+  machine: Machine,
+  device: NvidiaDevice,
+  mode: Ppcie,
+  reset: boolean,
+  log: (level: string, text: string) => void,
+): string | undefined {
+  const sleeps = asleep(device);
+  if (sleeps !== undefined) return sleeps;
+  if (device instanceof Gpu && device.mode !== "off") {
+    log("INFO", "CC is currently active. It will be turned off before switching to PPCIe.");
+    if (mode === "on") device.nextMode = "off";
+  }
+  device.nextPpcie = mode;
+  log("INFO", `${device.label} PPCIe mode set to ${mode}. It will be active after GPU or switch reset.`);
+  if (!reset) return undefined;
+  device.functionReset();
+  machine.node.journal.gpuResets++;
+  if (device.ppcie !== mode)
+    return `gpu.error.GpuError: ${device.label} failed to switch to PPCIe mode ${mode}, current mode is ${device.ppcie}.`;
+  log("INFO", `${device.label} was reset to apply the new PPCIe mode.`);
+  return undefined;
 }
 
 function setMode(
@@ -116,12 +177,12 @@ function setMode(
   reset: boolean,
   log: (level: string, text: string) => void,
 ): string | undefined {
-  // Seed 001, known issue: asleep after a guest, the GPU answers to nothing.
-  if (gpu.asleep)
-    return `gpu.error.GpuPollTimeout: ${gpu.label} Timed out polling register boot_complete (0x200bc), value 0xffffffff is not the expected 0xff. Timeout 5.0 secs`;
-  // Hopper: with PPCIe on, the CC knobs are not the GPU's own any more.
-  if (gpu.ppcie === "on" && mode !== "off")
-    return `gpu.error.GpuError: ${gpu.label} failed to switch to CC mode ${mode}, current mode is ${gpu.mode}.`;
+  const sleeps = asleep(gpu);
+  if (sleeps !== undefined) return sleeps;
+  if (gpu.ppcie === "on") {
+    log("INFO", `${gpu.label} has PPCIe enabled. It will be turned off before switching to CC.`);
+    if (mode !== "off") gpu.nextPpcie = "off";
+  }
   gpu.nextMode = mode;
   log("INFO", `${gpu.label} CC mode set to ${mode}. It will be active after GPU reset.`);
   if (!reset) return undefined;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Evidence } from "../model/attestation.ts";
-import { collectEvidence } from "../model/attestation.ts";
+import { collectEvidence, collectSwitchEvidence } from "../model/attestation.ts";
 import type { Command } from "./command.ts";
 import { fail, never, ok, options, unmodelled } from "./command.ts";
 
@@ -29,26 +29,53 @@ const chain = (good: boolean, until: string) => ({
   "x-nvidia-cert-revocation-reason": null,
 });
 
-function claimsOf(evidence: Evidence): unknown[] {
-  const same = evidence.failure !== "measurements" && evidence.failure !== "stale";
-  return evidence.gpus.map((gpu) => ({
-    "x-nvidia-device-type": "gpu",
+type Seen = Pick<Evidence, "nonce" | "failure">;
+
+const good = ({ failure }: Seen): boolean => failure !== "measurements" && failure !== "stale";
+
+/** What the claims of GPUs and NVSwitches have in common. */
+function common(evidence: Seen, type: "gpu" | "nvswitch", hwmodel: string, uuid: string): Record<string, unknown> {
+  const same = good(evidence);
+  const of = `x-nvidia-${type === "gpu" ? "gpu" : "switch"}`;
+  return {
+    "x-nvidia-device-type": type,
     "x-nvidia-claims-version": "3.0",
     eat_nonce: evidence.nonce,
-    hwmodel: "GH100 A01 GSP BROM",
-    ueid: createHash("sha256").update(gpu.uuid).digest("hex").slice(0, 32),
+    hwmodel,
+    ueid: createHash("sha256").update(uuid).digest("hex").slice(0, 32),
     oemid: "5703",
     measres: same ? "success" : "fail",
     secboot: same ? true : null,
     dbgstat: same ? (evidence.failure === "devtools" ? "enabled" : "disabled") : null,
+    [`${of}-arch-check`]: true,
+    [`${of}-attestation-report-parsed`]: true,
+    [`${of}-attestation-report-nonce-match`]: evidence.failure !== "nonce",
+    [`${of}-attestation-report-signature-verified`]: true,
+    [`${of}-attestation-report-cert-chain-fwid-match`]: true,
+    [`${of}-attestation-report-cert-chain`]: chain(true, "9999-12-31T23:59:59Z"),
+  };
+}
+
+/** NVSwitches have a BIOS where GPUs have driver and VBIOS. */
+function switchClaims(evidence: ReturnType<typeof collectSwitchEvidence>): unknown[] {
+  return evidence.switches.map(({ uuid }) => ({
+    ...common(evidence, "nvswitch", "LS_10", uuid),
+    "x-nvidia-switch-bios-version": "96.10.57.00.01",
+    "x-nvidia-switch-bios-rim-fetched": true,
+    "x-nvidia-switch-bios-rim-schema-validated": true,
+    "x-nvidia-switch-bios-rim-signature-verified": true,
+    "x-nvidia-switch-bios-rim-version-match": true,
+    "x-nvidia-switch-bios-rim-measurements-available": true,
+    "x-nvidia-switch-bios-rim-cert-chain": chain(evidence.failure !== "ocsp", "2028-06-01T02:08:29Z"),
+  }));
+}
+
+function gpuClaims(evidence: Evidence): unknown[] {
+  const same = good(evidence);
+  return evidence.gpus.map((gpu) => ({
+    ...common(evidence, "gpu", "GH100 A01 GSP BROM", gpu.uuid),
     "x-nvidia-gpu-driver-version": evidence.driver,
     "x-nvidia-gpu-vbios-version": gpu.vbios,
-    "x-nvidia-gpu-arch-check": true,
-    "x-nvidia-gpu-attestation-report-parsed": true,
-    "x-nvidia-gpu-attestation-report-nonce-match": evidence.failure !== "nonce",
-    "x-nvidia-gpu-attestation-report-signature-verified": true,
-    "x-nvidia-gpu-attestation-report-cert-chain-fwid-match": true,
-    "x-nvidia-gpu-attestation-report-cert-chain": chain(true, "9999-12-31T23:59:59Z"),
     "x-nvidia-gpu-driver-rim-fetched": true,
     "x-nvidia-gpu-driver-rim-schema-validated": true,
     "x-nvidia-gpu-driver-rim-signature-verified": true,
@@ -103,11 +130,17 @@ export const nvattest: Command = {
     if (policy !== undefined && !machine.files.exists(policy))
       return fail(4, `Failed to open relying party policy file: ${policy}`);
     if (machine.node.faults.attestation === "time-out") return { status: 124, stdout: "", stderr: "", seconds: 300 };
-    const evidence = collectEvidence(machine, o.get("--nonce") ?? "0".repeat(64));
+    const nonce = o.get("--nonce") ?? "0".repeat(64);
+    const device = o.get("--device") ?? "gpu";
+    if (device !== "gpu" && device !== "nvswitch") return unmodelled(argv);
+    const gpus = device === "gpu" ? collectEvidence(machine, nonce) : undefined;
+    const switches = device === "gpu" ? undefined : collectSwitchEvidence(machine, nonce);
+    const evidence: Seen = gpus ?? switches ?? { nonce, failure: "no-gpu" };
+    const claims = gpus === undefined ? (switches === undefined ? [] : switchClaims(switches)) : gpuClaims(gpus);
     const [code, message] = evidence.failure === undefined ? [0, "Ok"] : CODES[evidence.failure];
     const full = code === 0 || code === 11 || code === 12;
     const json = JSON.stringify(
-      { result_code: code, result_message: message, claims: full ? claimsOf(evidence) : {}, detached_eat: {} },
+      { result_code: code, result_message: message, claims: full ? claims : {}, detached_eat: {} },
       null,
       4,
     );
@@ -118,7 +151,7 @@ export const nvattest: Command = {
     if (o.get("--format") !== "json")
       return {
         status,
-        stdout: code === 0 ? "GPU attestation was successful\n" : "GPU attestation failed!\n",
+        stdout: `${device === "gpu" ? "GPU" : "NVSwitch"} attestation ${code === 0 ? "was successful" : "failed!"}\n`,
         stderr: "",
         seconds: 4,
       };

@@ -1,3 +1,4 @@
+import { fabricState } from "../model/fabric.ts";
 import type { Gpu } from "../model/gpu.ts";
 import type { Machine } from "../model/machine.ts";
 import { closeGpus, openGpu } from "../model/nvidia.ts";
@@ -51,7 +52,10 @@ function confCompute(machine: Machine, argv: readonly string[], seen: readonly S
   const first = seen[0];
   if (first === undefined) return ok("No devices were found\n");
   const on = seen.every(({ gpu }) => gpu.mode !== "off") && machine.node.guestTee !== undefined;
-  const ready = !on || seen.every(({ state }) => state.ready);
+  // Under Protected PCIe the CC feature is off, and yet the GPUs wait for their ready state.
+  const secure = seen.every(({ gpu }) => gpu.protected) && machine.node.guestTee !== undefined;
+  const ready = secure && seen.every(({ state }) => state.ready);
+  const multi = seen.every(({ gpu }) => gpu.ppcie === "on") ? "Protected PCIe" : "None";
   const option = argv[2] ?? "-h";
   switch (option) {
     case "-h":
@@ -65,7 +69,7 @@ function confCompute(machine: Machine, argv: readonly string[], seen: readonly S
       return ok(`DevTools Mode: ${seen.some(({ gpu }) => gpu.mode === "devtools") ? "ON" : "OFF"}\n`);
     case "-e":
     case "--get-environment":
-      return ok(`CC Environment: ${on ? "PRODUCTION" : "UNAVAILABLE"}\n`);
+      return ok(`CC Environment: ${secure ? "PRODUCTION" : "UNAVAILABLE"}\n`);
     case "-gc":
     case "--get-cpu-caps":
       return ok(`CPU CC capabilities: ${cpuCaps(machine)}\n`);
@@ -74,25 +78,25 @@ function confCompute(machine: Machine, argv: readonly string[], seen: readonly S
       return ok("GPU CC capabilities: CC Capable\n");
     case "-mgm":
     case "--get-multigpu-mode":
-      return ok(`Multi-GPU Mode: ${seen.every(({ gpu }) => gpu.ppcie === "on") ? "Protected PCIe" : "None"}\n`);
+      return ok(`Multi-GPU Mode: ${multi}\n`);
     case "-gm":
     case "--get-mem-size-info":
       return ok(
         seen
           .map(
             ({ gpu }, i) =>
-              `GPU ${i}: ${gpu.product} (UUID: ${gpu.uuid})\nProtected memory size:   ${on ? 83_364_864 : 0} KiB\nUnprotected memory size: ${on ? 0 : 83_364_864} KiB\n`,
+              `GPU ${i}: ${gpu.product} (UUID: ${gpu.uuid})\nProtected memory size:   ${secure ? 83_364_864 : 0} KiB\nUnprotected memory size: ${secure ? 0 : 83_364_864} KiB\n`,
           )
           .join(""),
       );
     case "-grs":
     case "--get-gpus-ready-state":
-      return ok(`Confidential Compute GPUs Ready state: ${on && ready ? "ready" : "not-ready"}\n`);
+      return ok(`Confidential Compute GPUs Ready state: ${ready ? "ready" : "not-ready"}\n`);
     case "-srs":
     case "--set-gpus-ready-state": {
       const value = argv[3];
       if (value !== "0" && value !== "1") return fail(2, "", `Option "-srs" needs a value of 0 or 1.\n`);
-      if (!on) return fail(3, "", "Failed to set Confidential Compute GPUs ready state: Not Supported\n");
+      if (!secure) return fail(3, "", "Failed to set Confidential Compute GPUs ready state: Not Supported\n");
       for (const { state, gpu } of seen) {
         state.ready = value === "1";
         gpu.ready = value === "1";
@@ -107,10 +111,10 @@ function confCompute(machine: Machine, argv: readonly string[], seen: readonly S
           "==============NVSMI CONF-COMPUTE LOG==============",
           "",
           `    CC State                   : ${on ? "ON" : "OFF"}`,
-          `    Multi-GPU Mode             : ${seen.every(({ gpu }) => gpu.ppcie === "on") ? "Protected PCIe" : "None"}`,
+          `    Multi-GPU Mode             : ${multi}`,
           `    CPU CC Capabilities        : ${cpuCaps(machine)}`,
           "    GPU CC Capabilities        : CC Capable",
-          `    CC GPUs Ready State        : ${on && ready ? "Ready" : "Not Ready"}`,
+          `    CC GPUs Ready State        : ${ready ? "Ready" : "Not Ready"}`,
           "",
         ]),
       );
@@ -181,7 +185,10 @@ function query(machine: Machine, argv: readonly string[], seen: readonly Seen[])
           "    FB Memory Usage",
           "        Total                                          : 81559 MiB",
           "    Conf Compute Protected Memory Usage",
-          `        Total                                          : ${gpu.mode === "off" ? 0 : 81411} MiB`,
+          `        Total                                          : ${gpu.protected ? 81411 : 0} MiB`,
+          "    Fabric",
+          `        State                                          : ${fabricState(machine).state}`,
+          `        Status                                         : ${fabricState(machine).status}`,
           "    Processes                                          : None",
           "",
         ]),

@@ -1,7 +1,9 @@
 import type { AttestationFault } from "../faults.ts";
 import type { Gpu } from "./gpu.ts";
+import { NvSwitch } from "./gpu.ts";
 import type { Machine } from "./machine.ts";
 import { closeGpus, openGpu } from "./nvidia.ts";
+import { isNvSwitch, NVSWITCH_DRIVER } from "./pci.ts";
 
 /** What a verifier would find out about the GPUs of a guest, whatever tool asks. */
 export interface Evidence {
@@ -10,6 +12,27 @@ export interface Evidence {
   /** Nonce in the signed report. */
   readonly nonce: string;
   readonly failure: AttestationFault | "no-gpu" | "no-cc" | "devtools" | "stale" | undefined;
+}
+
+/** The NVSwitches' part: they are asked alone, and they have no CC mode, only Protected PCIe. */
+export function collectSwitchEvidence(
+  machine: Machine,
+  nonce: string,
+): Pick<Evidence, "nonce" | "failure"> & { readonly switches: readonly NvSwitch[] } {
+  const { node, now } = machine;
+  const switches = machine.pci
+    .filter((f) => isNvSwitch(f) && now.drivers.get(f.bdf) === NVSWITCH_DRIVER)
+    .flatMap((f) => {
+      const device = node.deviceAt(machine, f.bdf);
+      return device instanceof NvSwitch && !device.broken ? [device] : [];
+    });
+  const failure: Evidence["failure"] =
+    switches.length === 0
+      ? "no-gpu"
+      : switches.some((s) => s.ppcie === "off")
+        ? "no-cc"
+        : (node.faults.attestation ?? (node.traps.noSwitchRim ? "rim-missing" : undefined));
+  return { switches, nonce: failure === "nonce" ? "0".repeat(64) : nonce, failure };
 }
 
 /** Driver versions whose reference measurements are published. */

@@ -46,6 +46,7 @@ export function bootMachine(machine: Machine): BootResult {
     overrides: new Map(),
     newIds: new Map(),
     processes: new Map([[1, { argv: ["/sbin/init"] }]]),
+    fabric: { configured: false },
     gpus: new Map(),
   };
   const { logs } = machine;

@@ -45,6 +45,8 @@ export interface Running {
     number,
     { readonly argv: readonly string[]; readonly unit?: string | undefined; readonly user?: string | undefined }
   >;
+  /** The fabric manager has set up the NVSwitches since this boot. */
+  readonly fabric: { configured: boolean };
   /** NVIDIA driver state by BDF; only devices bound to `nvidia`. */
   readonly gpus: Map<string, { session: "none" | "up" | "destroyed"; failed?: string; ready: boolean }>;
 }

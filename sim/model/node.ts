@@ -81,6 +81,8 @@ export class TwinNode {
     swiotlb: false,
     /** Nobody published reference measurements for this driver and VBIOS. */
     noRim: false,
+    /** The same for the NVSwitches' firmware. */
+    noSwitchRim: false,
     /** The BIOS says that the RMP covers all memory and reserves too little (AMDESE/AMDSEV#226). */
     rmpShort: false,
     /** The firmware reports another TCB than the platform has (virtee/snphost#127). */

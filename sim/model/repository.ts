@@ -1,3 +1,4 @@
+import { fabricFiles } from "./fabric.ts";
 import { file, program } from "./files.ts";
 import { atLeast, configText } from "./kernel.ts";
 import type { Package } from "./packages.ts";
@@ -264,6 +265,8 @@ function nvidia(): Package[] {
         },
         { name: `nvidia-dkms-${tail}`, version: full, depends: ["dkms"], driver: { version, open: false } },
         { name: `nvidia-utils-${tail}`, version: full },
+        // One package for both kinds of a branch.
+        ...(server ? [{ name: `nvidia-fabricmanager-${major}`, version: full, files: fabricFiles(version) }] : []),
         { name: `libnvidia-compute-${tail}`, version: full },
         { name: `nvidia-compute-utils-${tail}`, version: full },
         { name: `nvidia-firmware-${tail}-${version}`, version: full },
@@ -315,6 +318,7 @@ function nvidia(): Package[] {
     },
     { name: "libnvat1", version: "1.1.0.1770935842-1", from: CUDA },
     { name: "nvidia-persistenced", version: "580.105.08-1ubuntu1", from: CUDA },
+    { name: "nvidia-fabricmanager", version: "580.105.08-1ubuntu1", from: CUDA, files: fabricFiles("580.105.08") },
     { name: "cuda-toolkit", version: "13.0.2-1", from: CUDA },
   ];
 }

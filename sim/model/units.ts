@@ -2,6 +2,7 @@ import * as shlex from "shlex";
 import { parseJobScript } from "../../providers/kit/job.ts";
 import type { Work } from "./clock.ts";
 import { systemdTime } from "./clock.ts";
+import { configureFabric, FABRIC_MANAGER } from "./fabric.ts";
 import { qemuProgram, startGuest } from "./guest.ts";
 import type { Machine } from "./machine.ts";
 import { closeGpus, openGpu } from "./nvidia.ts";
@@ -256,6 +257,16 @@ export class Units {
       if (failure === undefined) return OK;
       machine.logs.unit(name, "qemu-system-x86_64", failure);
       return this.#exited(state, unit, 1, false);
+    }
+    if (program === FABRIC_MANAGER) {
+      const complaint = configureFabric(machine);
+      if (complaint === undefined) running();
+      machine.logs.unit(
+        name,
+        "nv-fabricmanager",
+        complaint ?? "Successfully configured all the available GPUs and NVSwitches to route NVLink traffic.",
+      );
+      return complaint === undefined ? OK : this.#exited(state, unit, 1, true);
     }
     if (program.endsWith("/nvidia-persistenced")) return this.#persistenced(state, unit, argv, running);
     if (DAEMONS.some((daemon) => program.endsWith(daemon))) {
@@ -598,15 +609,7 @@ export class Units {
 }
 
 /** Programs that stay when started. */
-const DAEMONS = [
-  "/sshd",
-  "/cron",
-  "/agetty",
-  "/unattended-upgrade-shutdown",
-  "/nvidia-fabricmanager",
-  "/dcgm",
-  "/nv-hostengine",
-];
+const DAEMONS = ["/sshd", "/cron", "/agetty", "/unattended-upgrade-shutdown", "/dcgm", "/nv-hostengine"];
 
 const describe = (unit: UnitFile | undefined, name: string): string => {
   const text = unit?.values.get("Unit.Description")?.at(-1);
