@@ -66,7 +66,10 @@ export function resolveBios(snapshot: BiosSnapshot, aim: BiosAim): BiosResolutio
       problems.push({ kind: "value-unknown", want: `${name} = ${showWanted(wanted)}`, ...value });
     else found.push({ setting, name, value, met: (values) => isMet(name, wanted, values[name]) });
   };
-  for (const s of aim.settings) settle(s, s.names, s.accept === "minSevAsid" ? { atLeast: aim.minSevAsid } : s.accept);
+  for (const s of aim.settings) {
+    const least = s.accept === "minSevAsid" ? aim.minSevAsid : s.accept;
+    settle(s, s.names, typeof least === "number" ? { atLeast: least } : least);
+  }
   for (const [name, value] of Object.entries(aim.extra)) settle(undefined, [name], value);
 
   const boots = bootOrder(snapshot, found);

@@ -1,8 +1,21 @@
 /**
- * What each vendor calls the BIOS settings of SEV-SNP, as data. Names come from public automation (docs/sources.md);
+ * What each vendor calls the BIOS settings of SEV-SNP, as data; those of TDX stand in bios-vendors-tdx.ts. Names come from public automation (docs/sources.md);
  * `source` says where NVIDIA's own playbook has them. Boards differ in suffixes (`#003E`): see {@link BiosSetting.names}.
  */
-export const BIOS_KEYS = ["smee", "asid-count", "asid-control", "asid-limit", "rmp-coverage", "snp", "iommu"] as const;
+const SNP_KEYS = ["smee", "asid-count", "asid-control", "asid-limit", "rmp-coverage", "snp", "iommu"] as const;
+const TDX_KEYS = [
+  "numa",
+  "x2apic",
+  "pa-limit",
+  "tme",
+  "tme-mt",
+  "integrity",
+  "tdx",
+  "seam-loader",
+  "key-split",
+  "sgx",
+] as const;
+export const BIOS_KEYS = [...SNP_KEYS, ...TDX_KEYS] as const;
 export type BiosKey = (typeof BIOS_KEYS)[number];
 export const BIOS_VENDORS = ["dell", "supermicro", "asrockrack", "hpe", "lenovo", "asus"] as const;
 export type BiosVendorId = (typeof BIOS_VENDORS)[number];
@@ -13,8 +26,11 @@ export interface BiosSetting {
   readonly names: readonly string[];
   /** DisplayName of the registry. */
   readonly display: string;
-  /** Acceptable values as bare words, the one to set first; `minSevAsid` is the number of the wanted state. */
-  readonly accept: readonly string[] | "minSevAsid";
+  /**
+   * Acceptable values as bare words, the one to set first; a number is the least; `minSevAsid` is the number of the
+   * wanted state.
+   */
+  readonly accept: readonly string[] | number | "minSevAsid";
   /** Spelling to write where the BMC offers no registry to look it up in. */
   readonly write?: string;
   /** Settings that must be in force, not merely staged, before this one opens. */
@@ -27,8 +43,8 @@ export interface BiosVendor {
   readonly id: BiosVendorId;
   /** Of ComputerSystem.Manufacturer, DMI sys_vendor or board_vendor. */
   readonly manufacturer: RegExp;
-  /** Default of the wanted state's `minSevAsid`. */
-  readonly minSevAsid: number;
+  /** Default of the wanted state's `minSevAsid`, 100 where it does not say. */
+  readonly minSevAsid?: number;
   /** Empty: no public names, so the settings can be neither read nor set through the BMC. */
   readonly settings: readonly BiosSetting[];
   readonly source: string;
@@ -36,7 +52,7 @@ export interface BiosVendor {
 
 type More = Partial<Pick<BiosSetting, "after" | "optional" | "write" | "accept">>;
 /** A switch. */
-const on = (key: BiosKey, name: string, display: string, more: More = {}): BiosSetting => ({
+export const on = (key: BiosKey, name: string, display: string, more: More = {}): BiosSetting => ({
   key,
   names: [name],
   display,
@@ -52,14 +68,14 @@ const asids = (names: readonly string[], display: string, more: More = {}): Bios
   accept: "minSevAsid",
   ...more,
 });
-const IF_PRESENT = { optional: true } as const;
+export const IF_PRESENT = { optional: true } as const;
 /** Auto means on for EPYC. */
 const ON_OR_AUTO = { accept: ["enabled", "enable", "auto"], ...IF_PRESENT } as const;
 const COUNT = { accept: ["509asids"], write: "509 ASIDs" } as const;
 const MANUAL = { accept: ["manual"], write: "Manual" } as const;
 
 const NVIDIA = "NVIDIA/cloud-native-stack playbooks/cns_cc_bios.yaml";
-const PUBLIC = "docs/sources.md, BIOS attributes (public automation, not tried on hardware)";
+export const PUBLIC = "docs/sources.md, BIOS attributes (public automation, not tried on hardware)";
 
 const dell: BiosVendor = {
   id: "dell",
@@ -79,7 +95,6 @@ const dell: BiosVendor = {
 const supermicro: BiosVendor = {
   id: "supermicro",
   manufacturer: /supermicro/i,
-  minSevAsid: 100,
   settings: [
     on("smee", "SMEE", "SMEE"),
     on("asid-count", "SEVASIDCount", "SEV ASID Count", { ...COUNT, ...IF_PRESENT }),
@@ -96,7 +111,6 @@ const CPU = "CbsCmnCpu";
 const asrockrack: BiosVendor = {
   id: "asrockrack",
   manufacturer: /asrock/i,
-  minSevAsid: 100,
   settings: [
     on("smee", `${CPU}Smee`, "SMEE", { write: `${CPU}SmeeEnabled` }),
     on("asid-count", `${CPU}SevAsidCount`, "SEV ASID Count", { ...COUNT, write: `${CPU}SevAsidCount509ASIDs` }),
@@ -115,7 +129,6 @@ const asrockrack: BiosVendor = {
 const hpe: BiosVendor = {
   id: "hpe",
   manufacturer: /^(hpe|hewlett)/i,
-  minSevAsid: 100,
   settings: [
     on("smee", "AmdSecureMemoryEncryption", "AMD Secure Memory Encryption"),
     asids(["MinimumSevAsid"], "Minimum SEV ASID"),
@@ -128,7 +141,6 @@ const hpe: BiosVendor = {
 const lenovo: BiosVendor = {
   id: "lenovo",
   manufacturer: /^lenovo/i,
-  minSevAsid: 100,
   settings: [
     on("smee", "Memory_SMEE", "SMEE"),
     asids(["Memory_SEV_ESASIDSpaceLimit", "Processors_SEV_ESASIDSpaceLimit"], "SEV-ES ASID Space Limit", IF_PRESENT),
@@ -142,9 +154,8 @@ const lenovo: BiosVendor = {
 const asus: BiosVendor = {
   id: "asus",
   manufacturer: /asus/i,
-  minSevAsid: 100,
   settings: [],
   source: "seed 000, System Setting and BIOS; entries as in AMDESE/AMDSEV#105",
 };
 
-export const VENDORS: readonly BiosVendor[] = [dell, supermicro, asrockrack, hpe, lenovo, asus];
+export const SNP_VENDORS: readonly BiosVendor[] = [dell, supermicro, asrockrack, hpe, lenovo, asus];

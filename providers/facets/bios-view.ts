@@ -7,14 +7,15 @@ import type { Fact } from "../kit/facts.ts";
 import { absent, known, unknown, valueIfKnown } from "../kit/facts.ts";
 import type { BiosEvidence } from "./bios-evidence.ts";
 import type { BiosMenu } from "./bios-menus.ts";
-import { BIOS_MENUS, GENERIC_MENU } from "./bios-menus.ts";
+import { biosMenu } from "./bios-menus.ts";
 import type { BiosResolution, BiosTarget } from "./bios-resolve.ts";
 import { resolveBios } from "./bios-resolve.ts";
 import type { BiosVendor } from "./bios-vendors.ts";
-import { BIOS_KEYS, BIOS_VENDORS, VENDORS } from "./bios-vendors.ts";
+import { BIOS_KEYS, BIOS_VENDORS, SNP_VENDORS } from "./bios-vendors.ts";
+import { TDX_VENDORS } from "./bios-vendors-tdx.ts";
 
 export const BiosWant = z.strictObject({
-  tee: z.literal("sev-snp").default("sev-snp").describe("What the BIOS must allow."),
+  tee: z.enum(["sev-snp", "tdx"]).default("sev-snp").describe("What the BIOS must allow."),
   vendor: z.enum(BIOS_VENDORS).optional().describe("Whose attribute names to use; default: as the BMC or DMI says."),
   minSevAsid: z
     .int()
@@ -32,7 +33,7 @@ export const BiosWant = z.strictObject({
         .string()
         .refine(
           (n) => isBiosAttributeKept(n),
-          "not among the attributes TeeUp reads: memory encryption, virtualisation, IOMMU, address windows, Secure Boot",
+          "not among the attributes TeeUp reads: memory encryption, TDX, SGX, virtualisation, IOMMU, address windows, Secure Boot",
         ),
       z.union([z.string(), z.number(), z.boolean()]),
     )
@@ -59,11 +60,12 @@ export interface BiosView {
 export function view(want: BiosWant, { bmc, evidence }: BiosFacts): BiosView {
   const snapshot = valueIfKnown(bmc);
   const dmi = valueIfKnown(evidence.dmi);
+  const vendors = want.tee === "tdx" ? TDX_VENDORS : SNP_VENDORS;
   const makers = [snapshot?.manufacturer, dmi?.vendor, dmi?.boardVendor].filter((m) => m !== undefined && m !== "");
-  const maker = makers.map((m) => VENDORS.find((v) => v.manufacturer.test(m ?? ""))).find((v) => v !== undefined);
-  const vendor = want.vendor === undefined ? maker : VENDORS.find((v) => v.id === want.vendor);
+  const maker = makers.map((m) => vendors.find((v) => v.manufacturer.test(m ?? ""))).find((v) => v !== undefined);
+  const vendor = want.vendor === undefined ? maker : vendors.find((v) => v.id === want.vendor);
   const minSevAsid = want.minSevAsid ?? vendor?.minSevAsid ?? 100;
-  const menu = (vendor === undefined ? undefined : BIOS_MENUS[vendor.id]) ?? GENERIC_MENU;
+  const menu = biosMenu(want.tee, vendor?.id);
   if (snapshot === undefined || vendor === undefined || vendor.settings.length === 0)
     return { vendor, menu, minSevAsid };
   return { vendor, menu, minSevAsid, bios: resolveBios(snapshot, { ...want, settings: vendor.settings, minSevAsid }) };

@@ -3,6 +3,7 @@ import { facet } from "../kit/facet.ts";
 import { valueIfKnown } from "../kit/facts.ts";
 import { EVIDENCE_ASKS, judgeEvidence, parseEvidence } from "./bios-evidence.ts";
 import { BIOS_EXAMPLES } from "./bios-examples.ts";
+import { BIOS_TDX_EXAMPLES } from "./bios-examples-tdx.ts";
 import { toStage } from "./bios-resolve.ts";
 import type { BiosFacts } from "./bios-view.ts";
 import { BiosWant, boots, judgeTarget, parseBmc, view } from "./bios-view.ts";
@@ -12,8 +13,13 @@ export const bios = facet({
   type: "Bios",
   on: "host",
   persona: "hardware",
-  summary: "BIOS settings of SEV-SNP: staged through the BMC, or named one by one for a person.",
-  sources: ["seed 001, Setting Up the Hardware", "seed 000, BIOS", "docs/sources.md, BIOS attributes"],
+  summary: "BIOS settings of SEV-SNP or TDX: staged through the BMC, or named one by one for a person.",
+  sources: [
+    "seed 001, Setting Up the Hardware",
+    "seed 000, BIOS",
+    "docs/sources.md, BIOS attributes",
+    "canonical/tdx README, Enable Intel TDX in the Host's BIOS",
+  ],
   want: BiosWant,
   asks: { bmc: { kind: "bios" }, ...EVIDENCE_ASKS },
   parse(answers): BiosFacts {
@@ -28,13 +34,13 @@ export const bios = facet({
         { code: "bios.bmc-unknown", level: "unknown", want: "BIOS settings read", saw: facts.bmc.why, hint, source },
       ];
     }
-    if (bios === undefined) return judgeEvidence(facts.evidence, minSevAsid, menu);
+    if (bios === undefined) return judgeEvidence({ tee: want.tee, minSevAsid }, facts.evidence, menu);
     const problems = bios.problems.map(
       (p): Finding => ({ code: `bios.${p.kind}`, level: "fail", want: p.want, saw: p.saw, hint: p.hint, source }),
     );
     const findings = [...bios.targets.map((t) => judgeTarget(t, bios, source)), ...problems];
     const ready = findings.every((f) => f.level === "pass");
-    return ready ? [...findings, ...judgeEvidence(facts.evidence, minSevAsid, menu)] : findings;
+    return ready ? [...findings, ...judgeEvidence({ tee: want.tee, minSevAsid }, facts.evidence, menu)] : findings;
   },
   plan(want, facts, { node }) {
     if (facts.bmc.state === "unknown") return [];
@@ -62,7 +68,7 @@ export const bios = facet({
     }
     // Where the BMC shows the settings, a list of menu entries to set would send a person after what is set already.
     if (bios !== undefined) return [];
-    const bad = judgeEvidence(facts.evidence, minSevAsid, menu).filter((f) => f.level === "fail");
+    const bad = judgeEvidence({ tee: want.tee, minSevAsid }, facts.evidence, menu).filter((f) => f.level === "fail");
     if (bad.length === 0) return [];
     const title = `in the BIOS menu of ${node} (${menu.title}): ${menu.entries.join("; ")}`;
     return [{ code: "bios.by-hand", title, why: bad.map((f) => f.saw).join("; "), disruption: "human", actions: [] }];
@@ -76,13 +82,15 @@ export const bios = facet({
     };
   },
   show(facts) {
-    const { vendor, bios } = view(BiosWant.parse({}), facts);
+    // Whose settings are shown: an Intel processor is known by its vmx.
+    const tee = valueIfKnown(facts.evidence.flags)?.includes("vmx") === true ? "tdx" : "sev-snp";
+    const { vendor, bios } = view(BiosWant.parse({ tee }), facts);
     const values = bios?.targets.map((t) => [t.key, t.saw ?? null]) ?? [];
     const { product, version } = valueIfKnown(facts.evidence.dmi) ?? { product: "", version: "" };
     const bmc = facts.bmc.state === "known" ? "read" : facts.bmc.state;
     return { vendor: vendor?.id ?? "other", product, version, bmc, ...Object.fromEntries(values) };
   },
-  examples: BIOS_EXAMPLES,
+  examples: [...BIOS_EXAMPLES, ...BIOS_TDX_EXAMPLES],
   covers: [
     "000-04",
     "000-05",

@@ -11,7 +11,7 @@ export interface Cpu {
   readonly family: number;
   readonly number: number;
   readonly sockets: number;
-  /** Of svm, sme, sev, sev_es, sev_snp. */
+  /** Of svm, sme, sev, sev_es, sev_snp; of vmx, tme, sgx on Intel's. */
   readonly flags: readonly string[];
 }
 
@@ -53,7 +53,7 @@ export function parseCpu(json: string): Fact<Cpu> {
     return unknown("lscpu -J names no vendor, family or model");
   const flags = (fields.get("Flags") ?? "")
     .split(/\s+/)
-    .filter((f) => ["svm", "sme", "sev", "sev_es", "sev_snp"].includes(f));
+    .filter((f) => ["svm", "sme", "sev", "sev_es", "sev_snp", "vmx", "tme", "sgx"].includes(f));
   return known({
     vendor,
     model: fields.get("Model name") ?? "",

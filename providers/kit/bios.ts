@@ -75,7 +75,7 @@ export const NO_BMC = "no BMC is configured for this node";
 
 /** Over bare names; what follows in brackets keeps out EventLog, SysMemSize, FRMPercent, PlatformPower, BootMenu, Seamless. */
 const RELEVANT =
-  /sme(?!ss|m)|sev(?!en|er)|snp|rmp(?!ercent|ower|hys)|asid|securememory|memoryencryption|nestedpaging|iommu|iovt|amdvi|svm|virtuali[sz]ation|vtd$|vtfordirected|sriov|tdx|trustdomain|tme(?!nu|ss)|sgx|seam(?!less)|keysplit|limitcpupa|cpupalimit|above4g|mmio|resizebar|secureboot|x2apic|^smt|procsmt|logicalproc/;
+  /sme(?!ss|m)|sev(?!en|er)|snp|rmp(?!ercent|ower|hys)|asid|securememory|memoryencryption|nestedpaging|iommu|iovt|amdvi|svm|virtuali[sz]ation|vtd$|vtfordirected|sriov|tdx|trustdomain|tme(?!nu|ss)|sgx|seam(?!less)|mem(?:ory)?integrity|keysplit|nodeinterleav|limitcpupa|cpupalimit|above4g|mmio|resizebar|secureboot|x2apic|^smt|procsmt|logicalproc/;
 const SECRET = /password|passwd|salt|secret|credential|sha256|keyhash|sgxlepub/;
 
 /**
