@@ -17,7 +17,7 @@ export interface Drift {
 
 const VM = "teeup-vm-cvm0.service";
 const guest = (node: TwinNode): Machine => {
-  const machine = node.guest?.machine;
+  const machine = node.instance === undefined ? node.guest?.machine : node.host;
   if (machine?.running === undefined) throw new Error("no guest runs");
   return machine;
 };

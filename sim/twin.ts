@@ -17,7 +17,7 @@ import type { PciFunction } from "./model/pci.ts";
 import { NVSWITCH_DRIVER } from "./model/pci.ts";
 import type { SevFirmware } from "./model/stand-ins.ts";
 import type { OsName } from "./model/system.ts";
-import { EMERALD, GENOA, hostFirmware, installSystem, OS, systemFiles } from "./model/system.ts";
+import { EMERALD, GENOA, guestCpu, hostFirmware, installSystem, OS, systemFiles } from "./model/system.ts";
 import type { TdxModule } from "./model/tdx.ts";
 import { applyScenario, scenarioNamed } from "./scenarios.ts";
 import type { SshDoor } from "./ssh-server.ts";
@@ -26,6 +26,11 @@ import { authorized, openSshDoor } from "./ssh-server.ts";
 export interface TwinOptions {
   /** What the processor has: an EPYC with SEV-SNP, or a Xeon with TDX. Default `sev-snp`. */
   readonly tee?: Tee;
+  /**
+   * An instance of that cloud instead of a machine of one's own: a TDX guest behind its own sshd, with its GPUs (eight and
+   * more in Protected PCIe mode with their NVSwitches) given to it, and no BMC.
+   */
+  readonly cloud?: keyof typeof CLOUDS;
   /** Host name. Default `twin`. */
   readonly name?: string;
   /** BIOS and BMC vendor. Default `supermicro`. */
@@ -93,11 +98,18 @@ export interface Twin {
   stop(): Promise<void>;
 }
 
+/** What an instance of a cloud runs before anybody touched it, and what a reboot from inside does. */
+const CLOUDS = {
+  baidu: { os: "ubuntu-22.04", kernel: "6.8.0-90-generic", restart: "console" },
+  alibaba: { os: "ubuntu-22.04", kernel: "6.8.0-90-generic", restart: "inside" },
+} as const satisfies Readonly<Record<string, { os: OsName; kernel: string; restart: "inside" | "console" }>>;
+
 /** The model alone: an untouched node that runs, without any server. */
-export function makeNode(given: TwinOptions = {}): TwinNode {
-  const options = withScenario(given);
+export function makeNode(wanted: TwinOptions = {}): TwinNode {
+  const options = withScenario(wanted);
   const clock = new Clock();
-  const tee = options.tee ?? "sev-snp";
+  const cloud = options.cloud === undefined ? undefined : CLOUDS[options.cloud];
+  const tee = options.tee ?? (cloud === undefined ? "sev-snp" : "tdx");
   const bios = new Bios(options.vendor ?? "supermicro", tee);
   const count = options.gpus ?? 1;
   const hgx = count > 4 || (options.switches ?? 0) > 0;
@@ -110,7 +122,7 @@ export function makeNode(given: TwinOptions = {}): TwinNode {
     { length: options.switches ?? 0 },
     (_, index) => new NvSwitch({ bdf: `0000:${(7 + index).toString(16).padStart(2, "0")}:00.0`, index }),
   );
-  const os = options.os ?? (tee === "tdx" ? "ubuntu-26.04" : "ubuntu-24.04");
+  const os = options.os ?? cloud?.os ?? (tee === "tdx" ? "ubuntu-26.04" : "ubuntu-24.04");
   const name = options.name ?? "twin";
   const seed = randomBytes(8).toString("hex");
   let counter = 0;
@@ -129,10 +141,11 @@ export function makeNode(given: TwinOptions = {}): TwinNode {
     internet: new Internet(),
     exec: execute,
     uuid,
+    instance: cloud === undefined ? undefined : { tee, restart: cloud.restart },
     host: {
       hostname: name,
       base: systemFiles(os),
-      cpu: options.cpu ?? (tee === "tdx" ? EMERALD : GENOA),
+      cpu: options.cpu ?? (cloud !== undefined ? guestCpu(tee) : tee === "tdx" ? EMERALD : GENOA),
       memoryBytes: (options.memoryGiB ?? (hgx ? 2048 : 512)) * 2 ** 30,
       pci: hostPci(tee, gpus, switches),
     },
@@ -142,8 +155,9 @@ export function makeNode(given: TwinOptions = {}): TwinNode {
   });
   const file =
     options.sevFirmwareFile === undefined ? { major: 1, minor: 55, build: 21 } : (options.sevFirmwareFile ?? undefined);
-  hostFirmware(node.host, file);
-  installSystem(node.host, options.kernel ?? OS[os].kernel, [
+  if (cloud === undefined) hostFirmware(node.host, file);
+  else for (const device of [...gpus, ...switches]) given(device, hgx);
+  installSystem(node.host, options.kernel ?? cloud?.kernel ?? OS[os].kernel, [
     "linux-image-generic",
     "linux-headers-generic",
     "linux-generic",
@@ -154,6 +168,12 @@ export function makeNode(given: TwinOptions = {}): TwinNode {
   if (options.scenario !== undefined) applyScenario(node, options.scenario, "on");
   node.journal.clear();
   return node;
+}
+
+/** The cloud gives devices to an instance in their confidential mode. */
+function given(device: Gpu | NvSwitch, all: boolean): void {
+  if (all) device.ppcie = "on";
+  else if (device instanceof Gpu) device.mode = "on";
 }
 
 /** A scenario may ask for another machine; what the caller says wins. */
@@ -277,7 +297,7 @@ export async function startTwin(given: TwinOptions = {}): Promise<Twin> {
     options.sshPort ?? 0,
   );
   const bmc =
-    options.bmc === false
+    options.bmc === false || options.cloud !== undefined
       ? undefined
       : await startBmc({
           bios: node.bios,

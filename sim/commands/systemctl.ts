@@ -19,8 +19,10 @@ const READS = [
 
 /** Seconds later the machine is gone; the command itself still answers. */
 function goDown(machine: Machine, how: "reboot" | "poweroff"): Result {
-  if (machine.kind === "guest") machine.node.later(() => guestGoesDown(machine.node));
-  else machine.node.later(() => machine.node.reset(how === "reboot" ? "GracefulRestart" : "GracefulShutdown", "os"));
+  const { node } = machine;
+  const back = how === "reboot" && node.instance?.restart !== "console";
+  if (machine !== node.host) node.later(() => guestGoesDown(node));
+  else node.later(() => node.reset(back ? "GracefulRestart" : "GracefulShutdown", "os"));
   return ok();
 }
 

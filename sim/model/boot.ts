@@ -87,7 +87,9 @@ function guestLines(machine: Machine): void {
   const usual =
     node.guestTee !== undefined ? Math.min(1024, Math.max(64, Math.floor((machine.memoryBytes / 2 ** 20) * 0.06))) : 64;
   const mb = slots === undefined ? usual : slots === "noforce" ? 0 : Math.floor((Number(slots) * 2048) / 2 ** 20);
-  if (mb > 1024) logs.kernel(`software IO TLB: Cannot allocate ${mb * 2 ** 20} bytes below 4G`);
+  // The clouds' kernels also take memory above 4 GiB for it (seed 002 asks for 8 GiB, seed 003 for 4).
+  if (mb > 1024 && node.instance === undefined)
+    logs.kernel(`software IO TLB: Cannot allocate ${mb * 2 ** 20} bytes below 4G`);
   else if (mb > 0) logs.kernel(`software IO TLB: mapped [mem 0x000000003b2e8000-0x000000007b2e8000] (${mb}MB)`);
   if (node.guestMmioTooSmall)
     for (const [bdf] of [...(node.guest?.deviceByGuestBdf ?? [])].filter(([, real]) => node.gpus.has(real)))

@@ -30,6 +30,11 @@ export interface NodeOptions {
   readonly internet: Internet;
   readonly exec: Exec;
   readonly host: Omit<MachineOptions, "node" | "clock" | "kind">;
+  /**
+   * The node is an instance of a cloud: a confidential VM whose own sshd answers. What is below it nobody sees. `restart`
+   * says what a reboot from inside does there: it comes back, or it stays down until somebody uses the console.
+   */
+  readonly instance?: { readonly tee: Tee; readonly restart: "inside" | "console" } | undefined;
   /** Random but repeatable 128-bit ids. */
   readonly uuid: () => string;
   /** Looks the node up is down for after a reset, in knocks at its door. */
@@ -53,6 +58,7 @@ export class TwinNode {
   readonly internet: Internet;
   readonly exec: Exec;
   readonly host: Machine;
+  readonly instance: NodeOptions["instance"];
   readonly uuid: () => string;
   readonly faults: Faults = {};
   readonly guestPolls: number;
@@ -105,7 +111,9 @@ export class TwinNode {
     this.#bootKnocks = options.bootKnocks ?? 2;
     this.guestPolls = options.guestPolls ?? 2;
     this.jobPolls = options.jobPolls ?? 3;
-    this.host = new Machine({ ...options.host, kind: "host", node: this, clock: this.clock });
+    this.instance = options.instance;
+    const kind = options.instance === undefined ? "host" : "guest";
+    this.host = new Machine({ ...options.host, kind, node: this, clock: this.clock });
   }
 
   get power(): NodePower {
@@ -220,7 +228,7 @@ export class TwinNode {
 
   /** What protects the guest that runs now. */
   get guestTee(): Tee | undefined {
-    return this.guest?.tee;
+    return this.instance?.tee ?? this.guest?.tee;
   }
 
   get guestMmioTooSmall(): boolean {
@@ -240,7 +248,7 @@ export class TwinNode {
 
   /** The physical GPU or NVSwitch behind a machine's PCI address. */
   deviceAt(machine: Machine, bdf: string): NvidiaDevice | undefined {
-    if (machine.kind === "host") return this.device(bdf);
+    if (machine === this.host) return this.device(bdf);
     const real = this.guest?.machine === machine ? this.guest.deviceByGuestBdf.get(bdf) : undefined;
     return real === undefined ? undefined : this.device(real);
   }
