@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { failed, missing, ok, text } from "../kit/ask.ts";
+import { text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { findingsOf, parsed } from "../kit/findings.ts";
@@ -11,17 +11,22 @@ import {
   LSPCI,
   modelOf,
   parseLspci,
+  SwitchesSchema,
   selectGpus,
   showDevice,
 } from "../kit/parse-lspci.ts";
+import { gpuInventoryExamples } from "./gpu-inventory-examples.ts";
 
 const SOURCE = "seed 001, Identifying the GPUs; seed 000, Host Side (device id)";
+const PPCIE = "canonical/tdx guest-tools/run_td (setup_ppcie); NVIDIA/nvtrust#128";
 const { pass, fail, unsure } = findingsOf("gpu-inventory", SOURCE);
 
 const Want = z.strictObject({
   gpus: GpusSchema,
+  switches: SwitchesSchema,
   count: z.int().min(1).max(16).optional().describe("How many GPUs there must be; default: at least one."),
 });
+export type GpuInventoryWant = z.output<typeof Want>;
 /** GPUs and NVSwitches of the host, by address. */
 type Facts = { readonly devices: Fact<readonly PciDevice[]> };
 
@@ -29,11 +34,18 @@ const judgeDevice = (d: PciDevice) =>
   d.revision === "ff"
     ? fail(
         "fell-off",
-        "a GPU that answers on the bus",
+        `${isGpu(d) ? "a GPU" : "an NVSwitch"} that answers on the bus`,
         `${showDevice(d)} reads as all ones`,
         "power-cycle the node; if it stays, reseat the board",
       )
-    : pass("gpu", "an NVIDIA GPU", `${showDevice(d)} (${modelOf(d.device) ?? "id not in TeeUp's table"})`);
+    : pass(
+        isGpu(d) ? "gpu" : "nvswitch",
+        `an NVIDIA ${isGpu(d) ? "GPU" : "NVSwitch"}`,
+        `${showDevice(d)} (${modelOf(d.device) ?? "id not in TeeUp's table"})`,
+      );
+
+/** A Hopper board is protected as a whole: its eight GPUs with its four NVSwitches (canonical/tdx guest-tools/run_td). */
+const BOARD = { gpus: 8, switches: 4 } as const;
 
 export const gpuInventory = facet({
   name: "gpu-inventory",
@@ -41,7 +53,7 @@ export const gpuInventory = facet({
   on: "host",
   persona: "host",
   summary: "The host's NVIDIA GPUs and NVSwitches, found by vendor and class.",
-  sources: [SOURCE, "NVIDIA/gpu-admin-tools gpu/devid_names.py"],
+  sources: [SOURCE, PPCIE, "NVIDIA/gpu-admin-tools gpu/devid_names.py"],
   want: Want,
   asks: { lspci: LSPCI },
   parse: ({ lspci }): Facts => ({
@@ -79,7 +91,15 @@ export const gpuInventory = facet({
       const hint = "a GPU is missing on the bus, or `count` is wrong";
       return [fail("count", `${want.count} GPUs`, `${gpus.length}: ${list}`, hint)];
     }
-    return gpus.map(judgeDevice);
+    const switches = want.switches ? devices.value.filter(isNvSwitch) : [];
+    if (want.switches && (gpus.length !== BOARD.gpus || switches.length !== BOARD.switches)) {
+      const saw = `${gpus.length} GPUs and ${switches.length} NVSwitches`;
+      const hint = "one is missing on the bus (lspci -d 10de:): power-cycle the node; on other boards use gpuMode on";
+      return [
+        fail("board", `${BOARD.gpus} GPUs and ${BOARD.switches} NVSwitches for Protected PCIe`, saw, hint, PPCIE),
+      ];
+    }
+    return [...gpus, ...switches].map(judgeDevice);
   },
   show: ({ devices }) =>
     devices.state === "known"
@@ -88,58 +108,6 @@ export const gpuInventory = facet({
           nvswitches: devices.value.filter(isNvSwitch).length,
         }
       : { gpus: devices.state },
-  examples: [
-    {
-      name: "one H100 of an id the guide does not name",
-      want: { gpus: "all" },
-      answers: {
-        lspci: ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\nRev:\ta1\nIOMMUGroup:\t14\n"),
-      },
-      findings: [],
-      steps: [],
-    },
-    {
-      name: "a wrong address names what is there",
-      want: { gpus: ["0000:c1:00.0"] },
-      answers: { lspci: ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\nRev:\ta1\n") },
-      findings: ["gpu-inventory.absent"],
-      steps: [],
-    },
-    {
-      name: "no GPU at all",
-      want: { gpus: "all" },
-      answers: { lspci: ok("Slot:\t0000:00:00.0\nClass:\t0600\nVendor:\t1022\nDevice:\t14a4\n") },
-      findings: ["gpu-inventory.absent"],
-      steps: [],
-    },
-    {
-      name: "one of eight is missing",
-      want: { gpus: "all", count: 8 },
-      answers: { lspci: ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2335\n") },
-      findings: ["gpu-inventory.count"],
-      steps: [],
-    },
-    {
-      name: "fallen off the bus",
-      want: { gpus: "all" },
-      answers: { lspci: ok("Slot:\t0000:81:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\nRev:\tff\n") },
-      findings: ["gpu-inventory.fell-off"],
-      steps: [],
-    },
-    {
-      name: "lspci missing",
-      want: { gpus: "all" },
-      answers: { lspci: missing },
-      findings: ["gpu-inventory.unknown"],
-      steps: [],
-    },
-    {
-      name: "no answer",
-      want: { gpus: "all" },
-      answers: { lspci: failed("no answer within 20 s") },
-      findings: ["gpu-inventory.unknown"],
-      steps: [],
-    },
-  ],
-  covers: ["000-12", "000-13", "001-GPU-12", "001-GPU-13", "001-GPU-18"],
+  examples: gpuInventoryExamples,
+  covers: ["004-53", "004-56", "000-12", "000-13", "001-GPU-12", "001-GPU-13", "001-GPU-18"],
 });

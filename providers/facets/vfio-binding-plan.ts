@@ -3,7 +3,7 @@ import type { Action } from "../kit/action.ts";
 import type { PlanContext, Step } from "../kit/facet.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
-import { BdfSchema, isBridge, selectGpus } from "../kit/parse-lspci.ts";
+import { BdfSchema, isBridge, isNvSwitch, selectGpus } from "../kit/parse-lspci.ts";
 import type { VfioBindingFacts, VfioBindingWant } from "./vfio-binding.ts";
 
 /** Read by systemd-modules-load: a custom kernel need not load vfio-pci by itself. */
@@ -31,11 +31,17 @@ const write = (record: VfioRecord): Action => ({ do: "write", path: RECORD, cont
 export const isForeign = (d: PciDevice): boolean =>
   d.vendor !== "10de" && d.driver !== undefined && d.driver !== "vfio-pci";
 
-/** The wanted GPUs and all that shares their IOMMU groups, bridges excepted. */
+/** What the guest gets: the wanted GPUs, and the NVSwitches where they are wanted. */
+export const passedOn = (devices: readonly PciDevice[], want: VfioBindingWant): readonly PciDevice[] => [
+  ...selectGpus(devices, want.gpus).gpus,
+  ...(want.switches ? devices.filter(isNvSwitch) : []),
+];
+
+/** That, and all that shares its IOMMU groups, bridges excepted. */
 export function members(devices: readonly PciDevice[], want: VfioBindingWant): readonly PciDevice[] {
-  const { gpus } = selectGpus(devices, want.gpus);
-  const groups = new Set(gpus.flatMap((g) => g.group ?? []));
-  return devices.filter((d) => gpus.includes(d) || (d.group !== undefined && groups.has(d.group) && !isBridge(d)));
+  const given = passedOn(devices, want);
+  const groups = new Set(given.flatMap((g) => g.group ?? []));
+  return devices.filter((d) => given.includes(d) || (d.group !== undefined && groups.has(d.group) && !isBridge(d)));
 }
 
 const union = (list: readonly string[], more: readonly PciDevice[]): string[] =>
@@ -48,6 +54,7 @@ export function planVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, 
   if (devices.state !== "known" || firstUnknown(saved, module, modulesFile, facts.record) !== undefined) return [];
   const { gpus, absent } = selectGpus(devices.value, want.gpus);
   if (gpus.length === 0 || absent.length > 0) return [];
+  if (want.switches && !devices.value.some(isNvSwitch)) return [];
   const overrides = saved.state === "known" ? saved.value : {};
   const list = members(devices.value, want);
   const foreign = list.filter(isForeign);

@@ -5,7 +5,7 @@ import type { Fact } from "../kit/facts.ts";
 import { mapFact, unknown } from "../kit/facts.ts";
 import { findingsOf, firstUnknown, isTrue, parsed } from "../kit/findings.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
-import { GpusSchema, LSPCI, parseLspci, selectGpus, showDevice } from "../kit/parse-lspci.ts";
+import { GpusSchema, LSPCI, parseLspci, SwitchesSchema, selectGpus, showDevice } from "../kit/parse-lspci.ts";
 import { vfioBindingExamples } from "./vfio-binding-examples.ts";
 import type { VfioRecord } from "./vfio-binding-plan.ts";
 import {
@@ -15,6 +15,7 @@ import {
   members,
   OVERRIDES,
   parseRecord,
+  passedOn,
   planVfioBinding,
   RECORD,
   undoVfioBinding,
@@ -25,7 +26,7 @@ const SOURCE =
 const GROUP = "NVIDIA/gpu-admin-tools#23; Linux Documentation/driver-api/vfio.rst (a group is the smallest unit)";
 const { pass, fail, unsure } = findingsOf("vfio-binding", SOURCE);
 
-const Want = z.strictObject({ gpus: GpusSchema });
+const Want = z.strictObject({ gpus: GpusSchema, switches: SwitchesSchema });
 export type VfioBindingWant = z.output<typeof Want>;
 
 export interface VfioBindingFacts {
@@ -54,7 +55,8 @@ export const vfioBinding = facet({
   type: "VfioBinding",
   on: "host",
   persona: "host",
-  summary: "The GPUs and all of their IOMMU groups are vfio-pci's, now and after every boot.",
+  summary:
+    "The GPUs, the NVSwitches where they are wanted, and all of their IOMMU groups are vfio-pci's, now and after every boot.",
   sources: [SOURCE, GROUP, "driverctl(8)"],
   want: Want,
   asks: {
@@ -85,17 +87,29 @@ export const vfioBinding = facet({
     if (gpus.length === 0 || absent.length > 0) {
       return [fail("no-gpu", "vfio-pci", "a wanted GPU is not there", "see gpu-inventory")];
     }
-    if (gpus.some((g) => g.group === undefined)) {
+    const given = passedOn(devices.value, want);
+    if (want.switches && given.length === gpus.length) {
+      return [fail("no-switches", "NVSwitches for vfio-pci", "there is none", "see gpu-inventory")];
+    }
+    if (given.some((g) => g.group === undefined)) {
       // drivers_probe and new_id succeed without an IOMMU while nothing binds: only the group tells.
       const hint = "turn the IOMMU on in the BIOS; no iommu=off or amd_iommu=off on the command line";
-      return [fail("iommu-off", "an IOMMU group for every GPU", "the kernel made none", hint, "seed 000, BIOS")];
+      return [
+        fail(
+          "iommu-off",
+          "an IOMMU group for every device of the guest's",
+          "the kernel made none",
+          hint,
+          "seed 000, BIOS",
+        ),
+      ];
     }
     const overrides = saved.state === "known" ? saved.value : {};
     const boot = modulesFile.state === "known" && modulesFile.value === MODULES_TEXT;
     return [
       ...members(devices.value, want).map((d) => {
         const what = `vfio-pci at ${d.bdf} (IOMMU group ${d.group})`;
-        const source = gpus.includes(d) ? SOURCE : GROUP;
+        const source = given.includes(d) ? SOURCE : GROUP;
         if (isForeign(d)) {
           const hint = `turn on ACS in the BIOS, or move the card to another slot: TeeUp never takes ${d.bdf} from the host`;
           return fail(
@@ -130,5 +144,5 @@ export const vfioBinding = facet({
     module: module.state === "known" ? module.value : module.state,
   }),
   examples: vfioBindingExamples,
-  covers: ["000-05", "000-07", "000-08", "001-GPU-14", "001-GPU-15", "001-GPU-16", "001-GPU-17"],
+  covers: ["004-54", "004-55", "000-05", "000-07", "000-08", "001-GPU-14", "001-GPU-15", "001-GPU-16", "001-GPU-17"],
 });
