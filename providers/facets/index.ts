@@ -5,6 +5,7 @@ import { attestationTool } from "./attestation-tool.ts";
 import { bios } from "./bios.ts";
 import { confidentialVm } from "./confidential-vm.ts";
 import { cpu } from "./cpu.ts";
+import { fabricManager } from "./fabric-manager.ts";
 import { gpuCcMode } from "./gpu-cc-mode.ts";
 import { gpuInventory } from "./gpu-inventory.ts";
 import { gpuReadyState } from "./gpu-ready-state.ts";
@@ -16,13 +17,16 @@ import { hostBoot } from "./host-boot.ts";
 import { kernel } from "./kernel.ts";
 import { kernelBuild } from "./kernel-build.ts";
 import { kernelCmdline } from "./kernel-cmdline.ts";
+import { libvirt } from "./libvirt.ts";
 import { lkca } from "./lkca.ts";
 import { moduleOptions } from "./module-options.ts";
 import { nvidiaDriver } from "./nvidia-driver.ts";
 import { nvidiaPersistenced } from "./nvidia-persistenced.ts";
 import { packages } from "./packages.ts";
+import { quoteService } from "./quote-service.ts";
 import { sevFirmware } from "./sev-firmware.ts";
 import { snpReady } from "./snp-ready.ts";
+import { tdxReady } from "./tdx-ready.ts";
 import { vfioBinding } from "./vfio-binding.ts";
 import { vmStack } from "./vm-stack.ts";
 
@@ -32,6 +36,7 @@ export {
   bios,
   confidentialVm,
   cpu,
+  fabricManager,
   gpuCcMode,
   gpuInventory,
   gpuReadyState,
@@ -43,13 +48,16 @@ export {
   kernel,
   kernelBuild,
   kernelCmdline,
+  libvirt,
   lkca,
   moduleOptions,
   nvidiaDriver,
   nvidiaPersistenced,
   packages,
+  quoteService,
   sevFirmware,
   snpReady,
+  tdxReady,
   vfioBinding,
   vmStack,
 };
@@ -65,8 +73,11 @@ export const FACETS: readonly Facet[] = [
   moduleOptions,
   sevFirmware,
   vmStack,
+  libvirt,
   hostBoot,
   snpReady,
+  tdxReady,
+  quoteService,
   gpuInventory,
   gpuTools,
   gpuCcMode,
@@ -77,6 +88,7 @@ export const FACETS: readonly Facet[] = [
   lkca,
   nvidiaDriver,
   nvidiaPersistenced,
+  fabricManager,
   guestEvidence,
   attestationTool,
   attestation,

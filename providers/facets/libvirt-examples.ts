@@ -1,0 +1,28 @@
+import { failed, missing, ok } from "../kit/ask.ts";
+import { example } from "../kit/example.ts";
+
+const show = (state: string) => ok(`ActiveState=${state}\nUnitFileState=enabled\nNeedDaemonReload=no\n`);
+
+const want = {
+  packages: ["libvirt-daemon-system", "libvirt-clients"],
+  settings: { user: "root", dynamic_ownership: 0, security_driver: "none" },
+};
+const packages = ok(want.packages.map((name) => `installed\t${name}\t\n`).join(""));
+const conf = ok('#user = "libvirt-qemu"\nuser = "root"\ndynamic_ownership = 0\nsecurity_driver = "none"\n');
+const good = { packages, conf, daemon: show("inactive"), socket: show("active") };
+const bare = { packages: ok(""), conf: missing, daemon: show("inactive"), socket: show("inactive") };
+const codes = (...names: string[]) => names.map((name) => `libvirt.${name}`);
+export const LIBVIRT_EXAMPLES = [
+  example("as the recipe has it, started by its socket", want, good),
+  example("not installed", want, bare, codes("packages", "settings", "active"), codes("install", "configure")),
+  example(
+    "its own settings",
+    want,
+    { ...good, conf: ok('user = "libvirt-qemu"\n') },
+    codes("settings"),
+    codes("configure"),
+  ),
+  example("no settings wanted", { packages: want.packages, settings: {} }, { ...good, conf: ok("") }),
+  example("stopped", want, { ...good, socket: show("failed") }, codes("active"), codes("start")),
+  example("no answer", want, { ...good, conf: failed("connection lost") }, codes("settings")),
+];
