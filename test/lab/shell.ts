@@ -19,12 +19,6 @@ export interface Said {
   readonly stderr: string;
 }
 
-/** Fingerprint of a line `ssh-ed25519 AAAA…`. */
-export function fingerprint(publicKey: string): string {
-  const blob = Buffer.from(publicKey.split(" ")[1] ?? "", "base64");
-  return `SHA256:${createHash("sha256").update(blob).digest("base64").replace(/=+$/, "")}`;
-}
-
 /**
  * The test's own hand on a machine, beside the production code's connections: one kept connection, since a login costs
  * an emulated CPU half a second. It reconnects when the machine has cut it.

@@ -7,7 +7,6 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -15,12 +14,15 @@ import {
 } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
+import { fingerprint } from "../../../sim/model/keys.ts";
+import { LAB_PACKAGES, whatIsMissing } from "../../../tools/debian.ts";
 import { withLock } from "../../../tools/lock.mjs";
 import { freePort } from "../../machine/sshd.ts";
-import { fingerprint, type Said, Shell } from "../shell.ts";
+import { type Said, Shell } from "../shell.ts";
+import { sweep } from "../sweep.ts";
 import { H100, type Ids, setIds } from "./ids.ts";
 import { buildImage, type Recipe } from "./image.ts";
-import { type Hardware, qemuArgs, requireVmTools, STANDARD } from "./machine.ts";
+import { type Hardware, qemuArgs, STANDARD } from "./machine.ts";
 import { Qmp } from "./qmp.ts";
 
 /*
@@ -122,7 +124,8 @@ export interface Image {
 
 /** The system as a folder, which is all that namespace hosts need. */
 export async function ensureSystem(recipe: Recipe = CLOUD): Promise<string> {
-  requireVmTools();
+  const missing = whatIsMissing(LAB_PACKAGES);
+  if (missing !== undefined) throw new Error(missing);
   return await cached(`system-${recipeHash(["image.ts", "repository.ts"], recipe.kernel)}`, (folder) => {
     process.stderr.write(`Building the lab's image with ${recipe.kernel} in ${labCache()}: about two minutes, once.\n`);
     buildImage(recipe, folder);
@@ -190,15 +193,6 @@ export async function startVm(options: VmOptions = {}): Promise<Vm> {
   }
 }
 
-/** Folders of machines whose process was killed without a chance to tidy up. */
-function sweep(place: string): void {
-  for (const name of readdirSync(place)) {
-    const owner = /^vm-(\d+)-/.exec(name)?.[1];
-    if (owner !== undefined && !existsSync(`/proc/${owner}`))
-      rmSync(join(place, name), { recursive: true, force: true });
-  }
-}
-
 async function boot(
   system: string,
   from: string,
@@ -208,7 +202,7 @@ async function boot(
 ): Promise<Machine> {
   const place = join(labCache(), "run");
   mkdirSync(place, { recursive: true });
-  sweep(place);
+  sweep(place, "vm");
   const dir = mkdtempSync(join(place, `vm-${process.pid}-`));
   // A socket's path must be short, wherever the cache is.
   const sockets = mkdtempSync(join(tmpdir(), "teeup-vm-"));
