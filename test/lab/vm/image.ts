@@ -20,6 +20,12 @@ const INCLUDE = [
   "qemu-system-x86",
 ];
 
+/**
+ * Debian's own packages that the guest's apt source has beside the made-up ones, with all that they need and the guest
+ * lacks. Not installed: that is what a test does.
+ */
+const OFFERED = ["cloud-image-utils", "ovmf"];
+
 /** What a reboot on an emulated CPU would wait for and no test looks at. */
 const MASKED = [
   ...["apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer"],
@@ -108,6 +114,9 @@ export function buildImage(recipe: Recipe, folder: string): void {
     '--essential-hook=mkdir -p "$1/etc/initramfs-tools/conf.d"',
     `--essential-hook=copy-in '${work}/lab.conf' /etc/initramfs-tools/conf.d`,
     `--essential-hook=copy-in '${work}/modules' /etc/initramfs-tools`,
+    '--customize-hook=mkdir -p "$1/srv/lab-packages/partial"',
+    `--customize-hook=chroot "$1" apt-get install --yes --quiet --download-only --option Dir::Cache::archives=/srv/lab-packages ${OFFERED.join(" ")}`,
+    '--customize-hook=rm -r "$1/srv/lab-packages/partial" "$1/srv/lab-packages/lock"',
     ...[SUITE, root, ...mirrors()],
   );
 

@@ -1,5 +1,3 @@
-import { existsSync } from "node:fs";
-
 /**
  * The lab's virtual machine as QEMU arguments. A RAM snapshot only loads into a machine of exactly the same devices, so
  * whatever stands here is part of the image's hash.
@@ -52,26 +50,4 @@ export function qemuArgs(hardware: Hardware, files: Files, port: number): readon
     ...["-device", "pci-testdev,bus=bridge,addr=1", "-device", "pci-testdev,bus=bridge,addr=2"],
     ...hardware.extra,
   ];
-}
-
-/** A program of each Debian package that building and starting the machine needs. */
-export const VM_PACKAGES = {
-  "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
-  "qemu-utils": "/usr/bin/qemu-img",
-  mmdebstrap: "/usr/bin/mmdebstrap",
-  "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
-  "grub-common": "/usr/bin/grub-mkimage",
-  fdisk: "/usr/sbin/sfdisk",
-  e2fsprogs: "/usr/sbin/mke2fs",
-  "openssh-client": "/usr/bin/ssh-keygen",
-  "util-linux": "/usr/bin/setpriv",
-} as const;
-
-/** Throws with one sentence when this machine lacks what the VM needs. Nothing is skipped. */
-export function requireVmTools(): void {
-  const lacking = Object.entries(VM_PACKAGES)
-    .filter(([, file]) => !existsSync(file))
-    .map(([name]) => name);
-  if (lacking.length > 0) throw new Error(`the lab's VM needs: apt-get install -y ${lacking.join(" ")}`);
-  if (process.getuid?.() !== 0) throw new Error("the lab's image is made by root: run it with sudo or in a container");
 }

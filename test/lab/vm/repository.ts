@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** A made-up package: what apt and dpkg do with it is real, what is in it is one file. */
@@ -10,7 +10,7 @@ interface Made {
   readonly depends?: string;
 }
 
-/** The packages of the guest's only apt source; no test needs the network. */
+/** The made-up packages of the guest's only apt source; no test needs the network. */
 export const PACKAGES: readonly Made[] = [
   { name: "lab-tool", version: "1.0-1" },
   { name: "lab-tool", version: "1.1-1" },
@@ -18,10 +18,10 @@ export const PACKAGES: readonly Made[] = [
   { name: "lab-kernel-tools", version: "3.0-1" },
 ];
 
-/** Builds the packages into `folder`, with the index that makes the folder an apt source. */
+/** Builds the packages into `folder`, beside those that are there, with the index that makes the folder an apt source. */
 export function putPackages(folder: string, work: string): void {
   mkdirSync(folder, { recursive: true });
-  const index = PACKAGES.map(({ name, version, depends }) => {
+  for (const { name, version, depends } of PACKAGES) {
     const tree = join(work, "package");
     rmSync(tree, { recursive: true, force: true });
     mkdirSync(join(tree, "DEBIAN"), { recursive: true });
@@ -37,12 +37,16 @@ export function putPackages(folder: string, work: string): void {
       "",
     ].join("\n");
     writeFileSync(join(tree, "DEBIAN/control"), control);
-    const file = `${name}_${version}_all.deb`;
-    execFileSync("dpkg-deb", ["--build", "--root-owner-group", tree, join(folder, file)], { stdio: "pipe" });
-    const sum = createHash("sha256")
-      .update(readFileSync(join(folder, file)))
-      .digest("hex");
-    return `${control}Filename: ./${file}\nSize: ${statSync(join(folder, file)).size}\nSHA256: ${sum}\n`;
-  });
+    const file = join(folder, `${name}_${version}_all.deb`);
+    execFileSync("dpkg-deb", ["--build", "--root-owner-group", tree, file], { stdio: "pipe" });
+  }
+  const index = readdirSync(folder)
+    .filter((file) => file.endsWith(".deb"))
+    .map((file) => {
+      const path = join(folder, file);
+      const control = execFileSync("dpkg-deb", ["--field", path], { encoding: "utf8" });
+      const sum = createHash("sha256").update(readFileSync(path)).digest("hex");
+      return `${control}Filename: ./${file}\nSize: ${statSync(path).size}\nSHA256: ${sum}\n`;
+    });
   writeFileSync(join(folder, "Packages"), index.join("\n"));
 }
