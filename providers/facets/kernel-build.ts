@@ -47,7 +47,7 @@ export const kernelBuild = facet({
   on: "host",
   persona: "host",
   summary: "A kernel package built from pinned sources and patches; built once, installed on many nodes.",
-  sources: [SOURCE, "AMDESE/AMDSEV branch sev-snp-devel, common.sh"],
+  sources: [SOURCE, "AMDESE/AMDSEV branch sev-snp-devel, common.sh", "seed 004, tdx-kvm"],
   want: KernelBuildSchema,
   asks: {
     packages: {
@@ -141,5 +141,9 @@ export const kernelBuild = facet({
       example("no answer", want, { packages: { kind: "failed", why: "timeout" }, cores }, ["kernel-build.package"]),
     ];
   })(),
-  covers: ["000-06", ...Array.from({ length: 18 }, (_, i) => `001-HOST-${String(i + 9).padStart(2, "0")}`)],
+  covers: [
+    "000-06",
+    ...Array.from({ length: 18 }, (_, i) => `001-HOST-${String(i + 9).padStart(2, "0")}`),
+    ...["05", "06", "07", "08", "09", 10, 11, 12, 13, 21, 25].map((n) => `004-${n}`),
+  ],
 });

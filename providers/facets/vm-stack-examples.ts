@@ -23,6 +23,28 @@ const FORK: VmStackWant = {
   ovmf: { kind: "git", url: "https://example.org/edk2.git", commit: "34".repeat(20) },
   minQemu: "6.1",
 };
+const TD: VmStackWant = {
+  kind: "packages",
+  packages: ["qemu-system-x86", "ovmf-inteltdx"],
+  qemu: "/usr/bin/qemu-system-x86_64",
+  ovmf: "/usr/share/ovmf/OVMF.inteltdx.ms.fd",
+  minQemu: "10.1",
+  tee: "tdx",
+};
+const TDX_LINUX = { url: "https://example.org/tdx-linux.git", commit: "56".repeat(20) };
+/** QEMU with a series of commits on top, OVMF with its debug messages. */
+const SERIES: VmStackWant = {
+  kind: "build",
+  qemu: {
+    kind: "git",
+    url: "https://example.org/qemu.git",
+    commit: "900536d3e9".repeat(4),
+    series: [{ from: TDX_LINUX, file: "tdx-qemu/tdx_qemu_baseline_900536d3e9.mbox" }],
+  },
+  ovmf: { kind: "git", url: "https://example.org/edk2.git", commit: "34".repeat(20), target: "DEBUG" },
+  minQemu: "9.0",
+  tee: "tdx",
+};
 const version = (v: string) => ok(`QEMU emulator version ${v} (Debian 1:${v})\nCopyright (c) 2003-2024\n`);
 const objects = ok("List of user creatable objects:\n  sev-guest\n  sev-snp-guest\n  tdx-guest\n");
 const common = {
@@ -53,6 +75,27 @@ export const VM_STACK_EXAMPLES = [
   ),
   example("forks to build", FORK, bare, [qemu, sources, ovmf], ["vm-stack.build-qemu", "vm-stack.build-ovmf"]),
   example("other sources", BUILD, { ...built, recipes: ok("", 2) }, [sources], ["vm-stack.build-qemu"]),
+  example("QEMU and OVMF for TDs", TD, {
+    ...packaged,
+    distribution: version("10.2.1"),
+    images: ok(`${SUM}  ${TD.ovmf}\n`, 1),
+    packages: ok("installed ovmf-inteltdx 2025.11-3ubuntu7\ninstalled qemu-system-x86 1:10.2.1\n", 1),
+    held: ok("ovmf-inteltdx\nqemu-system-x86\n"),
+  }),
+  example(
+    "a QEMU without TDX",
+    TD,
+    {
+      ...packaged,
+      distributionObjects: ok("  sev-snp-guest\n"),
+      distribution: version("10.1.0"),
+      images: ok(`${SUM}  ${TD.ovmf}\n`, 1),
+      packages: ok("installed ovmf-inteltdx 2025.02-8\ninstalled qemu-system-x86 1:10.1.0\n", 1),
+      held: ok("ovmf-inteltdx\nqemu-system-x86\n"),
+    },
+    [qemu],
+  ),
+  example("a series to apply", SERIES, bare, [qemu, sources, ovmf], ["vm-stack.build-qemu", "vm-stack.build-ovmf"]),
   example("QEMU hangs", BUILD, { ...built, built: failed("no answer within 20 s") }, [qemu]),
   example("QEMU gone", BUILD, { ...built, built: missing }, [qemu], ["vm-stack.build-qemu"]),
 ];

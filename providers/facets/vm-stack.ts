@@ -1,22 +1,26 @@
 import type { Finding, Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import { valueIfKnown } from "../kit/facts.ts";
-import { download, holdPackages, installPackages, job, unholdPackages } from "../kit/host.ts";
+import { unholdPackages } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { compareVersions } from "../kit/parse-packages.ts";
 import type { VmStackFacts, VmStackWant } from "../kit/vm-stack.ts";
 import * as stack from "../kit/vm-stack.ts";
 import { VM_STACK_EXAMPLES } from "./vm-stack-examples.ts";
+import { loose, parts, planVmStack, qemuOf } from "./vm-stack-plan.ts";
 
 const SOURCE = "seed 001, Downloading the GitHub Packages";
 const VFIO = "kubevirt/kubevirt#16407: SNP needs QEMU 9.1, with VFIO 9.2";
+const TDX = "seed 004, tdx-qemu and tdx-edk2; QEMU, docs/system/i386/tdx.rst";
 const HELD = "seed 000; canonical/tdx#46";
-const HOUR = 3600;
-
-const qemuOf = (want: VmStackWant, facts: VmStackFacts) =>
-  want.kind === "packages" ? facts.distribution : facts.built;
-const loose = (want: VmStackWant, held: readonly string[]) =>
-  stack.stackPackages(want).filter((n) => !held.includes(n));
+/** What QEMU must know of; a QEMU of the first SNP trees has no object of its own for it. */
+function starts(want: VmStackWant) {
+  const name = want.tee === "tdx" ? "tdx-guest" : "sev-snp-guest";
+  const can = (qemu: stack.QemuFacts) =>
+    want.tee === "tdx" ? qemu.tdx : qemu.snp || compareVersions(want.minQemu, "9.1") < 0;
+  const show = (qemu: stack.QemuFacts) => `version ${qemu.version}${can(qemu) ? "" : `, without ${name}`}`;
+  return { name, can, show, source: want.tee === "tdx" ? TDX : VFIO };
+}
 
 /** QEMU and OVMF for confidential VMs. */
 export const vmStack = facet<VmStackWant, VmStackFacts, typeof stack.VM_STACK_ASKS>({
@@ -24,23 +28,23 @@ export const vmStack = facet<VmStackWant, VmStackFacts, typeof stack.VM_STACK_AS
   type: "VmStack",
   on: "host",
   persona: "host",
-  summary: "QEMU and OVMF that can start SEV-SNP guests: held packages, or built from pinned sources.",
-  sources: [SOURCE, VFIO, HELD],
+  summary: "QEMU and OVMF that can start SEV-SNP guests or TDs: held packages, or built from pinned sources.",
+  sources: [SOURCE, VFIO, TDX, HELD],
   want: stack.VmStackWantSchema,
   asks: stack.VM_STACK_ASKS,
   parse: stack.parseVmStack,
   judge: (want, facts): Finding[] => {
     const { qemu, ovmf } = stack.vmStackPaths(want);
     const names = stack.stackPackages(want);
-    const snp = (value: stack.Qemu) => value.snp || compareVersions(want.minQemu, "9.1") < 0;
+    const guest = starts(want);
     return [
       judgeFact(qemuOf(want, facts), {
         code: "vm-stack.qemu",
-        want: `${qemu}, version ${want.minQemu} or later, with sev-snp-guest`,
+        want: `${qemu}, version ${want.minQemu} or later, with ${guest.name}`,
         hint: "teeup installs or builds it with the next up",
-        source: VFIO,
-        good: (value) => compareVersions(value.version, want.minQemu) >= 0 && snp(value),
-        show: (value) => `version ${value.version}${value.snp ? "" : ", without sev-snp-guest"}`,
+        source: guest.source,
+        good: (value) => compareVersions(value.version, want.minQemu) >= 0 && guest.can(value),
+        show: guest.show,
       }),
       ...(want.kind === "packages"
         ? []
@@ -85,50 +89,7 @@ export const vmStack = facet<VmStackWant, VmStackFacts, typeof stack.VM_STACK_AS
           ]),
     ];
   },
-  plan: (want, facts): Step[] => {
-    const [packages, held, recipes, cores] = [
-      valueIfKnown(facts.packages),
-      valueIfKnown(facts.held),
-      facts.recipes.state === "absent" ? {} : valueIfKnown(facts.recipes),
-      valueIfKnown(facts.cores),
-    ];
-    const qemu = qemuOf(want, facts);
-    if (packages === undefined || held === undefined || recipes === undefined || cores === undefined) return [];
-    if (qemu.state === "unknown" || facts.images.state === "unknown") return [];
-    const missing = stack.stackPackages(want).filter((name) => packages[name] === undefined);
-    const free = loose(want, held);
-    const step = (code: string, title: string, why: string, actions: Step["actions"], service = false): Step[] => [
-      { code: `vm-stack.${code}`, title, why, disruption: service ? "service" : "none", actions },
-    ];
-    const built = (part: "qemu" | "ovmf") =>
-      want.kind === "build" &&
-      stack.builtFrom(want, part, recipes) &&
-      (part === "qemu"
-        ? qemu.state === "known"
-        : valueIfKnown(facts.images)?.[stack.vmStackPaths(want).ovmf] !== undefined);
-    return [
-      ...(missing.length === 0
-        ? []
-        : step("install", `install ${missing.join(" ")}`, "missing", installPackages("debian", missing), true)),
-      ...(free.length === 0 ? [] : step("hold", `hold ${free.join(" ")}`, "pinned", [holdPackages("debian", free)])),
-      ...(want.kind !== "build"
-        ? []
-        : parts(want)
-            .filter((part) => !built(part))
-            .flatMap((part) => {
-              const source = want[part];
-              if (source.kind === "package") return [];
-              const from = source.kind === "git" ? `${source.url} at ${source.commit.slice(0, 12)}` : source.url;
-              const lines = part === "qemu" ? stack.qemuLines(want, cores) : stack.ovmfLines(want, cores);
-              const checks = source.kind === "tarball" ? [download(source.url, source.sha256).checks] : [];
-              return step(`build-${part}`, `build ${part === "qemu" ? "QEMU" : "OVMF"} from ${from}`, "missing", [
-                ...checks,
-                stack.recipeDraft(want, part),
-                ...job(`${part}-build`, lines, 2 * HOUR),
-              ]);
-            })),
-    ];
-  },
+  plan: planVmStack,
   undo: (want, facts): Step[] => {
     const held = stack.stackPackages(want).filter((name) => valueIfKnown(facts.held)?.includes(name));
     if (held.length === 0) return [];
@@ -142,9 +103,10 @@ export const vmStack = facet<VmStackWant, VmStackFacts, typeof stack.VM_STACK_AS
     packages: valueIfKnown(facts.packages),
   }),
   examples: VM_STACK_EXAMPLES,
-  covers: ["001-HOST-09", "001-HOST-13", "001-HOST-29"],
+  covers: [
+    "001-HOST-09",
+    "001-HOST-13",
+    "001-HOST-29",
+    ...[14, 15, 16, 17, 18, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43].map((n) => `004-${n}`),
+  ],
 });
-
-/** What is built from sources. */
-const parts = (want: Extract<VmStackWant, { kind: "build" }>): readonly ("qemu" | "ovmf")[] =>
-  want.ovmf.kind === "git" ? ["qemu", "ovmf"] : ["qemu"];

@@ -1,27 +1,21 @@
 import { z } from "zod";
 import type { JobLine } from "./action.ts";
 import { ARTIFACTS_DIR, BUILD_DIR, checkout } from "./host.ts";
+import { amLines, baselineFault, GitSchema, PinnedFilesSchema, patchSources } from "./patches.ts";
 
-const Commit = z.string().regex(/^[0-9a-f]{40}$/, "a commit's 40 hex digits");
-const Git = z.strictObject({
-  url: z.url({ protocol: /^https$/ }),
-  commit: Commit,
-  branch: z.string().optional().describe("For people only; a branch is never followed."),
-});
 const Options = z.array(z.string().regex(/^CONFIG_[A-Z0-9_]+$/));
 
 /** A kernel from pinned sources, and one built already. */
-export const KernelBuildSchema = z.strictObject({
+const Parts = z.strictObject({
   release: z
     .string()
     .regex(/^\d+\.\d+[A-Za-z0-9.+~-]*$/)
     .describe("What `uname -r` will show."),
   base: z.string().describe("Release without LOCALVERSION, as the sources' Makefile gives it."),
-  source: Git,
-  patches: z
-    .array(z.strictObject({ from: Git, file: z.string().regex(/^[\w.][\w./+-]*$/) }))
-    .default([])
-    .describe("Patches, in order, with the repository they come from."),
+  source: GitSchema,
+  // Without a default: recipes of before it have no such word.
+  series: PinnedFilesSchema.optional().describe("Mailboxes of commits, in order, applied with git am."),
+  patches: PinnedFilesSchema.default([]).describe("Patches, in order, with the repository they come from."),
   enable: Options.default([]).describe("Options set to y."),
   module: Options.default([]).describe("Options set to m."),
   disable: Options.default([]).describe("Options turned off."),
@@ -38,6 +32,10 @@ export const KernelBuildSchema = z.strictObject({
     })
     .optional()
     .describe("Use this package instead of building: build once, install on many."),
+});
+export const KernelBuildSchema = Parts.superRefine(({ source, series }, context) => {
+  const fault = baselineFault(source, series);
+  if (fault !== undefined) context.addIssue({ code: "custom", path: ["source", "commit"], message: fault });
 });
 export type KernelBuild = z.output<typeof KernelBuildSchema>;
 
@@ -62,18 +60,16 @@ export const RECIPE_DRAFT = `${BUILD_DIR}/kernel/recipe.json`;
 export function buildLines(want: KernelBuild, cores: number): JobLine[] {
   const root = `${BUILD_DIR}/kernel`;
   const tree = `${root}/linux`;
-  const sources = [...new Map(want.patches.map((p) => [`${p.from.url} ${p.from.commit}`, p.from])).values()];
-  const folder = (from: KernelBuild["source"]) =>
-    `${root}/patches-${sources.findIndex((s) => s.url === from.url && s.commit === from.commit)}`;
+  const series = want.series ?? [];
+  const { lines: fetched, path } = patchSources([...want.patches, ...series], root);
   const options = (flag: string, names: readonly string[]) => names.flatMap((n) => [flag, n.replace(/^CONFIG_/, "")]);
   const make = ["make", "LOCALVERSION=", `KDEB_PKGVERSION=${want.version}`] as const;
   const local = want.release.startsWith(want.base) ? want.release.slice(want.base.length) : "";
   return [
     ...checkout(want.source.url, want.source.commit, tree),
-    ...sources.flatMap((from) => checkout(from.url, from.commit, folder(from))),
-    ...want.patches.map(
-      (p): JobLine => ({ argv: ["patch", "-p1", "-l", "-i", `${folder(p.from)}/${p.file}`], cwd: tree }),
-    ),
+    ...fetched,
+    ...amLines(series.map(path), tree),
+    ...want.patches.map((p): JobLine => ({ argv: ["patch", "-p1", "-l", "-i", path(p)], cwd: tree })),
     { argv: [...make, "olddefconfig"], cwd: tree },
     {
       argv: [

@@ -7,21 +7,27 @@ import type { Fact } from "./facts.ts";
 import { mapFact } from "./facts.ts";
 import * as host from "./host.ts";
 import { parseDpkgVersions, parseGrepLines, parseLines, parseSha256sum } from "./parse-packages.ts";
+import { amLines, baselineFault, GitSchema, PinnedFilesSchema, patchSources } from "./patches.ts";
 
 const Package = z.string().regex(/^[a-z0-9][a-z0-9+.-]*$/);
 const Path = z.string().regex(/^\/[\w./+-]+$/);
 const Version = z.string().regex(/^\d+\.\d+(\.\d+)?$/);
-const Git = z.strictObject({
-  kind: z.literal("git"),
-  url: z.url({ protocol: /^https$/ }),
-  commit: z.string().regex(/^[0-9a-f]{40}$/, "a commit's 40 hex digits"),
-  branch: z.string().optional().describe("For people only; a branch is never followed."),
-});
+const Git = z.strictObject({ kind: z.literal("git"), ...GitSchema.shape });
 const Tarball = z.strictObject({
   kind: z.literal("tarball"),
   url: z.url({ protocol: /^https?$/ }),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, "64 hex digits"),
 });
+
+const Qemu = z.strictObject({
+  ...Git.shape,
+  series: PinnedFilesSchema.optional().describe("Mailboxes of commits, in order, applied with git am."),
+});
+const Ovmf = z.strictObject({
+  ...Git.shape,
+  target: z.enum(["RELEASE", "DEBUG"]).optional().describe("What edk2 is built as; default RELEASE."),
+});
+const TEE = z.enum(["sev-snp", "tdx"]).optional().describe("What QEMU must be able to start; default sev-snp.");
 
 /** QEMU and OVMF, from packages or from pinned sources. */
 export const VmStackWantSchema = z.discriminatedUnion("kind", [
@@ -31,15 +37,23 @@ export const VmStackWantSchema = z.discriminatedUnion("kind", [
     qemu: z.literal("/usr/bin/qemu-system-x86_64").describe("QEMU binary of these packages."),
     ovmf: Path.describe("OVMF image of these packages."),
     minQemu: Version.describe("Lowest version of QEMU."),
+    tee: TEE,
   }),
   z.strictObject({
     kind: z.literal("build"),
-    qemu: z.discriminatedUnion("kind", [Git, Tarball]).describe("Sources of QEMU."),
+    qemu: z
+      .discriminatedUnion("kind", [Qemu, Tarball])
+      .superRefine((qemu, context) => {
+        const fault = qemu.kind === "git" ? baselineFault(qemu, qemu.series) : undefined;
+        if (fault !== undefined) context.addIssue({ code: "custom", path: ["commit"], message: fault });
+      })
+      .describe("Sources of QEMU."),
     qemuVersion: Version.optional().describe("Version the built QEMU reports, where it is known."),
     ovmf: z
-      .discriminatedUnion("kind", [Git, z.strictObject({ kind: z.literal("package"), package: Package, path: Path })])
+      .discriminatedUnion("kind", [Ovmf, z.strictObject({ kind: z.literal("package"), package: Package, path: Path })])
       .describe("Sources of OVMF, or the package that has it."),
     minQemu: Version.describe("Lowest version of QEMU."),
+    tee: TEE,
   }),
 ]);
 export type VmStackWant = z.output<typeof VmStackWantSchema>;
@@ -54,15 +68,16 @@ export function vmStackPaths(want: VmStackWant): { qemu: string; ovmf: string } 
 export const stackPackages = (want: VmStackWant): readonly string[] =>
   want.kind === "packages" ? want.packages : want.ovmf.kind === "package" ? [want.ovmf.package] : [];
 
-export interface Qemu {
+export interface QemuFacts {
   readonly version: string;
-  /** It knows the object `sev-snp-guest`. */
+  /** It knows the object `sev-snp-guest`, and `tdx-guest`. */
   readonly snp: boolean;
+  readonly tdx: boolean;
 }
 
 export interface VmStackFacts {
-  readonly distribution: Fact<Qemu>;
-  readonly built: Fact<Qemu>;
+  readonly distribution: Fact<QemuFacts>;
+  readonly built: Fact<QemuFacts>;
   /** OVMF images → sha256. */
   readonly images: Fact<Readonly<Record<string, string>>>;
   /** Package → version. */
@@ -118,11 +133,15 @@ export function parseVmStack(a: Answers<typeof VM_STACK_ASKS>): VmStackFacts {
   };
 }
 
-function qemu(version: Answer, objects: Answer): Fact<Qemu> {
+function qemu(version: Answer, objects: Answer): Fact<QemuFacts> {
   const seen = mapFact(text(version), (t) => /version (\d+(?:\.\d+)+)/.exec(t)?.[1] ?? "");
   if (seen.state !== "known") return seen;
   if (seen.value === "") return { state: "unknown", why: "qemu-system-x86_64 --version named no version" };
-  return mapFact(text(objects), (t) => ({ version: seen.value, snp: /^\s*sev-snp-guest\b/m.test(t) }));
+  return mapFact(text(objects), (t) => ({
+    version: seen.value,
+    snp: /^\s*sev-snp-guest\b/m.test(t),
+    tdx: /^\s*tdx-guest\b/m.test(t),
+  }));
 }
 
 type Build = Extract<VmStackWant, { kind: "build" }>;
@@ -149,9 +168,11 @@ export function qemuLines(want: Build, cores: number): JobLine[] {
   const { tree } = folders("qemu");
   const tarball = want.qemu.kind === "tarball" ? host.download(want.qemu.url, want.qemu.sha256) : undefined;
   const prefix = `${TOOLS_DIR}/qemu`;
+  const series = want.qemu.kind === "git" ? (want.qemu.series ?? []) : [];
+  const { lines: fetched, path } = patchSources(series, `${host.BUILD_DIR}/qemu-series`);
   return [
     ...(want.qemu.kind === "git"
-      ? host.checkout(want.qemu.url, want.qemu.commit, tree)
+      ? [...host.checkout(want.qemu.url, want.qemu.commit, tree), ...fetched, ...amLines(series.map(path), tree)]
       : [
           ...(tarball?.lines ?? []),
           { argv: ["rm", "-rf", tree] } as const,
@@ -179,16 +200,17 @@ export function qemuLines(want: Build, cores: number): JobLine[] {
 export function ovmfLines(want: Build, cores: number): JobLine[] {
   if (want.ovmf.kind !== "git") return [];
   const { tree } = folders("ovmf");
+  const { target = "RELEASE" } = want.ovmf;
   const dsc = "OvmfPkg/OvmfPkgX64.dsc";
   return [
     ...host.checkout(want.ovmf.url, want.ovmf.commit, tree),
     { argv: ["git", "-C", tree, "submodule", "update", "--quiet", "--init", "--recursive", "--depth=1"] },
     { argv: ["make", "-C", "BaseTools", `-j${cores}`], cwd: tree },
     {
-      argv: ["bash", "OvmfPkg/build.sh", "-a", "X64", "-b", "RELEASE", "-t", "GCC5", "-n", String(cores), "-p", dsc],
+      argv: ["bash", "OvmfPkg/build.sh", "-a", "X64", "-b", target, "-t", "GCC5", "-n", String(cores), "-p", dsc],
       cwd: tree,
     },
-    { argv: ["install", "-D", "-m", "0644", `${tree}/Build/OvmfX64/RELEASE_GCC5/FV/OVMF.fd`, host.OVMF_BUILT] },
+    { argv: ["install", "-D", "-m", "0644", `${tree}/Build/OvmfX64/${target}_GCC5/FV/OVMF.fd`, host.OVMF_BUILT] },
     keepRecipe("ovmf"),
   ];
 }
