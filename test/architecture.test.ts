@@ -14,17 +14,19 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   kit: [],
   facets: ["kit"],
   machine: ["kit"],
-  reconcile: ["facets", "machine", "kit"],
+  /** Evidence of guests verified off the node: no I/O, and no knowledge of facets. */
+  attest: ["kit"],
+  reconcile: ["facets", "machine", "attest", "kit"],
   /** The channel to the Pulumi engine that started the provider: progress out, and whether it still listens. */
   engine: [],
-  "host-provider": ["engine", "reconcile", "facets", "machine", "kit"],
+  "host-provider": ["engine", "reconcile", "facets", "machine", "attest", "kit"],
   // Only by the specifier in its constant text does a resource know the provider.
   resource: ["facets", "kit"],
   profiles: ["kit", "facets"],
   components: ["resource", "profiles", "facets", "kit"],
   stacks: ["components", "profiles", "kit"],
   program: ["stacks", "kit"],
-  cli: ["reconcile", "facets", "machine", "profiles", "kit", "docs"],
+  cli: ["reconcile", "facets", "machine", "attest", "profiles", "kit", "docs"],
   sim: ["kit"],
   /** The demo drives the twin's process and the real Pulumi; nothing of it is in the package. */
   demo: ["cli", "machine", "profiles", "tools", "kit"],
@@ -46,7 +48,7 @@ const PART_LINES = 200;
 function roomOf(path: string): string {
   const [first = "", second = ""] = path.split("/");
   if (first === "providers") {
-    if (["kit", "facets", "machine"].includes(second)) return second;
+    if (["kit", "facets", "machine", "attest"].includes(second)) return second;
     return second.replace(/\.ts$/, "");
   }
   if (first === "cli" && /^demo(\.ts)?$/.test(second)) return "demo";

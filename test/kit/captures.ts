@@ -20,6 +20,13 @@ export function capture(path: string): string {
   return readFileSync(file, "utf8");
 }
 
+/** As {@link capture}, for what is no text. */
+export function captureBytes(path: string): Buffer {
+  const file = join(FOLDER, path);
+  if (!existsSync(file)) throw new Error(`this test reads real captures in place and there is none at ${file}`);
+  return readFileSync(file);
+}
+
 /** One `## command` section of a capture that holds several. */
 export function section(path: string, command: string): string {
   const parts = capture(path).split(/^## /m);

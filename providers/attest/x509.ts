@@ -1,0 +1,141 @@
+// Has to come first: the certificate library registers its classes with it.
+import "reflect-metadata";
+import { X509Certificate } from "node:crypto";
+import * as x509 from "@peculiar/x509";
+import { Refused, refusing } from "./refusals.ts";
+
+/** A certificate larger than this is not one of AMD's or Intel's (theirs are below 2 KiB). */
+const MOST_CERT_BYTES = 8192;
+/** Intel's PCK revocation list has about 3 KiB. */
+const MOST_CRL_BYTES = 1_048_576;
+
+/** When something is judged, and by how much the clocks of vendor and controller may differ. */
+export interface Clock {
+  readonly now: Date;
+  /** Seconds; how far in the future something may have been issued. */
+  readonly skewSeconds: number;
+}
+
+/** One certificate, strictly DER (no bytes behind it) or one PEM block. OpenSSL reads and verifies it. */
+export function certificate(data: Uint8Array | string, what: string): X509Certificate {
+  const bytes = typeof data === "string" ? pemBlocks(data, what) : [Buffer.from(data)];
+  const [der] = bytes;
+  if (der === undefined || bytes.length !== 1)
+    throw new Refused("attest.malformed", `${what}: ${bytes.length} certificates where one is expected`);
+  if (der.length > MOST_CERT_BYTES) throw new Refused("attest.oversized", `${what} has ${der.length} bytes`);
+  const cert = refusing("attest.malformed", what, () => new X509Certificate(der));
+  // OpenSSL ignores what follows the certificate.
+  if (!cert.raw.equals(der)) throw new Refused("attest.malformed", `${what}: bytes behind the certificate`);
+  return cert;
+}
+
+/** DER of every certificate in PEM text, in order. Text between blocks is skipped, as in a chain from KDS or PCS. */
+export function pemBlocks(text: string, what: string): Buffer[] {
+  if (text.length > 16 * MOST_CERT_BYTES)
+    throw new Refused("attest.oversized", `${what} has ${text.length} characters`);
+  return refusing("attest.malformed", what, () =>
+    x509.PemConverter.decodeWithHeaders(text)
+      .filter((block) => block.type === "CERTIFICATE")
+      .map((block) => Buffer.from(block.rawData)),
+  );
+}
+
+/**
+ * Verifies a chain from a leaf up to a pinned root: names, CA flags, signatures, validity. The root is never taken from
+ * the evidence: a chain may carry one, which then has to be the pinned one, byte by byte.
+ * Throws `attest.cert.chain`, `.root`, `.expired`, `attest.clock`.
+ */
+export function verifyChain(chain: readonly X509Certificate[], root: X509Certificate, clock: Clock): void {
+  const last = chain.at(-1);
+  if (last === undefined || chain.length > 5)
+    throw new Refused("attest.cert.chain", `a chain of ${chain.length} certificates`);
+  const path = last.raw.equals(root.raw) ? chain : [...chain, root];
+  for (const [i, cert] of path.entries()) {
+    const issuer = path[i + 1] ?? cert;
+    if (i > 0 && !cert.ca) throw new Refused("attest.cert.chain", `${name(cert)} signs, but is no CA`);
+    if (i === 0 && path.length > 1 && cert.ca)
+      throw new Refused("attest.cert.chain", `${name(cert)} is a CA where a signing key is expected`);
+    if (!cert.checkIssued(issuer) || !verifies(cert, issuer)) {
+      if (issuer.raw.equals(root.raw) && i < path.length - 1)
+        throw new Refused("attest.cert.root", `${name(cert)} is not signed by the pinned ${name(root)}`);
+      throw new Refused("attest.cert.chain", `${name(cert)} is not signed by ${name(issuer)}`);
+    }
+    checkValidity(cert, clock);
+  }
+}
+
+function verifies(cert: X509Certificate, issuer: X509Certificate): boolean {
+  try {
+    return cert.verify(issuer.publicKey);
+  } catch {
+    return false;
+  }
+}
+
+function checkValidity(cert: X509Certificate, { now, skewSeconds }: Clock): void {
+  // validToDate is missing from older Nodes, where a comparison with it would let everything pass.
+  const [from, to] = [new Date(cert.validFrom), new Date(cert.validTo)];
+  if (!(now <= to)) throw new Refused("attest.cert.expired", `${name(cert)} was valid until ${cert.validTo}`);
+  notFromTheFuture(from, name(cert), { now, skewSeconds });
+}
+
+/** Throws `attest.clock` for what was issued later than now and the skew. */
+export function notFromTheFuture(issued: Date, what: string, { now, skewSeconds }: Clock): void {
+  if (!(issued.getTime() - now.getTime() <= skewSeconds * 1000)) {
+    throw new Refused(
+      "attest.clock",
+      `${what} was issued ${String(issued.toJSON())}, later than now (${now.toISOString()})`,
+    );
+  }
+}
+
+/**
+ * Reads a revocation list, DER, and verifies that `issuer` signed it and that it is current.
+ * Throws `attest.collateral.signature`, `attest.collateral.expired`, `attest.clock`.
+ */
+export async function revocations(
+  der: Uint8Array,
+  issuer: X509Certificate,
+  clock: Clock,
+): Promise<(cert: X509Certificate) => void> {
+  const what = `the revocation list of ${name(issuer)}`;
+  if (der.length > MOST_CRL_BYTES) throw new Refused("attest.oversized", `${what} has ${der.length} bytes`);
+  const crl = refusing("attest.malformed", what, () => new x509.X509Crl(Buffer.from(der)));
+  const by = new x509.X509Certificate(issuer.raw);
+  const good =
+    Buffer.from(crl.issuerName.toArrayBuffer()).equals(Buffer.from(by.subjectName.toArrayBuffer())) &&
+    (await crl.verify({ publicKey: by }).catch(() => false));
+  if (!good) throw new Refused("attest.collateral.signature", `${what} is not signed by it`);
+  // A partial or indirect list would say nothing about the certificate in question.
+  const strange = crl.extensions.find((extension) => extension.critical);
+  if (strange !== undefined)
+    throw new Refused("attest.unsupported", `${what} has the critical extension ${strange.type}`);
+  notFromTheFuture(crl.thisUpdate, what, clock);
+  if (crl.nextUpdate === undefined || clock.now > crl.nextUpdate) {
+    throw new Refused(
+      "attest.collateral.expired",
+      `${what} was good until ${crl.nextUpdate?.toISOString() ?? "nowhere"}`,
+    );
+  }
+  return (cert) => {
+    if (!cert.checkIssued(issuer)) return;
+    if (crl.findRevoked(new x509.X509Certificate(cert.raw)) !== null)
+      throw new Refused(
+        "attest.cert.revoked",
+        `${name(cert)}, serial ${cert.serialNumber}, is revoked by ${name(issuer)}`,
+      );
+  };
+}
+
+/** Contents of a certificate's extensions (inside the OCTET STRING) by their OIDs. */
+export function extensions(cert: X509Certificate): ReadonlyMap<string, Buffer> {
+  const all = new x509.X509Certificate(cert.raw).extensions;
+  const found = new Map(all.map(({ type, value }) => [type, Buffer.from(value)]));
+  if (found.size !== all.length) throw new Refused("attest.malformed", `${name(cert)} has an extension twice`);
+  return found;
+}
+
+/** Common name of the subject, for people. */
+export const name = (cert: X509Certificate): string => /(?:^|\n)CN=(.*)/.exec(cert.subject)?.[1] ?? cert.subject;
+
+export const fingerprint = (cert: X509Certificate): string => cert.fingerprint256.replaceAll(":", "").toLowerCase();
