@@ -74,7 +74,9 @@ export function execute(
 /** Whether an argv changes the machine, as the journal counts it. */
 export function isMutating(machine: Machine, argv: readonly string[]): boolean {
   const path = findProgram(machine, argv[0] ?? "");
-  const node = path === undefined ? undefined : machine.files.stat(path);
+  // What is not there changes nothing.
+  if (path === undefined) return false;
+  const node = machine.files.stat(path);
   const command = COMMANDS.get((node?.kind === "file" ? node.program : undefined) ?? argv[0]?.split("/").at(-1) ?? "");
   return command?.mutates(argv) ?? false;
 }

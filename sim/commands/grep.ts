@@ -43,6 +43,16 @@ export function posixRegExp(pattern: string, kind: "basic" | "extended" | "perl"
 }
 
 const run: Command["run"] = (machine, argv, context) => {
+  try {
+    return search(machine, argv, context);
+  } catch (error) {
+    // JavaScript names the fault in other words than grep does; of all of them this one is met most.
+    if (error instanceof SyntaxError) return fail(2, `${argv[0]}: Unmatched ( or \\(`);
+    throw error;
+  }
+};
+
+const search: Command["run"] = (machine, argv, context) => {
   const o = options(argv, {
     flags: [
       "-q|--quiet|--silent",
