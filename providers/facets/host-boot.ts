@@ -89,5 +89,5 @@ export const hostBoot = facet({
   plan: planBoot,
   show: (facts) => ({ running: valueIfKnown(facts.running), default: valueIfKnown(facts.saved) }),
   examples: HOST_BOOT_EXAMPLES,
-  covers: ["001-HOST-30", "001-HOST-31", "001-HOST-49"],
+  covers: ["001-HOST-30", "001-HOST-31", "001-HOST-49", "004-44"],
 });

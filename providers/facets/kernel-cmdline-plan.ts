@@ -42,7 +42,7 @@ export function planCommandLine(want: CommandLine, facts: CommandLineFacts): Ste
   if (words.length > 0) {
     const content = TEXT(withoutWords(files[MAIN] ?? [], words));
     const title = `take ${words.join(" ")} off the command line in ${MAIN}; the old line stays as a comment`;
-    steps.push(step("strip", title, "SEV-SNP refuses it", [{ do: "write", path: MAIN, content }, UPDATE_GRUB]));
+    steps.push(step("strip", title, "the recipe forbids it: SEV-SNP, for one, refuses iommu=pt", [{ do: "write", path: MAIN, content }, UPDATE_GRUB]));
   }
   if (!staged(want, facts)) {
     const title = `stage kernel command line: ${want.present.join(" ") || "saved default"}`;

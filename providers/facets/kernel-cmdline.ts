@@ -116,5 +116,16 @@ export const kernelCmdline = facet<CommandLine, CommandLineFacts, typeof cmdline
     dropIn: valueIfKnown(facts.files)?.[GRUB_DROP_IN] !== undefined,
   }),
   examples: KERNEL_CMDLINE_EXAMPLES,
-  covers: ["000-09", "000-10", "000-11", "001-GPU-26", "001-GPU-27", "001-GPU-28", "001-HOST-30"],
+  covers: [
+    "000-09",
+    "000-10",
+    "000-11",
+    "001-GPU-26",
+    "001-GPU-27",
+    "001-GPU-28",
+    "001-HOST-30",
+    "004-29",
+    "004-30",
+    "004-31",
+  ],
 });

@@ -42,6 +42,17 @@ export const KERNEL_EXAMPLES = [
   ),
   example("upgraded by apt", want, upgraded, ["kernel.held", "kernel.upgraded"], ["kernel.hold"]),
   example("built without SEV", want, { ...good, configs: ok("", 1) }, ["kernel.config"]),
+  example(
+    "built with what the recipe turns off",
+    { ...want, configOff: ["CONFIG_KEXEC", "CONFIG_CRASH_DUMP"] },
+    {
+      ...good,
+      configs: ok(
+        "/boot/config-6.14.0-37-generic:CONFIG_KVM_AMD_SEV=y\n/boot/config-6.14.0-37-generic:CONFIG_KEXEC=y\n",
+      ),
+    },
+    ["kernel.config"],
+  ),
   example("Red Hat family: runs and is locked", want9, redHat),
   example(
     "Red Hat family: untouched, another version is locked",

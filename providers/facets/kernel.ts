@@ -4,7 +4,7 @@ import { valueIfKnown } from "../kit/facts.ts";
 import { holdPackages, installPackageFile, installPackages, lockPlugin, unholdPackages } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { KernelFacts, KernelWant } from "../kit/kernel.ts";
-import { KERNEL_ASKS, KernelWantSchema, lackingOptions, loose, parseKernel, toHold } from "../kit/kernel.ts";
+import { KERNEL_ASKS, KernelWantSchema, loose, optionFaults, parseKernel, toHold } from "../kit/kernel.ts";
 import { entryOf } from "../kit/parse-grub.ts";
 import { compareVersions } from "../kit/parse-packages.ts";
 import { KERNEL_EXAMPLES } from "./kernel-examples.ts";
@@ -36,18 +36,15 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
     });
     const config = judgeFact(facts.configs, {
       code: "kernel.config",
-      want: want.config.join(", "),
+      want: [...want.config, ...(want.configOff ?? []).map((option) => `no ${option}`)].join(", "),
       hint: "build the kernel with these options",
       source: `${VALIDATING}, step 2`,
-      good: (configs) => lackingOptions(want, configs).length === 0,
-      show: (configs) =>
-        lackingOptions(want, configs)
-          .map((option) => `${option} is off`)
-          .join(", ") || "all on",
+      good: (configs) => optionFaults(want, configs).length === 0,
+      show: (configs) => optionFaults(want, configs).join(", ") || "as wanted",
     });
     return [
       installed,
-      ...(want.config.length > 0 && installed.level === "pass" ? [config] : []),
+      ...(want.config.length + (want.configOff?.length ?? 0) > 0 && installed.level === "pass" ? [config] : []),
       judgeFact(facts.held, {
         code: "kernel.held",
         want: "its packages, and those that would bring another kernel, on hold",
@@ -119,7 +116,7 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
     const unfit =
       facts.configs.state === "known" &&
       want.release in facts.configs.value &&
-      lackingOptions(want, facts.configs.value).length > 0;
+      optionFaults(want, facts.configs.value).length > 0;
     if (running === undefined || running === want.release || unfit) return { reasons: [], boots: 0 };
     const entry = facts.grub.state === "known" ? entryOf(facts.grub.value, want.release) : undefined;
     return {
@@ -130,5 +127,12 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
   },
   show: (facts) => ({ running: valueIfKnown(facts.running), images: valueIfKnown(facts.images) }),
   examples: KERNEL_EXAMPLES,
-  covers: ["000-18", "001-HOST-28", "001-HOST-30", "001-HOST-32", "001-HOST-33"],
+  covers: [
+    "000-18",
+    "001-HOST-28",
+    "001-HOST-30",
+    "001-HOST-32",
+    "001-HOST-33",
+    ...["22", "23", "24", "26"].map((n) => `004-${n}`),
+  ],
 });

@@ -138,5 +138,5 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
   },
   show: (facts) => ({ parameters: valueIfKnown(facts.parameters) }),
   examples: MODULE_OPTIONS_EXAMPLES,
-  covers: ["000-07", "000-08", "001-HOST-27", "001-HOST-51", "001-HOST-52", "001-HOST-53"],
+  covers: ["000-07", "000-08", "001-HOST-27", "001-HOST-51", "001-HOST-52", "001-HOST-53", "004-27", "004-28"],
 });

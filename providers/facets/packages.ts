@@ -121,5 +121,14 @@ export const packages = facet({
   },
   show: (facts) => ({ family: valueIfKnown(facts.family), installed: valueIfKnown(facts.installed)?.length }),
   examples: PACKAGES_EXAMPLES,
-  covers: ["001-HOST-02", "001-HOST-03", "001-HOST-04", "001-HOST-05", "001-HOST-06", "001-HOST-07"],
+  covers: [
+    "001-HOST-02",
+    "001-HOST-03",
+    "001-HOST-04",
+    "001-HOST-05",
+    "001-HOST-06",
+    "001-HOST-07",
+    "004-19",
+    "004-20",
+  ],
 });

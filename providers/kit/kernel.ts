@@ -30,7 +30,10 @@ export interface KernelFacts {
   readonly grub: Fact<{ readonly entries: Readonly<Record<string, string>>; readonly pattern: string }>;
 }
 
-const OPTIONS = "CRYPTO_ECC|CRYPTO_ECDH|CRYPTO_ECDSA|CGROUP_MISC|KVM_AMD_SEV|AMD_MEM_ENCRYPT|VFIO_PCI|SEV_GUEST";
+const OPTIONS = [
+  "CRYPTO_ECC|CRYPTO_ECDH|CRYPTO_ECDSA|CRYPTO_ECRDSA|CGROUP_MISC|KVM_AMD_SEV|AMD_MEM_ENCRYPT|VFIO_PCI|SEV_GUEST",
+  "INTEL_TDX_HOST|KVM|KVM_INTEL|KVM_INTEL_TDX|TDX_GUEST_DRIVER|HYPERV|KEXEC|CRASH_DUMP",
+].join("|");
 
 const { grubby, grub2Default } = BOOT_MENU_ASKS;
 /** What facets of kernels ask besides, for machines of the Red Hat family. */
@@ -130,6 +133,10 @@ export const KernelWantSchema = z.strictObject({
     .array(z.string().regex(/^CONFIG_[A-Z0-9_]+$/))
     .default([])
     .describe("Options that /boot/config-<release> must have as y or m."),
+  configOff: z
+    .array(z.string().regex(/^CONFIG_[A-Z0-9_]+$/))
+    .optional()
+    .describe("Options that it must not have."),
 });
 export type KernelWant = z.output<typeof KernelWantSchema>;
 
@@ -140,5 +147,11 @@ export const toHold = (want: KernelWant, facts: KernelFacts) => [
 ];
 export const loose = (want: KernelWant, facts: KernelFacts, held: readonly string[]) =>
   toHold(want, facts).filter((name) => !held.includes(name));
-export const lackingOptions = (want: KernelWant, configs: Readonly<Record<string, readonly string[]>>) =>
-  want.config.filter((option) => !configs[want.release]?.includes(option));
+/** What is wrong with the kernel's configuration, one phrase each; without its file every wanted option is. */
+export function optionFaults(want: KernelWant, configs: Readonly<Record<string, readonly string[]>>): string[] {
+  const on = configs[want.release];
+  return [
+    ...want.config.filter((option) => !on?.includes(option)).map((option) => `${option} is off`),
+    ...(want.configOff ?? []).filter((option) => on?.includes(option) !== false).map((option) => `${option} is on`),
+  ];
+}

@@ -42,8 +42,8 @@ export function parseModuleParameters(text: string): Record<string, string> {
   return Object.fromEntries(out.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** True when both mean the same to the kernel: Y, y and 1 are on, N, n and 0 off. */
+/** True when both mean the same to the kernel: Y, y, 1 and on are on, N, n, 0 and off off. */
 export function sameParameter(a: string, b: string): boolean {
-  const plain = (v: string) => (/^[yY1]$/.test(v) ? "1" : /^[nN0]$/.test(v) ? "0" : v);
+  const plain = (v: string) => (/^(?:[yY1]|on)$/.test(v) ? "1" : /^(?:[nN0]|off)$/.test(v) ? "0" : v);
   return plain(a.trim()) === plain(b.trim());
 }
