@@ -8,8 +8,10 @@ export const awk: Command = {
   names: ["awk"],
   base: true,
   mutates: never,
-  run: (machine, argv) => {
-    if (argv[1] === HAS_NVSWITCH[1]) return machine.pci.some(isNvSwitch) ? ok() : fail(1, "");
+  run: (machine, argv, context) => {
+    if (argv[1] === HAS_NVSWITCH[1])
+      // Its pipe runs lspci; without that it counts none.
+      return context.exec(["lspci"]).status === 0 && machine.pci.some(isNvSwitch) ? ok() : fail(1, "");
     if (argv[1] !== GUEST_GPUS_READY[1]) unmodelled(argv);
     const shown = machine.files.listIf("/proc/driver/nvidia/gpus").length;
     const there = machine.pci.filter(isGpu).length;

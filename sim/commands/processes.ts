@@ -72,7 +72,7 @@ export const processes: readonly Command[] = [
     run: (machine, argv) => {
       for (const word of argv.slice(1).filter((w) => /^\d+$/.test(w))) {
         const unit = machine.now.processes.get(Number(word))?.unit;
-        if (unit !== undefined) machine.units.stop(unit);
+        if (unit !== undefined && !machine.libvirt.killed(unit)) machine.units.stop(unit);
         machine.now.processes.delete(Number(word));
       }
       return ok();

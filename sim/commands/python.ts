@@ -36,7 +36,7 @@ const python: Command = {
     if (first === "-c") {
       // The unit's ExecStop: QMP's system_powerdown.
       if ((rest[0] ?? "").includes("system_powerdown")) {
-        guestGoesDown(machine.node);
+        guestGoesDown(machine.node, "poweroff");
         return ok("", 10);
       }
       return unmodelled(argv);

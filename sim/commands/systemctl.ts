@@ -21,7 +21,7 @@ const READS = [
 function goDown(machine: Machine, how: "reboot" | "poweroff"): Result {
   const { node } = machine;
   const back = how === "reboot" && node.instance?.restart !== "console";
-  if (machine !== node.host) node.later(() => guestGoesDown(node));
+  if (machine !== node.host) node.later(() => guestGoesDown(node, how));
   else node.later(() => node.reset(back ? "GracefulRestart" : "GracefulShutdown", "os"));
   return ok();
 }

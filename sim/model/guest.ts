@@ -80,9 +80,17 @@ const pairs = (text: string): ReadonlyMap<string, string> => {
 const TEE_OBJECTS = { "sev-snp": "sev-snp-guest", tdx: "tdx-guest" } as const;
 
 function size(text: string): number {
-  const match = /^(\d+)([KMGT]?)/.exec(text);
-  const unit = { "": 20, K: 10, M: 20, G: 30, T: 40 }[match?.[2] ?? ""] ?? 20;
+  const match = /^(\d+)([KMGT]?)/i.exec(text);
+  const unit = { "": 20, K: 10, M: 20, G: 30, T: 40 }[match?.[2]?.toUpperCase() ?? ""] ?? 20;
   return Number(match?.[1] ?? 0) * 2 ** unit;
+}
+
+/** A file among libvirt's block devices, as a drive. */
+function storage(block: ReadonlyMap<string, string>): ReadonlyMap<string, string>[] {
+  const file = block.get("filename");
+  if (block.get("") !== "file" || file === undefined) return [];
+  const flash = block.get("node-name")?.includes("pflash") === true;
+  return [new Map([["file", file], ...(flash ? [["if", "pflash"] as const] : [])])];
 }
 
 function parseQemu(argv: readonly string[]): QemuArgs {
@@ -95,7 +103,7 @@ function parseQemu(argv: readonly string[]): QemuArgs {
   return {
     objects: all("-object"),
     devices: all("-device"),
-    drives: all("-drive"),
+    drives: [...all("-drive"), ...all("-blockdev").flatMap(storage)],
     netdevs: all("-netdev"),
     fwCfg: all("-fw_cfg"),
     chardevs: all("-chardev"),
@@ -221,7 +229,8 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
     const files = readIso(host.files.readIf(d.get("file") ?? ""));
     return files === undefined ? [] : [files];
   });
-  const chardev = args.chardevs.find((c) => args.serial === `chardev:${c.get("id")}`);
+  const line = args.devices.find((d) => d.get("") === "isa-serial")?.get("chardev");
+  const chardev = args.chardevs.find((c) => args.serial === `chardev:${c.get("id")}` || c.get("id") === line);
   const consolePath =
     args.serial?.startsWith("file:") === true
       ? args.serial.slice(5)
@@ -360,10 +369,10 @@ function cloudInit(
   print("[   14.221300] cloud-init[812]: Cloud-init v. 24.1 finished. Datasource DataSourceNoCloud.\r\n");
 }
 
-/** The guest asks to go down: under SNP even a reboot ends QEMU. */
-export function guestGoesDown(node: TwinNode): void {
+/** The guest asks to go down: QEMU ends, also at a reboot, unless libvirt was told to start a fresh one. */
+export function guestGoesDown(node: TwinNode, how: "reboot" | "poweroff"): void {
   const guest = node.guest;
   if (guest === undefined) return;
   node.endGuest("guest shut down");
-  node.host.units.processEnded(guest.unit, 0);
+  if (!node.host.libvirt.processEnded(guest.unit, how)) node.host.units.processEnded(guest.unit, 0);
 }

@@ -3,6 +3,7 @@ import type { BaseFiles } from "./files.ts";
 import { Files } from "./files.ts";
 import { generatedFiles } from "./generated.ts";
 import type { Kernel } from "./kernel.ts";
+import { Libvirt } from "./libvirt.ts";
 import { Logs } from "./logs.ts";
 import type { LoadedModule } from "./modules.ts";
 import type { TwinNode } from "./node.ts";
@@ -74,6 +75,7 @@ export class Machine {
   readonly packages: Packages;
   readonly units: Units;
   readonly logs: Logs;
+  readonly libvirt: Libvirt;
   /** Kernels that were ever installed here, by release. They boot only while their files are in /boot. */
   readonly kernels = new Map<string, Kernel>();
   cpu: Cpu;
@@ -97,6 +99,7 @@ export class Machine {
     this.packages = new Packages(this);
     this.units = new Units(this);
     this.logs = new Logs(this);
+    this.libvirt = new Libvirt(this);
   }
 
   /** The running boot; throws when there is none, since nothing can run then. */

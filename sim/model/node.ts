@@ -127,6 +127,7 @@ export class TwinNode {
     if (this.host.running !== undefined) {
       this.endGuest("host reset");
       this.host.units.powerOff();
+      this.host.libvirt.powerOff();
       this.host.running = undefined;
       this.clock.cancelAll();
     }

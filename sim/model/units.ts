@@ -4,6 +4,7 @@ import type { Work } from "./clock.ts";
 import { systemdTime } from "./clock.ts";
 import { configureFabric, FABRIC_MANAGER } from "./fabric.ts";
 import { qemuProgram, startGuest } from "./guest.ts";
+import { LIBVIRTD } from "./libvirt.ts";
 import type { Machine } from "./machine.ts";
 import { closeGpus, openGpu } from "./nvidia.ts";
 
@@ -257,6 +258,15 @@ export class Units {
       if (failure === undefined) return OK;
       machine.logs.unit(name, "qemu-system-x86_64", failure);
       return this.#exited(state, unit, 1, false);
+    }
+    if (program === LIBVIRTD) {
+      const complaint = machine.libvirt.daemonStarts();
+      if (complaint === undefined) {
+        running();
+        return OK;
+      }
+      machine.logs.unit(name, "libvirtd", complaint);
+      return this.#exited(state, unit, 1, true);
     }
     if (program === FABRIC_MANAGER) {
       const complaint = configureFabric(machine);
