@@ -234,6 +234,8 @@ export class Reconciler {
       if (signal.aborted) throw stopped(goal, step, lock.lost.aborted);
       try {
         await machine.act(action, { onProgress: (line) => say(`${step.title}: ${line}`), signal });
+      } catch (error) {
+        throw inStep(error, step);
       } finally {
         machine.forget();
       }
@@ -371,6 +373,12 @@ function undoUnknown(goal: Goal, finding: Finding): TeeUpError {
     saw: `what is to be undone cannot be seen (${finding.code}: ${finding.saw}); nothing was changed`,
     next: `teeup check ${goal.node}, then again; for a node that is gone for good: pulumi state delete <urn>`,
   });
+}
+
+/** What an action says, with the step it belongs to. */
+function inStep(error: unknown, step: Step): unknown {
+  if (!(error instanceof TeeUpError) || error.parts.subject !== undefined) return error;
+  return new TeeUpError({ ...error.parts, subject: step.code }, { cause: error });
 }
 
 function stopped(goal: Goal, step: Step, lockLost: boolean): TeeUpError {

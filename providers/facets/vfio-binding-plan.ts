@@ -44,6 +44,14 @@ export function members(devices: readonly PciDevice[], want: VfioBindingWant): r
   return devices.filter((d) => given.includes(d) || (d.group !== undefined && groups.has(d.group) && !isBridge(d)));
 }
 
+/** For a person whose IOMMU is off. */
+export const IOMMU_ON =
+  "turn the IOMMU on in the BIOS; no iommu=off, amd_iommu=off or intel_iommu=off on the command line";
+const NO_GROUPS = {
+  saw: "the kernel made no IOMMU groups, so nothing can be bound",
+  next: `${IOMMU_ON}; then pulumi up again`,
+};
+
 const union = (list: readonly string[], more: readonly PciDevice[]): string[] =>
   [...new Set([...list, ...more.map((d) => d.bdf)])].sort();
 const without = (list: readonly string[], gone: readonly PciDevice[]): string[] =>
@@ -120,7 +128,7 @@ export function planVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, 
       disruption: context.guestRunning ? "guest-stop" : used ? "service" : "none",
       actions: [
         // Without an IOMMU nothing would bind, and some ways of binding would not even say so.
-        { do: "run", argv: ["test", "-d", "/sys/kernel/iommu_groups/0"] },
+        { do: "run", argv: ["test", "-d", "/sys/kernel/iommu_groups/0"], means: NO_GROUPS },
         write({ bound: union(record.bound, unbound), saved: without(lasting.saved, unbound) }),
         ...unbound.map((d): Action => ({ do: "run", argv: ["driverctl", "set-override", d.bdf, "vfio-pci"] })),
       ],

@@ -9,6 +9,7 @@ import { GpusSchema, LSPCI, parseLspci, SwitchesSchema, selectGpus, showDevice }
 import { vfioBindingExamples } from "./vfio-binding-examples.ts";
 import type { VfioRecord } from "./vfio-binding-plan.ts";
 import {
+  IOMMU_ON,
   isForeign,
   MODULES_FILE,
   MODULES_TEXT,
@@ -93,7 +94,7 @@ export const vfioBinding = facet({
     }
     if (given.some((g) => g.group === undefined)) {
       // drivers_probe and new_id succeed without an IOMMU while nothing binds: only the group tells.
-      const hint = "turn the IOMMU on in the BIOS; no iommu=off or amd_iommu=off on the command line";
+      const hint = IOMMU_ON;
       return [
         fail(
           "iommu-off",

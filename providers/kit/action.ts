@@ -21,6 +21,13 @@ export type Action =
       /** Seconds, default 120. */
       readonly timeoutSeconds?: number;
       readonly okStatus?: readonly number[];
+      /**
+       * Tried again for up to five minutes while it fails saying one of these: for programs that do not themselves wait
+       * for somebody else's lock.
+       */
+      readonly retryWhile?: readonly string[];
+      /** What a failure means and what to do then: for a check that says nothing itself. */
+      readonly means?: { readonly saw: string; readonly next: string };
     }
   /**
    * Long work: a transient systemd unit `teeup-<name>-<hash>` keyed by the hash of `lines`. A second run attaches to

@@ -112,24 +112,26 @@ export const PACKAGE_ASKS = {
   pip: PIP_FOLDERS,
 } as const satisfies Asks;
 
-/** apt that waits up to five minutes for another apt (unattended-upgrades) and then names it. */
+/** apt in a job: installs wait up to five minutes for another apt (unattended-upgrades); `update` never waits. */
 export const APT = ["apt-get", "-y", "-o", "DPkg::Lock::Timeout=300"] as const;
+/** What apt-get and dpkg say while another one (unattended-upgrades) holds one of their locks, and by which process. */
+const BUSY = ["Could not get lock", "was locked by another process"];
+/** A step's apt or dpkg. Its own time-out would end without naming the holder, and neither update nor hold has one. */
+const debian = (timeoutSeconds: number, ...argv: [string, ...string[]]): Action => {
+  return { do: "run", argv, timeoutSeconds, retryWhile: BUSY };
+};
 
 /** Installs packages with the distribution's tool. */
 export function installPackages(family: "debian" | "rpm", names: readonly string[]): Action[] {
   if (family === "rpm") return [{ do: "run", argv: ["dnf", "install", "-y", ...names], timeoutSeconds: 1800 }];
-  return [
-    { do: "run", argv: [...APT, "update"], timeoutSeconds: 600 },
-    { do: "run", argv: [...APT, "--no-remove", "install", ...names], timeoutSeconds: 1800 },
-  ];
+  return [debian(600, "apt-get", "-y", "update"), debian(1800, "apt-get", "-y", "--no-remove", "install", ...names)];
 }
 
 /** Installs one package file that is on the machine. */
-export const installPackageFile = (family: "debian" | "rpm", file: string): Action => ({
-  do: "run",
-  argv: family === "rpm" ? ["dnf", "install", "-y", file] : [...APT, "install", file],
-  timeoutSeconds: 1800,
-});
+export const installPackageFile = (family: "debian" | "rpm", file: string): Action =>
+  family === "rpm"
+    ? { do: "run", argv: ["dnf", "install", "-y", file], timeoutSeconds: 1800 }
+    : debian(1800, "apt-get", "-y", "install", file);
 
 /** Every kernel's initramfs anew: the one that is tried next is seldom the one that runs. */
 export const DRACUT_ALL = {
@@ -145,14 +147,14 @@ export const lockPlugin = (locks: Fact<unknown>): Action[] =>
   locks.state === "absent" ? installPackages("rpm", [LOCK_PLUGIN]) : [];
 
 /** Keeps packages from being upgraded, and lets them again. */
-export const holdPackages = (family: "debian" | "rpm", names: readonly string[]): Action => ({
-  do: "run",
-  argv: family === "rpm" ? ["dnf", "versionlock", "add", ...names] : ["apt-mark", "hold", ...names],
-});
-export const unholdPackages = (family: "debian" | "rpm", names: readonly string[]): Action => ({
-  do: "run",
-  argv: family === "rpm" ? ["dnf", "versionlock", "delete", ...names] : ["apt-mark", "unhold", ...names],
-});
+export const holdPackages = (family: "debian" | "rpm", names: readonly string[]): Action =>
+  family === "rpm"
+    ? { do: "run", argv: ["dnf", "versionlock", "add", ...names] }
+    : debian(120, "apt-mark", "hold", ...names);
+export const unholdPackages = (family: "debian" | "rpm", names: readonly string[]): Action =>
+  family === "rpm"
+    ? { do: "run", argv: ["dnf", "versionlock", "delete", ...names] }
+    : debian(120, "apt-mark", "unhold", ...names);
 
 /** Package family of an /etc/os-release text; undefined for one that TeeUp cannot handle. */
 export function packageFamily(osRelease: string): "debian" | "rpm" | undefined {

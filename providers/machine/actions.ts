@@ -1,6 +1,7 @@
 import type { Action } from "../kit/action.ts";
 import type { Ask } from "../kit/ask.ts";
 import { lastLine } from "../kit/ask.ts";
+import { TeeUpError } from "../kit/errors.ts";
 import type { ActOptions } from "../kit/machine.ts";
 import { reboot, restartGuest, waitGuest } from "./boot.ts";
 import { runJob } from "./jobs.ts";
@@ -21,12 +22,7 @@ export async function interpret(site: Site, action: Action, options: ActOptions)
     case "remove":
       return change(site, `remove ${action.path}`, { verb: "remove", path: absolute(site, action.path) });
     case "run":
-      return change(
-        site,
-        action.argv.join(" "),
-        { verb: "run", argv: action.argv, seconds: action.timeoutSeconds ?? 120 },
-        action.okStatus ?? [0],
-      );
+      return run(site, action, options);
     case "job":
       return tolerant(site, () => runJob(site, action, options));
     case "reboot":
@@ -53,6 +49,36 @@ export async function interpret(site: Site, action: Action, options: ActOptions)
 
 /** A confidential VM that TeeUp reaches without its host: it restarts itself. */
 const isInstance = (site: Site): boolean => site.host === site && site.guest === undefined;
+
+/** How long somebody else's lock is waited for; unattended-upgrades seldom takes longer. */
+const BUSY_SECONDS = 300;
+
+async function run(site: Site, action: Extract<Action, { do: "run" }>, options: ActOptions): Promise<void> {
+  const { argv, retryWhile = [], means } = action;
+  let busy: TeeUpError | undefined;
+  const once = async (): Promise<true | undefined> => {
+    try {
+      const entry = { verb: "run", argv, seconds: action.timeoutSeconds ?? 120 } as const;
+      await change(site, argv.join(" "), entry, action.okStatus ?? [0]);
+      return true;
+    } catch (error) {
+      if (!(error instanceof TeeUpError) || error.code !== "action.failed") throw error;
+      const { saw } = error.parts;
+      if (means !== undefined) throw failure(site, error.code, `${means.saw}: ${saw}`, means.next);
+      const line = saw.split("\n").find((said) => retryWhile.some((words) => said.includes(words)));
+      if (line === undefined) throw error;
+      if (busy === undefined) options.onProgress(`waiting: ${line.trim()}`);
+      const next = "see on the machine what that process does (ps -fp PID); when it has ended, pulumi up again";
+      busy = failure(site, "action.busy", saw, next);
+      return undefined;
+    }
+  };
+  // What was cut off by a lost connection is not begun again here: another run looks first at what it did.
+  const done = await poll(site, BUSY_SECONDS, options, once, never, (_error): _error is TeeUpError => false);
+  if (done === undefined && busy !== undefined) throw busy;
+}
+
+const never = () => undefined;
 
 /** Waiting may outlive the connection: the lock is then taken again instead of being lost. */
 const tolerant = (site: Site, work: () => Promise<void>): Promise<void> =>

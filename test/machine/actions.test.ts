@@ -73,6 +73,48 @@ test("remove takes a file away and is content when there is none", async () => {
   await expect(act({ do: "remove", path: place("folder") })).rejects.toMatchObject({ code: "action.remove-failed" });
 });
 
+describe("run that finds somebody else's lock", () => {
+  // apt's own words (apt 2.6); the file says how often they still come.
+  const busy = (name: string, says = "Could not get lock") => {
+    const text = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 440 (unattended-upgr)";
+    const script = `n=$(cat "$0"); [ "$n" -gt 0 ] || exit 0; echo $((n - 1)) >"$0"; echo "$1" >&2; exit 100`;
+    return { do: "run", argv: ["sh", "-c", script, place(name), text], retryWhile: [says] } as const satisfies Action;
+  };
+
+  test("waits until it is free, and says once who has it", async () => {
+    writeFileSync(place("twice"), "2");
+    const lines: string[] = [];
+    await act(busy("twice"), go, (line) => lines.push(line));
+    expect(readFileSync(place("twice"), "utf8").trim()).toBe("0");
+    expect(lines).toEqual([expect.stringMatching(/^waiting: .*held by process 440 \(unattended-upgr\)$/)]);
+  });
+
+  test("names the holder when it does not become free", async () => {
+    writeFileSync(place("ever"), "1000000");
+    const hurried = openFleet(stackOf(host), { ...cleanEnv(), TEEUP_TIMEOUT_SCALE: "0.002" }, FAST);
+    const end = hurried.node("gpu-01").host.act(busy("ever"), { signal: go, onProgress: () => {} });
+    await expect(end).rejects.toMatchObject({
+      code: "action.busy",
+      message: expect.stringMatching(/process 440 \(unattended-upgr\)[\s\S]*next: .*ps -fp/),
+    });
+    await hurried.close();
+  });
+
+  test("is run once when it fails for another reason", async () => {
+    writeFileSync(place("other"), "5");
+    await expect(act(busy("other", "no room"))).rejects.toMatchObject({ code: "action.failed" });
+    expect(readFileSync(place("other"), "utf8").trim()).toBe("4");
+  });
+});
+
+test("run of a check that says nothing fails in the words given for it", async () => {
+  const means = { saw: "the kernel made no IOMMU groups", next: "turn the IOMMU on" };
+  await expect(act({ do: "run", argv: ["test", "-d", "/nowhere"], means })).rejects.toMatchObject({
+    code: "action.failed",
+    message: expect.stringMatching(/gpu-01: the kernel made no IOMMU groups: "test -d \/nowhere" .*\n.*next: turn the/),
+  });
+});
+
 describe("run", () => {
   test("hands its words to the program as they are", async () => {
     await act({ do: "run", argv: ["tee", place("it's; rm -rf $HOME")] });

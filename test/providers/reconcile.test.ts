@@ -103,6 +103,18 @@ describe("reconcile", () => {
     expect(fleet.machines["gpu-01"]?.host.acted).toEqual([]);
   });
 
+  test("an action that fails is an error of its step", async () => {
+    const fleet = new FakeFleet("gpu-01");
+    const host = fleet.machines["gpu-01"]?.host;
+    if (host === undefined) throw new Error("no host");
+    host.onAct = () => {
+      throw new TeeUpError({ code: "action.failed", node: "gpu-01", saw: "it says no", next: "mend it" });
+    };
+    const error = await new Reconciler(fleet).reconcile(goal(file()), run()).catch((e: unknown) => e);
+    expect(error).toMatchObject({ code: "action.failed", parts: { subject: "motd.write" } });
+    expect(String(error)).toMatch(/gpu-01 · motd\.write: it says no/);
+  });
+
   test("a human step never runs, whatever is permitted", async () => {
     const fleet = new FakeFleet("gpu-01");
     await expect(codeOf(new Reconciler(fleet).reconcile(goal(file("human")), run("power-cycle")))).resolves.toBe(
