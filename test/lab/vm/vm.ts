@@ -205,7 +205,8 @@ async function boot(
   sweep(place, "vm");
   const dir = mkdtempSync(join(place, `vm-${process.pid}-`));
   // A socket's path must be short, wherever the cache is.
-  const sockets = mkdtempSync(join(tmpdir(), "teeup-vm-"));
+  sweep(tmpdir(), "teeup-vm");
+  const sockets = mkdtempSync(join(tmpdir(), `teeup-vm-${process.pid}-`));
   let disk = from;
   if (how.clone === true) {
     disk = join(dir, "disk.qcow2");
