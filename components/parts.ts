@@ -49,6 +49,7 @@ export const ConfidentialVm = part<Want<typeof facets.confidentialVm>>("confiden
 export const GuestKernel = part<Want<typeof facets.guestKernel>>("guest-kernel");
 export const Lkca = part<Want<typeof facets.lkca>>("lkca");
 export const NvidiaDriver = part<Want<typeof facets.nvidiaDriver>>("nvidia-driver");
+export const FabricManager = part<Want<typeof facets.fabricManager>>("fabric-manager");
 export const NvidiaPersistenced = part<Want<typeof facets.nvidiaPersistenced>>("nvidia-persistenced");
 export const GuestEvidence = part<Want<typeof facets.guestEvidence>>("guest-evidence");
 export const AttestationTool = part<Want<typeof facets.attestationTool>>("attestation-tool");

@@ -5,7 +5,13 @@ import { NO_MACHINE } from "../kit/guest.ts";
 import type { GuestKernelWant } from "./guest-kernel.ts";
 
 const R = "6.8.0-90-generic";
-const want: GuestKernelWant = { release: R, packages: [`linux-image-${R}`], hold: ["linux-generic", "linux-virtual"] };
+const want: GuestKernelWant = {
+  release: R,
+  packages: [`linux-image-${R}`],
+  hold: ["linux-generic", "linux-virtual"],
+  config: [],
+  commandLine: [],
+};
 const menu = (releases: readonly string[], first = "0") =>
   [
     `   set default="${first}"`,
@@ -24,6 +30,7 @@ const good: Readonly<Record<string, Answer>> = {
   packages: ok(`installed linux-image-${R} 6.8.0-90.91\ninstalled linux-virtual 6.8.0-90.91\n`),
   held: ok(`linux-image-${R}\nlinux-virtual\n`),
   grub: ok(menu([R], entry)),
+  cmdline: ok(`BOOT_IMAGE=/boot/vmlinuz-${R} root=UUID=u1 ro\n`),
   inService: missing,
 };
 const example = (
@@ -31,10 +38,28 @@ const example = (
   answers: Readonly<Record<string, Answer>>,
   findings: readonly string[],
   steps: readonly string[],
-): Example<GuestKernelWant> => ({ name, want, answers: { ...good, ...answers }, findings, steps });
+  wanted = want,
+): Example<GuestKernelWant> => ({ name, want: wanted, answers: { ...good, ...answers }, findings, steps });
+
+const td: GuestKernelWant = {
+  ...want,
+  config: ["CONFIG_CRYPTO_ECC", "CONFIG_CRYPTO_ECDSA"],
+  commandLine: ["clearcpuid=mtrr"],
+};
+const tdAnswers: Readonly<Record<string, Answer>> = {
+  cmdline: ok("root=UUID=u1 ro clearcpuid=mtrr\n"),
+  grub: ok(menu([R], entry).replaceAll(" ro", " ro clearcpuid=mtrr")),
+  configs: ok(`/boot/config-${R}:CONFIG_CRYPTO_ECC=y\n/boot/config-${R}:CONFIG_CRYPTO_ECDSA=m\n`),
+};
 
 const [R8, OLD8] = ["5.10.134-19.al8.x86_64", "5.10.134-16.al8.x86_64"];
-const want8: GuestKernelWant = { release: R8, packages: [`kernel-core-${R8}`], hold: ["kernel-core"] };
+const want8: GuestKernelWant = {
+  release: R8,
+  packages: [`kernel-core-${R8}`],
+  hold: ["kernel-core"],
+  config: [],
+  commandLine: [],
+};
 const bls = (release: string) => ok(`index=0\nkernel="/boot/vmlinuz-${release}"\nargs="ro"\nid="7a-${release}"\n`);
 const redHat: Readonly<Record<string, Answer>> = {
   os: ok('ID="alinux"\nID_LIKE="rhel fedora centos anolis"\n'),
@@ -75,6 +100,35 @@ export const guestKernelExamples: readonly Example<GuestKernelWant>[] = [
     ["guest-kernel.default", "guest-kernel.restart"],
   ),
   example("no longer held", { held: ok(`linux-image-${R}\n`) }, ["guest-kernel.held"], ["guest-kernel.hold"]),
+  example("a TD's command line and crypto", tdAnswers, [], [], td),
+  example(
+    "clearcpuid=mtrr is missing: staged, then a restart",
+    { configs: tdAnswers["configs"] ?? missing },
+    ["guest-kernel.words"],
+    ["guest-kernel.words", "guest-kernel.restart"],
+    td,
+  ),
+  example(
+    "staged, and not running yet",
+    { ...tdAnswers, cmdline: ok("root=UUID=u1 ro\n") },
+    ["guest-kernel.words"],
+    ["guest-kernel.restart"],
+    td,
+  ),
+  example(
+    "a kernel without the crypto that an SPDM session takes is a person's work",
+    { ...tdAnswers, configs: ok(`/boot/config-${R}:CONFIG_CRYPTO_ECC=y\n`) },
+    ["guest-kernel.config"],
+    [],
+    td,
+  ),
+  example(
+    "no answer about the command line",
+    { ...tdAnswers, cmdline: failed("connection lost") },
+    ["guest-kernel.words"],
+    [],
+    td,
+  ),
   { name: "Red Hat family: locked and the saved default", want: want8, answers: redHat, findings: [], steps: [] },
   {
     name: "Red Hat family: an image with another kernel and without dnf's plugin for locks",

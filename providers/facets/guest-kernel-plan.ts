@@ -6,6 +6,7 @@ import { holdPackages, installPackages, lockPlugin } from "../kit/host.ts";
 import { entryOf } from "../kit/parse-grub.ts";
 import { grubbyDefault } from "../kit/parse-grubby.ts";
 import type { GuestKernelFacts, GuestKernelWant } from "./guest-kernel.ts";
+import { lackingWords, stageWords } from "./guest-kernel-words.ts";
 
 const DROP_IN = "/etc/default/grub.d/60-teeup-kernel.cfg";
 
@@ -21,7 +22,17 @@ export const unheld = (want: GuestKernelWant, facts: GuestKernelFacts): readonly
 
 export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts): readonly Step[] {
   const family = valueIfKnown(facts.family);
-  if (family === undefined || firstUnknown(facts.running, facts.packages, facts.held, facts.grub)) return [];
+  if (
+    family === undefined ||
+    firstUnknown(
+      facts.running,
+      facts.packages,
+      facts.held,
+      facts.grub,
+      ...(want.commandLine.length > 0 ? [facts.words] : []),
+    )
+  )
+    return [];
   const steps: Step[] = [];
   const lacking = missingOf(want, facts);
   if (lacking.length > 0) {
@@ -64,11 +75,14 @@ export function planGuestKernel(want: GuestKernelWant, facts: GuestKernelFacts):
             ],
     });
   }
-  if (valueIfKnown(facts.running) !== want.release) {
+  steps.push(...stageWords(want, facts, family));
+  const lack = lackingWords(want, facts.words);
+  const other = valueIfKnown(facts.running) !== want.release;
+  if (other || lack.length > 0) {
     steps.push({
       code: "guest-kernel.restart",
-      title: `restart the guest: ${valueIfKnown(facts.running) ?? "no kernel"} → ${want.release}`,
-      why: "a kernel runs from the next boot on",
+      title: `restart the guest: ${other ? `${valueIfKnown(facts.running) ?? "no kernel"} → ${want.release}` : `for ${lack.join(" ")}`}`,
+      why: "a kernel and its command line run from the next boot on",
       disruption: restartDisruption(facts.inService),
       actions: [{ do: "restart-guest", timeoutSeconds: 900 }],
     });

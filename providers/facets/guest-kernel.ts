@@ -6,14 +6,14 @@ import type { Fact } from "../kit/facts.ts";
 import { flatMapFact, known, mapFact, valueIfKnown } from "../kit/facts.ts";
 import { inServiceOf, SERVICE_ASKS } from "../kit/guest.ts";
 import * as host from "../kit/host.ts";
-import { judgeFact } from "../kit/judge.ts";
-import { OF_RED_HAT, parseHolds } from "../kit/kernel.ts";
+import { CONFIG_ASK, OF_RED_HAT, parseConfigs, parseHolds } from "../kit/kernel.ts";
+import { CommandLineSchema } from "../kit/kernel-cmdline.ts";
 import type { GrubMenu } from "../kit/parse-grub.ts";
-import { compareVersions, parseDpkgVersions, parseRpmKernels } from "../kit/parse-packages.ts";
+import { commandLineWords } from "../kit/parse-grub.ts";
+import { parseDpkgVersions, parseRpmKernels } from "../kit/parse-packages.ts";
 import { guestKernelExamples } from "./guest-kernel-examples.ts";
-import { missingOf, planGuestKernel, unheld } from "./guest-kernel-plan.ts";
-
-const SOURCE = "seed 000, Guest Side; seed 001, Log into your CVM (banner)";
+import { judgeGuestKernel, SOURCE } from "./guest-kernel-judge.ts";
+import { planGuestKernel } from "./guest-kernel-plan.ts";
 
 const Name = z.string().regex(/^[a-z0-9][a-z0-9+._-]*$/);
 const Want = z.strictObject({
@@ -23,6 +23,11 @@ const Want = z.strictObject({
     .describe("What `uname -r` must show in the guest."),
   packages: z.array(Name).min(1).describe("Packages of exactly this release; held."),
   hold: z.array(Name).default([]).describe("Packages that would bring another kernel; held where installed."),
+  config: z
+    .array(z.string().regex(/^CONFIG_[A-Z0-9_]+$/))
+    .default([])
+    .describe("Options that its /boot/config must have as y or m, e.g. the crypto that the GPU's SPDM session takes."),
+  commandLine: CommandLineSchema.shape.present.default([]),
 });
 export type GuestKernelWant = z.output<typeof Want>;
 
@@ -33,7 +38,11 @@ export interface GuestKernelFacts {
   readonly held: Fact<readonly string[]>;
   /** dnf's plugin that holds packages is there; Debian needs none. */
   readonly holds: Fact<true>;
-  readonly grub: Fact<Pick<GrubMenu, "entries" | "pattern"> & { readonly default: string }>;
+  readonly grub: Fact<Pick<GrubMenu, "entries" | "pattern" | "everywhere"> & { readonly default: string }>;
+  /** Words of the running kernel's command line. */
+  readonly words: Fact<readonly string[]>;
+  /** Release → options that are y or m, of those that matter. */
+  readonly configs: Fact<Readonly<Record<string, readonly string[]>>>;
   readonly inService: Fact<string>;
 }
 
@@ -53,6 +62,8 @@ export const guestKernel = facet({
     grub: host.GRUB_CFG,
     ...OF_RED_HAT,
     saved2: GRUB_ENVIRONMENT_ASKS.saved2,
+    cmdline: { kind: "file", path: "/proc/cmdline" },
+    configs: CONFIG_ASK,
     ...SERVICE_ASKS,
   },
   parse(a): GuestKernelFacts {
@@ -71,61 +82,33 @@ export const guestKernel = facet({
         () => mapFact(text(a.rpmKernels), (t) => Object.fromEntries(parseRpmKernels(t).map((name) => [name, ""]))),
       ),
       ...parseHolds(a, family),
-      grub: flatMapFact(parseBootMenu({ ...a, menu: a.grub }), ({ entries, pattern, savedDefault, by }) =>
+      words: mapFact(text(a.cmdline), commandLineWords),
+      configs: parseConfigs(a.configs),
+      grub: flatMapFact(parseBootMenu({ ...a, menu: a.grub }), ({ entries, pattern, everywhere, savedDefault, by }) =>
         // The saved entry counts only where the menu takes it.
         by === "grubby"
-          ? mapFact(saved, (entry) => ({ entries, pattern, default: savedDefault ? entry : "" }))
-          : known({ entries, pattern, default: fixed }),
+          ? mapFact(saved, (entry) => ({ entries, pattern, everywhere, default: savedDefault ? entry : "" }))
+          : known({ entries, pattern, everywhere, default: fixed }),
       ),
       inService: inServiceOf(a),
     };
   },
-  judge: (want, facts) => {
-    const newer = compareVersions(valueIfKnown(facts.running) ?? "", want.release) > 0;
-    return [
-      judgeFact(facts.packages, {
-        code: "guest-kernel.installed",
-        want: want.packages.join(", "),
-        hint: "pulumi up installs them",
-        source: SOURCE,
-        good: () => missingOf(want, facts).length === 0,
-        show: () =>
-          missingOf(want, facts)
-            .map((n) => `${n} is missing`)
-            .join(", ") || "installed",
-      }),
-      judgeFact(facts.held, {
-        code: "guest-kernel.held",
-        want: "its packages, and those that would bring another kernel, on hold",
-        hint: "pulumi up holds them: an upgrade takes the guest off its kernel",
-        source: SOURCE,
-        good: () => unheld(want, facts).length === 0,
-        show: () =>
-          unheld(want, facts)
-            .map((n) => `${n} is not held`)
-            .join(", ") || "held",
-      }),
-      judgeFact(facts.grub, {
-        code: "guest-kernel.default",
-        want: `GRUB boots ${want.release}`,
-        hint: "pulumi up makes it the default",
-        source: SOURCE,
-        good: (grub) => grub.default !== "" && grub.default === grub.entries[want.release],
-        show: (grub) => grub.default || "the first entry",
-      }),
-      judgeFact(facts.running, {
-        code: newer ? "guest-kernel.upgraded" : "guest-kernel.running",
-        want: `uname -r shows ${want.release}`,
-        hint: newer
-          ? "an upgrade replaced the pinned kernel: permit a restart of the guest"
-          : "permit a restart of the guest",
-        source: SOURCE,
-        good: (running) => running === want.release,
-      }),
-    ];
-  },
+  judge: judgeGuestKernel,
   plan: planGuestKernel,
   show: (facts) => ({ running: valueIfKnown(facts.running) ?? facts.running.state }),
   examples: guestKernelExamples,
-  covers: ["000-14", "000-15", "000-16", "000-17", "000-18", "000-19", "000-20", "001-VM-02", "001-VM-04"],
+  covers: [
+    "000-14",
+    "000-15",
+    "000-16",
+    "000-17",
+    "000-18",
+    "000-19",
+    "000-20",
+    "001-VM-02",
+    "001-VM-04",
+    "004-60",
+    "004-62",
+    "004-63",
+  ],
 });

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Answers, Asks } from "./ask.ts";
+import type { Answer, Answers, Ask, Asks } from "./ask.ts";
 import { collected, text } from "./ask.ts";
 import { BOOT_MENU_ASKS, parseBootMenu } from "./boot-menu.ts";
 import type { Fact } from "./facts.ts";
@@ -45,12 +45,17 @@ export const OF_RED_HAT = {
   grub2Default,
 } as const satisfies Asks;
 
+export const CONFIG_ASK = {
+  kind: "argv",
+  argv: ["grep", "-rHE", `^CONFIG_(${OPTIONS})=[ym]`, "/boot", "--include=config-*"],
+} as const satisfies Ask;
+
 export const KERNEL_ASKS = {
   running: host.KERNEL_RELEASE,
   images: { kind: "argv", argv: ["find", "/boot", "-maxdepth", "1", "-name", "vmlinuz-*", "-printf", "%f\\n"] },
   packages: host.STACK_PACKAGES,
   held: host.HELD_PACKAGES,
-  configs: { kind: "argv", argv: ["grep", "-rHE", `^CONFIG_(${OPTIONS})=[ym]`, "/boot", "--include=config-*"] },
+  configs: CONFIG_ASK,
   grub: host.GRUB_CFG,
   ...OF_RED_HAT,
 } as const satisfies Asks;
@@ -75,17 +80,20 @@ export function parseKernel(answers: Answers<typeof KERNEL_ASKS>): KernelFacts {
       () => mapFact(text(answers.rpmKernels), parseRpmKernels),
     ),
     ...parseHolds(answers, family),
-    configs: mapFact(collected(answers.configs), (stdout) =>
-      Object.fromEntries(
-        Object.entries(parseGrepLines(stdout)).map(([path, lines]) => [
-          path.replace("/boot/config-", ""),
-          lines.map((line) => line.replace(/=.*$/, "")).sort(),
-        ]),
-      ),
-    ),
+    configs: parseConfigs(answers.configs),
     grub: mapFact(parseBootMenu({ ...answers, menu: answers.grub }), ({ entries, pattern }) => ({ entries, pattern })),
   };
 }
+
+export const parseConfigs = (answer: Answer): KernelFacts["configs"] =>
+  mapFact(collected(answer), (stdout) =>
+    Object.fromEntries(
+      Object.entries(parseGrepLines(stdout)).map(([path, lines]) => [
+        path.replace("/boot/config-", ""),
+        lines.map((line) => line.replace(/=.*$/, "")).sort(),
+      ]),
+    ),
+  );
 
 /** What is on hold, and whether anything can be: without dnf's plugin nothing is. */
 export function parseHolds(

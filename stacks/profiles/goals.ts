@@ -89,10 +89,11 @@ export function nodeGoals(profile: Profile, settings: NodeSettings): Readonly<Re
         ...(guest.kernelConfig === undefined ? {} : { config: guest.kernelConfig.value }),
         ...(guest.commandLine === undefined ? {} : { commandLine: guest.commandLine.value }),
       }),
-      goal("lkca", { text: guest.lkca.value.text }),
+      goal("lkca", { text: lkcaText(guest.lkca.value.text, gpuMode) }),
       goal("nvidia-driver", guest.driver.value),
-      goal("nvidia-persistenced", guest.persistenced.value),
+      // It sets up the switches that the daemon's GPUs then use.
       ...(gpuMode === "ppcie" ? [goal("fabric-manager", fabricManager(profile))] : []),
+      goal("nvidia-persistenced", guest.persistenced.value),
       goal("guest-evidence", { gpuMode, ...tee, minimumVbios: gpu.minimumVbios.value }),
     ],
     // In the other modes the GPUs have no evidence that a production policy could pass.
@@ -139,6 +140,11 @@ function appraisal(attestation: AttestationValue): NodeGoal["want"] {
 }
 
 /** Throws `config.no-fabric-manager`: the recipe is for one GPU. */
+/** The driver must be told of Protected PCIe when it loads (seed 002, 8 GPU, module configuration). */
+const PPCIE_OPTION = 'options nvidia NVreg_RegistryDwords="RmEnableProtectedPcie=0x1"\n';
+const lkcaText = (text: string, gpuMode: NodeSettings["gpuMode"]): string =>
+  gpuMode !== "ppcie" || text.includes("RmEnableProtectedPcie") ? text : `${text}${PPCIE_OPTION}`;
+
 function fabricManager({ name, guest }: Profile): NodeGoal["want"] {
   if (guest.fabricManager !== undefined)
     return { packages: guest.fabricManager.value.packages, version: guest.driver.value.version };
