@@ -1,7 +1,8 @@
 import { normalise, program } from "../model/files.ts";
+import { QEMU_TDX } from "../model/internet.ts";
 import { configText, makeKernel, parseConfig } from "../model/kernel.ts";
 import type { Machine } from "../model/machine.ts";
-import { debText, ovmfData } from "../model/stand-ins.ts";
+import { debText, ovmfData, qemuData } from "../model/stand-ins.ts";
 import type { Command, Result } from "./command.ts";
 import { always, fail, ok, unmodelled } from "./command.ts";
 import { applyPatch } from "./git.ts";
@@ -15,6 +16,15 @@ function kernelRelease(machine: Machine, tree: string): string {
   const field = (name: string) => new RegExp(`^${name} = ?(.*)$`, "m").exec(makefile)?.[1] ?? "";
   const local = /^CONFIG_LOCALVERSION="(.*)"$/m.exec(machine.files.readIf(`${tree}/.config`) ?? "")?.[1] ?? "";
   return `${field("VERSION")}.${field("PATCHLEVEL")}.${field("SUBLEVEL")}${field("EXTRAVERSION")}${local}`;
+}
+
+/** What Kconfig takes back: TDX hosts and kexec exclude each other. */
+function dependencies(machine: Machine, tree: string): void {
+  const path = `${tree}/.config`;
+  const text = machine.files.readIf(path) ?? "";
+  const kexec = /^CONFIG_KEXEC(_FILE)?=y$/m.test(text);
+  if (kexec && machine.files.exists(`${tree}/sim-tdx-host`))
+    machine.files.write(path, text.replace(/^CONFIG_INTEL_TDX_HOST=y$/m, "# CONFIG_INTEL_TDX_HOST is not set"));
 }
 
 const KERNEL_TOOLS = ["flex", "bison", "libssl-dev", "libelf-dev"];
@@ -32,6 +42,7 @@ function make(machine: Machine, argv: readonly string[], cwd: string): Result {
           `${tree}/.config`,
           files.readIf(`/boot/config-${machine.now.kernel.release}`) ?? configText(kernelRelease(machine, tree)),
         );
+      dependencies(machine, tree);
       return ok("#\n# configuration written to .config\n#\n", 10);
     }
     if (targets.includes("kernelrelease")) return ok(`${kernelRelease(machine, tree)}\n`);
@@ -47,8 +58,10 @@ function make(machine: Machine, argv: readonly string[], cwd: string): Result {
       const release = kernelRelease(machine, tree);
       const version = word(argv, "KDEB_PKGVERSION") ?? `${release}-1`;
       const snp = files.exists(`${tree}/sim-snp-host`) && parseConfig(config).get("CONFIG_KVM_AMD_SEV") === "y";
+      const tdx = files.exists(`${tree}/sim-tdx-host`);
       files.write(`/var/lib/teeup-twin/kernels/${release}`, JSON.stringify({ release, config, snp }));
-      machine.kernels.set(release, makeKernel(release, { config, snpHost: snp }));
+      const how = { style: "seed", tdxHost: parseConfig(config).get("CONFIG_INTEL_TDX_HOST") === "y" } as const;
+      machine.kernels.set(release, makeKernel(release, { config, snpHost: snp, ...(tdx ? how : {}) }));
       const parent = normalise(`${tree}/..`);
       files.write(
         `${parent}/linux-image-${release}_${version}_amd64.deb`,
@@ -158,9 +171,11 @@ export const build: readonly Command[] = [
         !/version=6\./.test(context.data)
       )
         return fail(1, 'ERROR: Dependency "slirp" not found, tried pkgconfig');
+      const tdx = machine.files.exists(`${context.cwd}/${QEMU_TDX}`);
+      const data = tdx ? qemuData(/version=(\S+)/.exec(context.data)?.[1] ?? "", false, false, true) : context.data;
       machine.files.write(
         `${context.cwd}/build/config`,
-        JSON.stringify({ prefix: word(argv, "--prefix") ?? "/usr/local", data: context.data }),
+        JSON.stringify({ prefix: word(argv, "--prefix") ?? "/usr/local", data }),
       );
       return ok("qemu configured\n", 30);
     },
@@ -169,13 +184,14 @@ export const build: readonly Command[] = [
     names: ["edk2-build"],
     base: false,
     mutates: always,
-    run: (machine, _argv, context) => {
+    run: (machine, argv, context) => {
       const tree = context.cwd;
       if (!machine.files.exists(`${tree}/BaseTools/Source/C/bin/GenFv`))
         return fail(1, "build.py... : error: BaseTools are not built");
       for (const name of ["nasm", "uuid-dev", "iasl"])
         if (name === "nasm" && !machine.packages.installed.has(name)) return fail(1, `/bin/sh: 1: ${name}: not found`);
-      machine.files.write(`${tree}/Build/OvmfX64/RELEASE_GCC5/FV/OVMF.fd`, ovmfData("202302", true), {
+      const target = argv[argv.indexOf("-b") + 1] ?? "DEBUG";
+      machine.files.write(`${tree}/Build/OvmfX64/${target}_GCC5/FV/OVMF.fd`, ovmfData("202302", true, true), {
         size: 4_194_304,
       });
       return ok("- Done -\n", 300);

@@ -158,9 +158,20 @@ export const git: Command = {
       }
       case "apply":
       case "am": {
+        // A commit needs a committer, and a fresh host knows none.
+        const named = ["user.name=", "user.email="].every((key) => argv.some((w) => w.startsWith(key)));
+        if (verb === "am" && !named && !files.exists("/root/.gitconfig"))
+          return fail(
+            128,
+            "Committer identity unknown\n\n*** Please tell me who you are.\n\nfatal: unable to auto-detect email address",
+          );
         for (const patch of words) {
           if (files.readIf(normalise(patch, cwd)) === undefined)
             return fail(128, `error: can't open patch '${patch}': No such file or directory`);
+          // A series fits the commit that its name has.
+          const baseline = /_baseline_([0-9a-f]+)\.mbox$/.exec(patch)?.[1];
+          if (verb === "am" && baseline !== undefined && repo.head?.startsWith(baseline) !== true)
+            return fail(128, "error: patch failed: arch/x86/kvm/vmx/main.c:1\nPatch failed at 0001 synthetic");
           applyPatch(machine, cwd, files.read(normalise(patch, cwd)));
         }
         return ok("", 0.1);

@@ -39,6 +39,7 @@ import { hardware } from "./hardware.ts";
 import { images } from "./images.ts";
 import { journalctl } from "./journalctl.ts";
 import { kmod } from "./kmod.ts";
+import { mpa } from "./mpa.ts";
 import { nvattest } from "./nvattest.ts";
 import { nvidiaSmi } from "./nvidia-smi.ts";
 import { nvidiaTools } from "./nvidia-tools.ts";
@@ -65,6 +66,7 @@ const ALL: readonly Command[] = [
   ...images,
   ...journalctl,
   ...kmod,
+  mpa,
   nvattest,
   nvidiaSmi,
   ...nvidiaTools,

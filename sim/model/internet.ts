@@ -26,6 +26,15 @@ const runFile = (version: string): FileNode => ({
   size: 4_300_000_000,
 });
 
+/** A series of one commit that changes one file. */
+const mailbox = (path: string): FileNode =>
+  file(
+    `From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\nFrom: Nobody <nobody@example.org>\nSubject: [PATCH] synthetic\n\n--- a/${path}\n+++ b/${path}\n`,
+  );
+
+/** The series brings this file: a QEMU with it has TDs, also with VFIO. */
+export const QEMU_TDX = "target/i386/kvm/tdx.c";
+
 /** Top folder and files of a QEMU source tree. */
 export function qemuTree(version: string, snp: boolean, vfio: boolean): Record<string, FileNode> {
   return {
@@ -39,6 +48,10 @@ const CUDA_LIST =
   "deb [signed-by=/usr/share/keyrings/cuda-archive-keyring.gpg] https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/ /\n";
 
 export const DOWNLOADS: readonly Download[] = [
+  {
+    url: "https://download.01.org/intel-sgx/sgx_repo/ubuntu/intel-sgx-deb.key",
+    node: file("-----BEGIN PGP PUBLIC KEY BLOCK-----\nsynthetic\n-----END PGP PUBLIC KEY BLOCK-----\n"),
+  },
   {
     url: "https://download.qemu.org/qemu-9.2.4.tar.xz",
     node: {
@@ -134,6 +147,26 @@ export const REPOSITORIES: readonly GitRepository[] = [
       "sim-snp-host": file("the tree has the SNP host patches\n"),
     },
   },
+  {
+    url: "https://git.kernel.org/pub/scm/linux/kernel/git/vishal/kvm",
+    files: {
+      Makefile: file(
+        "# SPDX-License-Identifier: GPL-2.0\nVERSION = 6\nPATCHLEVEL = 9\nSUBLEVEL = 0\nEXTRAVERSION = -rc7\nNAME = Hurr durr I'ma ninja sloth\n",
+      ),
+      "scripts/config": program("kernel-config"),
+      "virt/kvm/guest_memfd.c": file("/* synthetic */\n"),
+      "sim-tdx-host": file("the tree has TDX hosts\n"),
+    },
+  },
+  {
+    url: "https://github.com/intel/tdx-linux",
+    files: {
+      "tdx-kvm/tdx_kvm_baseline_698ca1e40357.mbox": mailbox("virt/kvm/guest_memfd.c"),
+      "tdx-qemu/tdx_qemu_baseline_900536d3e9.mbox": mailbox(QEMU_TDX),
+      "tdx-edk2/tag": file("edk2-stable202405\n"),
+    },
+  },
+  { url: "https://gitlab.com/qemu-project/qemu", files: qemuTree("9.0.50", false, false) },
   { url: "https://github.com/AMDESE/qemu", files: qemuTree("6.1.50", true, true) },
   {
     url: "https://github.com/AMDESE/AMDSEV",

@@ -78,6 +78,8 @@ export class TwinNode {
   readonly #bootKnocks: number;
   readonly #resets: { by: "bmc" | "os"; type: ResetType }[] = [];
   /** Traps that are set on purpose; scenarios switch them on. */
+  /** The platform's SGX keys are registered with Intel; the BIOS keeps that. */
+  registered = false;
   /** Set by a mode switch under the trap of the same name: attestation fails until the host was reset. */
   attestationStale = false;
   readonly traps = {
@@ -93,6 +95,8 @@ export class TwinNode {
     rmpShort: false,
     /** The firmware reports another TCB than the platform has (virtee/snphost#127). */
     tcb: false,
+    /** Intel's server takes the platform's registration no more: its keys must be made anew. */
+    registrationRefused: false,
     /** More holes in the memory map than the TDX module can be told of (canonical/tdx#415). */
     memoryHoles: false,
   };

@@ -2,6 +2,7 @@ import { fabricFiles } from "./fabric.ts";
 import { file, program } from "./files.ts";
 import { atLeast, configText } from "./kernel.ts";
 import type { Package } from "./packages.ts";
+import { sgxPackages } from "./sgx.ts";
 import { ovmfData, qemuData } from "./stand-ins.ts";
 
 /** The archives that a machine can reach: names, versions and what each package brings. All of it synthetic. */
@@ -51,6 +52,7 @@ const PLAIN: Readonly<Record<string, string>> = {
   "build-essential": "12.10ubuntu1",
   debhelper: "13.14.1ubuntu5",
   "git-lfs": "3.4.1-1ubuntu0.3",
+  meson: "1.3.2-1ubuntu1",
   dwarves: "1.25-0ubuntu3",
   bc: "1.07.1-3ubuntu4",
   cpio: "2.15+dfsg-1ubuntu2",
@@ -338,6 +340,7 @@ function build(kind: "host" | "guest", codename: string): ReadonlyMap<string, re
     ...metaPackages("virtual", resolute ? "7.0.0-31-generic" : "6.8.0-90-generic", ""),
     ...(kind === "guest" ? metaPackages("generic", "6.5.0-44-generic", "-hwe-22.04") : []),
     ...nvidia(),
+    ...(kind === "host" ? sgxPackages() : []),
   ];
   const map = new Map<string, Package[]>();
   for (const p of list) map.set(p.name, [...(map.get(p.name) ?? []), p]);

@@ -91,6 +91,13 @@ const ERRNO: Readonly<Record<number, string>> = {
 function initModule(machine: Machine): 0 | 5 | 22 | 28 {
   const { logs, node } = machine;
   const version = order(node.tdxModule);
+  // The tree of 2024 says which module it found; upstream does not.
+  if (machine.now.kernel.style === "seed") {
+    const { major, minor, update } = node.tdxModule;
+    logs.kernel(
+      `virt/tdx: TDX module: attributes 0x0, vendor_id 0x8086, major_version ${major}, minor_version ${minor}, build_date 20240407, build_num ${700 + update}`,
+    );
+  }
   if (version < READABLE) {
     logs.kernel("virt/tdx: SEAMCALL (0x0000000000000022) failed: 0xc0000c0000000000");
     logs.kernel("virt/tdx: RCX 0x0000000000000000 RDX 0x0a00000300000008 R08 0x0000000000000000");

@@ -7,6 +7,7 @@ import { qemuProgram, startGuest } from "./guest.ts";
 import { LIBVIRTD } from "./libvirt.ts";
 import type { Machine } from "./machine.ts";
 import { closeGpus, openGpu } from "./nvidia.ts";
+import { QGS, QGS_SOCKET } from "./sgx.ts";
 
 export interface UnitFile {
   readonly path: string;
@@ -258,6 +259,13 @@ export class Units {
       if (failure === undefined) return OK;
       machine.logs.unit(name, "qemu-system-x86_64", failure);
       return this.#exited(state, unit, 1, false);
+    }
+    if (program === QGS) {
+      running();
+      const listens = !/^\s*port\s*=/m.test(machine.files.readIf("/etc/qgs.conf") ?? "");
+      if (listens) machine.files.write(QGS_SOCKET, "");
+      else machine.files.remove(QGS_SOCKET);
+      return OK;
     }
     if (program === LIBVIRTD) {
       const complaint = machine.libvirt.daemonStarts();
@@ -619,7 +627,15 @@ export class Units {
 }
 
 /** Programs that stay when started. */
-const DAEMONS = ["/sshd", "/cron", "/agetty", "/unattended-upgrade-shutdown", "/dcgm", "/nv-hostengine"];
+const DAEMONS = [
+  "/sshd",
+  "/usr/bin/node",
+  "/cron",
+  "/agetty",
+  "/unattended-upgrade-shutdown",
+  "/dcgm",
+  "/nv-hostengine",
+];
 
 const describe = (unit: UnitFile | undefined, name: string): string => {
   const text = unit?.values.get("Unit.Description")?.at(-1);
