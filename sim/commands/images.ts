@@ -193,6 +193,7 @@ const qemu: Command = {
         "secret",
         "sev-guest",
         ...(built?.snp === true ? ["sev-snp-guest"] : []),
+        ...(built?.tdx === true ? ["tdx-guest"] : []),
         "tls-creds-x509",
       ];
       return ok(`List of user creatable objects:\n${objects.map((n) => `  ${n}\n`).join("")}`);
