@@ -4,7 +4,7 @@ import type { Example } from "../kit/facet.ts";
 import { NO_MACHINE } from "../kit/guest.ts";
 import type { GuestEvidenceWant } from "./guest-evidence.ts";
 
-const want: GuestEvidenceWant = { gpuMode: "on", minimumVbios: "96.00.5E.00.00" };
+const want: GuestEvidenceWant = { tee: "sev-snp", gpuMode: "on", minimumVbios: "96.00.5E.00.00" };
 const LOG = [
   "Memory Encryption Features active: AMD SEV SEV-ES SEV-SNP",
   "software IO TLB: mapped [mem 0x000000003bd00000-0x000000007bd00000] (1024MB)",
@@ -29,6 +29,28 @@ const example = (
   findings: readonly string[],
   wanted = want,
 ): Example<GuestEvidenceWant> => ({ name, want: wanted, answers: { ...good, ...answers }, findings, steps: [] });
+/** The same guest as a TD. */
+const td = (
+  name: string,
+  answers: Readonly<Record<string, Answer>>,
+  findings: readonly string[],
+  gpuMode: GuestEvidenceWant["gpuMode"] = "on",
+): Example<GuestEvidenceWant> =>
+  example(
+    name,
+    {
+      log: ok(["tdx: Guest detected", "Memory Encryption Features active: Intel TDX", LOG[1], ""].join("\n")),
+      device: ok("", 1),
+      vmpl: missing,
+      tdxFlag: ok(""),
+      tdxDevice: ok(""),
+      mrtd: ok(" 5b 1d e0\n".repeat(16)),
+      multiGpu: ok("Multi-GPU Mode: None\n"),
+      ...answers,
+    },
+    findings,
+    { ...want, tee: "tdx", gpuMode },
+  );
 const GPU = ["guest-evidence.cc", "guest-evidence.devtools", "guest-evidence.gpus"];
 
 export const guestEvidenceExamples: readonly Example<GuestEvidenceWant>[] = [
@@ -75,4 +97,48 @@ export const guestEvidenceExamples: readonly Example<GuestEvidenceWant>[] = [
   ]),
   example("a new wording", { cc: ok("Confidential Compute: enabled\n") }, ["guest-evidence.cc"]),
   example("no answer", { log: failed("connection lost") }, ["guest-evidence.snp", "guest-evidence.swiotlb"]),
+  td("a TD with a confidential GPU", {}, []),
+  td(
+    "a kernel before 6.16 shows no measurements",
+    { mrtd: ok("", 1, "od: /sys/…/mrtd:sha384: No such file or directory\n") },
+    [],
+  ),
+  td("a VM that is no TD", { log: ok(`${LOG[1]}\n`), tdxFlag: ok("", 1), tdxDevice: ok("", 1), mrtd: missing }, [
+    "guest-evidence.tdx",
+    "guest-evidence.tdx-flag",
+    "guest-evidence.tdx-guest",
+  ]),
+  td("the driver of the TD's device is not loaded", { tdxDevice: ok("", 1), mrtd: missing }, [
+    "guest-evidence.tdx-guest",
+  ]),
+  td("a measurement of nothing", { mrtd: ok(" 00 00 00\n".repeat(16)) }, ["guest-evidence.mrtd"]),
+  td("an SNP guest where a TD is wanted", { log: log(), tdxFlag: ok("", 1), tdxDevice: ok("", 1) }, [
+    "guest-evidence.tdx",
+    "guest-evidence.tdx-flag",
+    "guest-evidence.tdx-guest",
+  ]),
+  td(
+    "Protected PCIe: CC status OFF is normal",
+    { cc: ok("CC status: OFF\n"), multiGpu: ok("Multi-GPU Mode: Protected PCIe\n") },
+    [],
+    "ppcie",
+  ),
+  td(
+    "Protected PCIe is wanted, and CC mode on is what there is",
+    { multiGpu: ok("Multi-GPU Mode: None\n") },
+    ["guest-evidence.cc", "guest-evidence.multi-gpu"],
+    "ppcie",
+  ),
+  td(
+    "multi-GPU mode none: neither protects",
+    { cc: ok("CC status: OFF\n"), multiGpu: ok("Multi-GPU Mode: None\n") },
+    ["guest-evidence.multi-gpu"],
+    "ppcie",
+  ),
+  td(
+    "no answer about the multi-GPU mode",
+    { cc: ok("CC status: OFF\n"), multiGpu: failed("time-out") },
+    ["guest-evidence.multi-gpu"],
+    "ppcie",
+  ),
 ];

@@ -6,22 +6,21 @@ import { compareVbios } from "../kit/parse-nvidia-smi.ts";
 import type { GuestEvidenceFacts, GuestEvidenceWant } from "./guest-evidence.ts";
 
 export const STATE = "seed 001, Validating State and Versions";
+const TDX =
+  "seed 002, step 2 and seed 003, step 2 (lscpu, /dev/tdx_guest, kernel log); Linux Documentation/ABI/testing/sysfs-devices-virtual-misc-tdx_guest";
+const MULTI = "seed 002, step 3 (Multi-GPU Mode: Protected PCIe; CC status: OFF is then normal)";
 export const GUEST =
   "Linux Documentation/arch/x86/amd-memory-encryption.rst; docs/sources.md, Confidential VM and guests";
 
-export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidenceFacts): readonly Finding[] {
-  const mode = facts.devtools.state === "known" && facts.devtools.value === "on" ? "devtools" : undefined;
-  const wantCc = want.gpuMode === "off" ? "off" : "on";
-  const bad = facts.bad.state === "known" ? facts.bad.value : [];
-  // A line that says why comes first: what cannot be read because of it would only hide it.
-  const causes = bad.length > 1 ? bad.filter((line) => line.kind !== "gpu-init") : bad;
-  const explained = (finding: Finding) => bad.length > 0 && finding.level === "unknown";
-  const absentGuest = "is the VM started with sev-snp-guest? See confidential-vm";
+const launched = (object: string) => `is the VM started with ${object}? See confidential-vm`;
+
+function judgeSnp(facts: GuestEvidenceFacts): readonly Finding[] {
+  const hint = launched("sev-snp-guest");
   return [
     judgeFact(facts.snp, {
       code: "guest-evidence.snp",
       want: "Memory Encryption Features active: … SEV-SNP",
-      hint: absentGuest,
+      hint,
       source: GUEST,
       good: (y) => y,
       show: (y) => (y ? "active" : "no such line in the kernel log"),
@@ -41,11 +40,67 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
           judgeFact(facts.vmpl, {
             code: "guest-evidence.vmpl",
             want: "a VM privilege level of 0 to 3",
-            hint: absentGuest,
+            hint,
             source: GUEST,
             good: (v) => /^[0-3]$/.test(v),
           }),
         ]),
+  ];
+}
+
+function judgeTdx(facts: GuestEvidenceFacts): readonly Finding[] {
+  const hint = launched("tdx-guest");
+  return [
+    judgeFact(facts.tdx, {
+      code: "guest-evidence.tdx",
+      want: "tdx: Guest detected",
+      hint,
+      source: TDX,
+      good: (y) => y,
+      show: (y) => (y ? "detected" : "no such line in the kernel log"),
+    }),
+    judgeFact(facts.tdxFlag, {
+      code: "guest-evidence.tdx-flag",
+      want: "the processor's flag tdx_guest",
+      hint,
+      source: TDX,
+      good: (y) => y,
+      show: (y) => (y ? "there" : "not there"),
+    }),
+    judgeFact(facts.tdxDevice, {
+      code: "guest-evidence.tdx-guest",
+      want: "/dev/tdx_guest",
+      hint: "modprobe tdx_guest; the guest cannot get its report without it",
+      source: TDX,
+      good: (y) => y,
+      show: (y) => (y ? "there" : "not there"),
+    }),
+    // Kernels before 6.16 do not show it: then nothing is said.
+    ...(facts.mrtd.state === "absent"
+      ? []
+      : [
+          judgeFact(facts.mrtd, {
+            code: "guest-evidence.mrtd",
+            want: "a measurement of the TD as it was built (MRTD)",
+            hint: "a TD without it was not built by the TDX module: do not trust this guest",
+            source: TDX,
+            good: (hex) => /[1-9a-f]/.test(hex),
+            show: (hex) => `${hex.slice(0, 16)}…`,
+          }),
+        ]),
+  ];
+}
+
+export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidenceFacts): readonly Finding[] {
+  const mode = facts.devtools.state === "known" && facts.devtools.value === "on" ? "devtools" : undefined;
+  const ppcie = want.gpuMode === "ppcie";
+  const wantCc = want.gpuMode === "off" || ppcie ? "off" : "on";
+  const bad = facts.bad.state === "known" ? facts.bad.value : [];
+  // A line that says why comes first: what cannot be read because of it would only hide it.
+  const causes = bad.length > 1 ? bad.filter((line) => line.kind !== "gpu-init") : bad;
+  const explained = (finding: Finding) => bad.length > 0 && finding.level === "unknown";
+  return [
+    ...(want.tee === "tdx" ? judgeTdx(facts) : judgeSnp(facts)),
     judgeFact(facts.swiotlbMiB, {
       code: "guest-evidence.swiotlb",
       want: "bounce buffers (software IO TLB)",
@@ -67,11 +122,22 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
     ...[
       judgeFact(facts.cc, {
         code: "guest-evidence.cc",
-        want: `CC status: ${wantCc.toUpperCase()}`,
+        want: `CC status: ${wantCc.toUpperCase()}${ppcie ? ", as Protected PCIe has it" : ""}`,
         hint: "see gpu-cc-mode on the host",
-        source: STATE,
+        source: ppcie ? MULTI : STATE,
         good: (cc) => cc === wantCc,
       }),
+      ...(ppcie
+        ? [
+            judgeFact(facts.multiGpu, {
+              code: "guest-evidence.multi-gpu",
+              want: "Multi-GPU Mode: Protected PCIe",
+              hint: "see gpu-cc-mode on the host; a driver that was loaded without RmEnableProtectedPcie (see lkca) needs a restart of the guest",
+              source: MULTI,
+              good: (multi) => multi === "Protected PCIe",
+            }),
+          ]
+        : []),
       judgeFact(facts.devtools, {
         code: "guest-evidence.devtools",
         want: `DevTools Mode: ${want.gpuMode === "devtools" ? "ON" : "OFF"}`,

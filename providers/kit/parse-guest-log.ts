@@ -41,12 +41,13 @@ export interface BadLine {
 
 /** For `journalctl --grep`: everything that {@link parseGuestLog} reads. */
 export const LOG_PATTERN =
-  "Memory Encryption Features active|software IO TLB: mapped|swiotlb buffer is full|libspdm expects LKCA|RmInitAdapter failed|" +
+  "Memory Encryption Features active|tdx: Guest detected|software IO TLB: mapped|swiotlb buffer is full|libspdm expects LKCA|RmInitAdapter failed|" +
   "BAR[ 0-9]+.*(is 0M @ 0x0|no space for|failed to assign|can't assign)|Failed to establish session|refuses a second session";
 
 /** Reads the guest's kernel log of this boot. */
 export function parseGuestLog(text: string): {
   readonly snp: boolean;
+  readonly tdx: boolean;
   /** Size of the bounce buffers; undefined when no line says. */
   readonly swiotlbMiB: number | undefined;
   readonly bad: readonly BadLine[];
@@ -59,6 +60,7 @@ export function parseGuestLog(text: string): {
   });
   return {
     snp: lines.some((l) => /Memory Encryption Features active:.*\bSEV-SNP\b/.test(l)),
+    tdx: lines.some((l) => /\btdx: Guest detected\b/.test(l)),
     swiotlbMiB: mapped.at(-1),
     bad,
   };

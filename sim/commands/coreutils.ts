@@ -213,6 +213,17 @@ const realpath = reader("realpath", (machine, argv, context) => {
   });
 });
 
+/** Bytes as hexadecimal numbers; of od's formats the twin knows this one. */
+const od = reader("od", (machine, argv, context) => {
+  const [, ...words] = argv;
+  const path = words.at(-1) ?? "";
+  if (words.slice(0, -1).join(" ") !== "-An -v -tx1") return unmodelled(argv);
+  return forEach("od", [path], "", (p) => {
+    const hex = [...machine.files.read(at(context, p))].map((c) => c.charCodeAt(0).toString(16).padStart(2, "0"));
+    return hex.map((byte, i) => ` ${byte}${i % 16 === 15 || i === hex.length - 1 ? "\n" : ""}`).join("");
+  });
+});
+
 const sums = reader("sha256sum", (machine, argv, context) => {
   const o = options(argv, {
     flags: ["-c|--check", "--strict", "--quiet", "--status", "-b", "-z|--zero", "--ignore-missing"],
@@ -528,6 +539,7 @@ export const coreutils: readonly Command[] = [
   test("["),
   readlink,
   realpath,
+  od,
   sums,
   mkdir,
   rm,

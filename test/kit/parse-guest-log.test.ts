@@ -19,7 +19,11 @@ const kinds = Object.keys(BAD) as BadKind[];
 const order = Object.keys(BAD_LINES) as BadKind[];
 
 test("a good log", () => {
-  expect(parseGuestLog(GOOD.join("\n"))).toEqual({ snp: true, swiotlbMiB: 1024, bad: [] });
+  expect(parseGuestLog(GOOD.join("\n"))).toEqual({ snp: true, tdx: false, swiotlbMiB: 1024, bad: [] });
+  expect(parseGuestLog("tdx: Guest detected\nMemory Encryption Features active: Intel TDX\n")).toMatchObject({
+    snp: false,
+    tdx: true,
+  });
   expect(parseGuestLog("Memory Encryption Features active: AMD SEV\n").snp).toBe(false);
 });
 
