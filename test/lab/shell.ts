@@ -39,7 +39,7 @@ export class Shell {
     };
     const config: ConnectConfig = {
       ...{ host, port, username: user, privateKey },
-      readyTimeout: 60_000,
+      readyTimeout: 30_000,
       keepaliveInterval: 10_000,
       hostVerifier: (key: Buffer) =>
         `SHA256:${createHash("sha256").update(key).digest("base64").replace(/=+$/, "")}` === hostKey,
