@@ -1,5 +1,6 @@
 import type { Rows } from "./rows.ts";
 import { context, example, later, person, program, proven, steps, value } from "./rows.ts";
+import { TDX_ROWS } from "./tdx.ts";
 
 const CONTAINERS =
   "containers in confidential VMs (Kata, the GPU Operator) are a step of their own; this version ends at the VM's user";
@@ -114,4 +115,6 @@ export const ROWS: Rows = {
       later(CONTAINERS),
     ]),
   ),
+
+  ...TDX_ROWS,
 };

@@ -27,14 +27,15 @@ export const proven = (file: string, test: string): Row => ({ by: "facet", proof
 /** Proven by an example that stands with the facet; the suite runs all of them. */
 export const example = (facet: string, name: string): Row =>
   proven("test/facets/examples.test.ts", `${facet}: examples ${name}`);
-/** Rows of facets that the test of that id proves, for a text of ids. */
-export const steps = (ids: string): Rows =>
+/** Rows of facets that the test of that id in a file proves, for a text of ids. */
+export const stepsIn = (file: string, ids: string): Rows =>
   Object.fromEntries(
     ids
       .trim()
       .split(/\s+/)
-      .map((id) => [id, proven("test/docs/seed-steps.test.ts", id)]),
+      .map((id) => [id, proven(file, id)]),
   );
+export const steps = (ids: string): Rows => stepsIn("test/docs/seed-steps.test.ts", ids);
 /** A value of the seed's profile, proven by the row of that id in the table of values. */
 export const value = (id: string, path: string): Row => ({
   by: "profile",

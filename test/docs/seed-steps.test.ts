@@ -1,92 +1,16 @@
 import { expect, test } from "@jest/globals";
 import { runExample } from "../../cli/pages/facets.ts";
 import { facetNamed } from "../../providers/facets/index.ts";
-import type { Action } from "../../providers/kit/action.ts";
 import type { Answer } from "../../providers/kit/ask.ts";
 import { missing, ok } from "../../providers/kit/ask.ts";
-import type { Facet, Step } from "../../providers/kit/facet.ts";
-import { nodeGoals } from "../../stacks/profiles/goals.ts";
 import { nvidiaDu11462 } from "../../stacks/profiles/nvidia-du-11462-001-v1.0.ts";
-import { resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
+import { asks, exampleOf, found, onNodeOf, ownPlan, restartFor } from "./on-node.ts";
 
 /*
  * Step by step: what TeeUp does or asks on a node of the guide's own profile, beside what the guide prescribes there.
  * Each row is one id of docs/coverage.md, which points here by it.
  */
-const pins = Object.fromEntries(
-  unknowns(nvidiaDu11462).map((name) => [
-    name,
-    (name.endsWith("commit") ? "a" : "b").repeat(name.endsWith("commit") ? 40 : 64),
-  ]),
-);
-const goals = Object.values(
-  nodeGoals(resolveProfile(nvidiaDu11462, pins), {
-    gpus: "all",
-    gpuMode: "on",
-    vm: { cpus: 32, memoryGiB: 256, diskGiB: 500 },
-    guest: { user: "guest", port: 9899, publicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample ops@example" },
-  }),
-).flat();
-
-const exampleOf = (facet: Facet, name: string) => {
-  const found = facet.examples.find((e) => e.name === name);
-  if (found === undefined) throw new Error(`${facet.name} has no example "${name}"`);
-  return found;
-};
-
-interface Over {
-  readonly want?: Readonly<Record<string, unknown>>;
-  readonly answers?: Readonly<Record<string, Answer>>;
-}
-
-/** What would be done on a machine that answers as that example, for the wants of the guide's profile. */
-function plan(name: string, example: string, over: Over = {}): string {
-  const facet = facetNamed(name);
-  const want = facet.want.parse({ ...goals.find((goal) => goal.facet === name)?.want, ...over.want });
-  const given = exampleOf(facet, example);
-  return written(runExample(facet, { ...given, answers: { ...given.answers, ...over.answers }, want }).steps);
-}
-
-/** As {@link plan}, for the wants of the example itself. */
-const ownPlan = (name: string, example: string): string =>
-  written(runExample(facetNamed(name), exampleOf(facetNamed(name), example)).steps);
-
-const written = (steps: readonly Step[]): string =>
-  steps.map((s) => [`[${s.disruption}] ${s.code}: ${s.title}`, ...s.actions.flatMap(lines)].join("\n")).join("\n");
-
-/** One line per command, as a person would type it. */
-function lines(action: Action): string[] {
-  switch (action.do) {
-    case "run":
-    case "wait":
-      return [action.argv.join(" ")];
-    case "job":
-      return action.lines.map(({ argv, cwd }) => `${cwd === undefined ? "" : `cd ${cwd} && `}${argv.join(" ")}`);
-    case "write":
-      return [`write ${action.path}`, action.content];
-    case "stage-bios":
-      return Object.entries(action.settings).map(([key, value]) => `${key} = ${value}`);
-    default:
-      return [JSON.stringify(action)];
-  }
-}
-
-/** What is found on a machine that answers as that example. */
-const found = (name: string, example: string, over: Over = {}): string => {
-  const facet = facetNamed(name);
-  const given = exampleOf(facet, example);
-  const { findings } = runExample(facet, {
-    ...given,
-    answers: { ...given.answers, ...over.answers },
-    want: { ...(given.want as object), ...over.want },
-  });
-  return findings.map((f) => `${f.level} ${f.code}: want ${f.want}; saw ${f.saw}; ${f.hint}`).join("\n");
-};
-
-const asks = (name: string): string =>
-  Object.values(facetNamed(name).asks)
-    .map((ask) => (ask.kind === "argv" ? ask.argv.join(" ") : ask.kind === "file" ? ask.path : "bios"))
-    .join("\n");
+const { goals, plan } = onNodeOf(nvidiaDu11462);
 
 const untouched = (name: string) => plan(name, "untouched");
 /** What a person is told to set in the BIOS menu of that vendor, on a node without a BMC. */
@@ -114,14 +38,7 @@ const persistenced = (): string => plan("nvidia-persistenced", "no guest yet");
 const sdk = (): string => plan("attestation-tool", "the SDK is missing");
 const policy = (): string => plan("attestation", "no policy installed yet");
 const ready = (): string => plan("gpu-ready-state", "attested, not ready: after every start of the guest");
-/** The one restart, when a facet has something that waits for it. */
-function restart(): string {
-  const boot = facetNamed("host-boot");
-  const answers = exampleOf(boot, "the running kernel is the default").answers;
-  const facts = boot.parse(Object.fromEntries(Object.keys(boot.asks).map((name) => [name, answers[name] ?? missing])));
-  const pending = [{ facet: "sev-firmware", reasons: ["firmware 1.51 is in place, 1.49 runs"], boots: 1 }];
-  return written(boot.plan?.(boot.want.parse({}), facts, { node: "gpu-01", pending, guestRunning: false }) ?? []);
-}
+const restart = (): string => restartFor({ facet: "sev-firmware", reason: "firmware 1.51 is in place, 1.49 runs" });
 
 const NO_BMC = "no BMC, no RMP table: a person must go to the menu";
 const SUPERMICRO = "untouched Supermicro: all settings go with one restart";

@@ -1,5 +1,7 @@
 import { expect, test } from "@jest/globals";
+import { intelTdxKvmCoco } from "../../stacks/profiles/intel-tdx-kvm-coco-20240512.ts";
 import { nvidiaDu11462 } from "../../stacks/profiles/nvidia-du-11462-001-v1.0.ts";
+import { tdxUpstream } from "../../stacks/profiles/tdx-upstream.ts";
 
 const { host, gpu, guest, attestation } = nvidiaDu11462;
 const kernel = host.kernel.value;
@@ -179,6 +181,31 @@ test.each<[string, unknown, unknown]>([
   ["001-USER-37", policy?.claims, expect.arrayContaining(claims("vbios-index-conflict", "measurements-match"))],
   // True passes in policy 1.0, whatever the name suggests.
   ["001-USER-38", policy?.claims, expect.arrayContaining(claims("vbios-index-conflict"))],
+
+  // 004
+  ["004-01", intelTdxKvmCoco.title, expect.stringContaining("preview")],
+  // What the seed waits for: the distribution's own kernel, with TDX since 6.16.
+  [
+    "004-02",
+    tdxUpstream.host.kernel.value,
+    expect.objectContaining({ kind: "package", release: expect.stringMatching(/^7\./) }),
+  ],
+  [
+    "004-17",
+    intelTdxKvmCoco.host.vmStack.value,
+    expect.objectContaining({
+      qemu: expect.objectContaining({
+        url: "https://gitlab.com/qemu-project/qemu.git",
+        commit: expect.stringMatching(/^900536d3e9/),
+      }),
+    }),
+  ],
+  [
+    "004-18",
+    intelTdxKvmCoco.host.vmStack.value,
+    expect.objectContaining({ ovmf: expect.objectContaining({ branch: "edk2-stable202405" }) }),
+  ],
+  ["004-57", intelTdxKvmCoco.guest.image.value.os, { id: "ubuntu", versionId: "24.04" }],
 ])("%s", (_id, value, expected) => {
   expect(value).toEqual(expected);
 });

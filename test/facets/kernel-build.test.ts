@@ -85,3 +85,43 @@ test.each([
 ])("%j is refused", (part) => {
   expect(KernelBuildSchema.safeParse({ ...want, ...part }).success).toBe(false);
 });
+
+test("a mailbox fits the baseline in its name, and no other commit", () => {
+  const tdx = profileByName("intel-tdx-kvm-coco-20240512").host.kernel.value;
+  if (tdx.kind !== "build") throw new Error("seed 004's kernel is built");
+  const { kind: __, ...given } = tdx;
+  expect(KernelBuildSchema.safeParse(given).success).toBe(true);
+  const other = KernelBuildSchema.safeParse({ ...given, source: { ...given.source, commit: "34".repeat(20) } });
+  expect(other.error?.issues).toMatchObject([
+    {
+      path: ["source", "commit"],
+      message: "tdx-kvm/tdx_kvm_baseline_698ca1e40357.mbox is made for commit 698ca1e40357…, not for 343434343434",
+    },
+  ]);
+});
+
+test("a series is applied to a fresh checkout, before the patches, also after a run that was killed amid it", () => {
+  const from = { url: "https://example.org/series.git", commit: "56".repeat(20) };
+  const series = [
+    { from, file: "a.mbox" },
+    { from, file: "b.mbox" },
+  ];
+  const [step] = kernelBuild.plan?.({ ...want, series }, factsOf(kernelBuild, untouched), CONTEXT) ?? [];
+  const lines = linesOf(step?.actions ?? []);
+  const at = (pattern: RegExp) => lines.findIndex((line) => pattern.test(line));
+  const order = [
+    /checkout .* --force 12/,
+    /rm -rf \S+\/\.git\/rebase-apply$/,
+    /am .*a\.mbox$/,
+    /am .*b\.mbox$/,
+    /patch -p1/,
+  ];
+  expect(order.map(at)).toEqual(order.map(at).sort((a, b) => a - b));
+  expect(order.map(at)).not.toContain(-1);
+  // Each repository once, whatever is taken from it.
+  expect(lines.filter((line) => line.includes(from.url))).toHaveLength(1);
+});
+
+test("a recipe without a series is written as before there were any, so that no kernel is built anew", () => {
+  expect(recipeText(want)).not.toContain("series");
+});
