@@ -22,6 +22,29 @@ export interface Reach {
   readonly env: NodeJS.ProcessEnv;
 }
 
+/** What a stack is about: whose machines, how many GPUs, by which recipe. */
+export interface Platform {
+  readonly name: string;
+  readonly twin: TwinOptions;
+  readonly stack: Pick<StackConfig, "platform" | "gpuMode"> & { readonly profile: string };
+}
+export const SNP: Platform = {
+  name: "SNP with 1 GPU",
+  twin: {},
+  stack: { platform: "onprem-snp", profile: "snp-upstream", gpuMode: "on" },
+};
+export const TDX: Platform = {
+  name: "TDX with 1 GPU",
+  twin: { tee: "tdx" },
+  stack: { platform: "onprem-tdx", profile: "tdx-upstream", gpuMode: "on" },
+};
+export const TDX_8GPU: Platform = {
+  name: "TDX with 8 GPUs and 4 NVSwitches",
+  twin: { tee: "tdx", gpus: 8, switches: 4 },
+  stack: { platform: "onprem-tdx", profile: "tdx-upstream", gpuMode: "ppcie" },
+};
+export const PLATFORMS: readonly Platform[] = [SNP, TDX, TDX_8GPU];
+
 /** A twin with a stack config that leads to it, in a folder of its own. */
 export interface Bench extends Reach {
   readonly twin: Twin;
@@ -29,12 +52,13 @@ export interface Bench extends Reach {
   close(): Promise<void>;
 }
 
-export async function bench(options: TwinOptions = {}): Promise<Bench> {
-  const twin = await startTwin(options);
+export async function bench(options: TwinOptions = {}, on: Platform = SNP): Promise<Bench> {
+  const twin = await startTwin({ ...on.twin, ...options });
   const folder = mkdtempSync(join(tmpdir(), "teeup-e2e-"));
   const keyFile = join(folder, "id");
   writeFileSync(keyFile, twin.ssh.privateKey ?? "", { mode: 0o600 });
   const config = StackConfigSchema.parse({
+    ...on.stack,
     permit: "reboot",
     nodes: [
       {
@@ -46,7 +70,7 @@ export async function bench(options: TwinOptions = {}): Promise<Bench> {
         guest: { publicKey: twin.ssh.publicKey },
       },
     ],
-    pins: pinsOf("snp-upstream"),
+    pins: pinsOf(on.stack.profile),
   });
   const env: NodeJS.ProcessEnv = { PATH: process.env["PATH"], HOME: folder };
   if (twin.bmc !== undefined) env["TEEUP_BMC_PASSWORD"] = twin.bmc.password;
@@ -80,7 +104,9 @@ function openValue(profile: unknown, path: string): string {
   return leaf === "memberSha256" && member !== undefined ? memberSha256(url, member) : downloadSha256(url);
 }
 
-export function goalsOf({ config }: Reach, profileName = "snp-upstream", settings: Partial<NodeSettings> = {}): Goal[] {
+/** Of the stack's own profile when none is named. */
+export function goalsOf({ config }: Reach, named?: string, settings: Partial<NodeSettings> = {}): Goal[] {
+  const profileName = named ?? config.profile ?? "snp-upstream";
   const node = config.nodes[0];
   if (node === undefined) throw new Error("no node");
   const groups = nodeGoals(resolveProfile(profileByName(profileName), config.pins), {
