@@ -2,7 +2,7 @@ import { expect, test } from "@jest/globals";
 import { runExample } from "../../cli/pages/facets.ts";
 import { facetNamed } from "../../providers/facets/index.ts";
 import type { Answer } from "../../providers/kit/ask.ts";
-import { missing, ok } from "../../providers/kit/ask.ts";
+import { ok } from "../../providers/kit/ask.ts";
 import { nvidiaDu11462 } from "../../stacks/profiles/nvidia-du-11462-001-v1.0.ts";
 import { asks, exampleOf, found, onNodeOf, ownPlan, restartFor } from "./on-node.ts";
 
