@@ -4,6 +4,7 @@ import type { Answer, Asks } from "../kit/ask.ts";
 import { BOOT_MENU_ASKS, GRUB_ENVIRONMENT_ASKS, parseBootMenu } from "../kit/boot-menu.ts";
 import { TeeUpError } from "../kit/errors.ts";
 import { showFact } from "../kit/facts.ts";
+import { DOMAIN, DOMAIN_FILE, DOMAIN_PID, VIRSH } from "../kit/libvirt.ts";
 import type { ActOptions } from "../kit/machine.ts";
 import { parseSavedEntry } from "../kit/parse-grub.ts";
 import { NO_MACHINE } from "./batch.ts";
@@ -78,7 +79,7 @@ export async function reboot(
       site,
       "boot.trial-failed",
       `kernel ${trial.kernel} did not come up${forced ? ` within ${seconds} s and the BMC cut the power` : ""}; the node runs ${after.boot.kernel} now`,
-      `look at what that kernel said (journalctl -k -b -1, or the console), mend it, then pulumi up again`,
+      "look at what that kernel said (its console; journalctl -k -b -1 only if it got as far as its disk), mend it, then pulumi up again",
     );
   options.onProgress(`back with ${after.boot.kernel}`);
 }
@@ -136,17 +137,37 @@ export async function restartGuest(guest: Site, seconds: number, options: ActOpt
     if (passing(error)) return undefined;
     throw error;
   });
+  const { host } = guest;
+  const { domain } = await host.fresh({ domain: { kind: "argv", argv: ["test", "-e", DOMAIN_FILE] } });
+  if (domain.kind !== "ran")
+    throw failure(host, "guest.launcher", "it cannot be told who starts the VM", `test -e ${DOMAIN_FILE}`);
   const unit = `${VM_UNIT_PREFIX}${VM_NAME}.service`;
-  for (const verb of ["stop", "start"]) {
+  const libvirt = domain.status === 0;
+  for (const verb of libvirt ? ["shutdown", "start"] : ["stop", "start"]) {
     if (options.signal.aborted) throw stopped(guest);
-    await change(guest.host, `systemctl ${verb} ${unit}`, {
-      verb: "run",
-      argv: ["systemctl", verb, unit],
-      seconds: 180,
-    });
-    if (verb === "stop") guest.disconnect();
+    const argv = libvirt ? [...VIRSH, verb, DOMAIN] : ["systemctl", verb, unit];
+    await change(host, argv.join(" "), { verb: "run", argv, seconds: 180 });
+    if (verb === "shutdown") await domainDown(host, options);
+    if (verb !== "start") guest.disconnect();
   }
   await guestBoot(guest, before?.id, seconds, options);
+}
+
+const DOWN_SECONDS = 240;
+
+/** virsh only presses the power button: waits until the domain's QEMU has gone. */
+async function domainDown(host: Site, options: ActOptions): Promise<void> {
+  const gone = async (): Promise<true | undefined> => {
+    const { pid } = await host.fresh({ pid: { kind: "argv", argv: ["test", "-e", DOMAIN_PID] } });
+    return pid.kind === "ran" && pid.status === 1 ? true : undefined;
+  };
+  if ((await poll(host, DOWN_SECONDS, options, gone, () => undefined)) === undefined)
+    throw failure(
+      host,
+      "guest.never-down",
+      `domain ${DOMAIN} did not power off within ${DOWN_SECONDS} s`,
+      `virsh destroy ${DOMAIN} ends it by force; then pulumi up again`,
+    );
 }
 
 /** Waits until the guest takes an SSH session. */
