@@ -4,7 +4,7 @@ import type { Machine } from "../model/machine.ts";
 import { loadModule } from "../model/modules.ts";
 import { builtModule, nvidiaFiles } from "../model/nvidia.ts";
 import type { Command, Result } from "./command.ts";
-import { always, fail, ok } from "./command.ts";
+import { always, fail, ok, unmodelled } from "./command.ts";
 
 /** A driver's run file: builds for the running kernel, installs, loads the module. */
 export function runNvidiaInstaller(machine: Machine, path: string, argv: readonly string[]): Result {
@@ -82,6 +82,13 @@ export const nvidiaTools: readonly Command[] = [
     base: false,
     mutates: always,
     run: (machine, argv, context) => runNvidiaInstaller(machine, context.file, argv.slice(1)),
+  },
+  {
+    names: ["nv-fabricmanager"],
+    base: false,
+    mutates: (argv) => !argv.includes("--version"),
+    run: (_machine, argv, context) =>
+      argv.includes("--version") ? ok(`Fabric Manager version is : ${context.data}\n`) : unmodelled(argv),
   },
   {
     names: ["dkms"],

@@ -39,10 +39,14 @@ export interface Installed {
 export class Packages {
   readonly #machine: Machine;
   readonly installed = new Map<string, Installed>();
+  /** Packages that are known by name alone, and whether they are on hold all the same. */
+  readonly heard = new Map<string, { hold: boolean }>();
   /** Archive hosts whose lists `apt-get update` has fetched. */
   readonly fetched = new Set<string>();
   /** More package versions, newest last, for scenarios. */
   readonly extra: Package[] = [];
+  /** A lock that another process holds: its file, and the process as apt names it, `pid (program)`. */
+  lock: { readonly path: string; readonly by: string } | undefined;
 
   constructor(machine: Machine) {
     this.#machine = machine;
@@ -90,7 +94,10 @@ export class Packages {
       if (seen.has(name)) return;
       seen.add(name);
       const candidates = this.available(name);
-      const chosen = version === undefined ? candidates.at(-1) : candidates.find((p) => p.version === version);
+      // apt takes the newest version that fits a pattern.
+      const fits = (p: Package) =>
+        version?.endsWith("*") === true ? p.version.startsWith(version.slice(0, -1)) : p.version === version;
+      const chosen = version === undefined ? candidates.at(-1) : candidates.findLast(fits);
       const had = this.installed.get(name)?.pkg;
       if (chosen === undefined) {
         if (had !== undefined && (version === undefined || version === had.version)) return;

@@ -268,7 +268,16 @@ function nvidia(): Package[] {
         { name: `nvidia-dkms-${tail}`, version: full, depends: ["dkms"], driver: { version, open: false } },
         { name: `nvidia-utils-${tail}`, version: full },
         // One package for both kinds of a branch.
-        ...(server ? [{ name: `nvidia-fabricmanager-${major}`, version: full, files: fabricFiles(version) }] : []),
+        ...(server
+          ? [
+              { name: `nvidia-fabricmanager-${major}`, version: full, files: fabricFiles(version) },
+              {
+                name: `libnvidia-nscq-${major}`,
+                version: full,
+                files: { [`/usr/lib/x86_64-linux-gnu/libnvidia-nscq.so.${version}`]: file("synthetic\n") },
+              },
+            ]
+          : []),
         { name: `libnvidia-compute-${tail}`, version: full },
         { name: `nvidia-compute-utils-${tail}`, version: full },
         { name: `nvidia-firmware-${tail}-${version}`, version: full },
