@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Command, Option } from "commander";
 import { TeeUpError } from "../providers/kit/errors.ts";
 import { hideSecrets, redact } from "../providers/machine/redact.ts";
+import type { VerifyOptions } from "./attest.ts";
 import type { AuditOptions } from "./audit.ts";
 import type { NodeReport } from "./report.ts";
 
@@ -68,6 +69,30 @@ withStack(program.command("trust <node>"))
   .action(async (node: string, options: { stack?: string; file?: string; yes?: boolean; fingerprint?: string[] }) => {
     const { trustNode } = await import("./trust.ts");
     await trustNode(node, options);
+  });
+
+program
+  .command("attest")
+  .description("Attestation evidence, verified off the node.")
+  .command("verify <file>")
+  .description(
+    "Verifies a file of evidence against the vendors' pinned roots, offline. Exit status 0: good, 3: refused, 1: not looked at.",
+  )
+  .option("--policy <file>", "what the guest has to be, as JSON; default the policy in the file")
+  .option("--nonce <hex>", "the nonce that you sent; without it nothing is said about when the evidence was made")
+  .option(
+    "--host-key <line>",
+    "public line of the SSH host key that you saw; without it nothing is said about a session",
+  )
+  .option("--at <time>", "judge as of this time (ISO 8601); default now")
+  .option("--ear <file>", "write the signed result (IETF EAR as JWT) there; needs --key")
+  .option("--key <file>", "private key (PKCS#8 PEM: Ed25519, P-256 or P-384) that signs the result")
+  .option("--json", "print the result as one JSON object")
+  .action(async (file: string, { json, ...options }: VerifyOptions & { json?: boolean }) => {
+    const { renderVerified, verifyFile } = await import("./attest.ts");
+    const verified = await verifyFile(file, options, packageJson.version);
+    say(json === true ? JSON.stringify(verified, null, 2) : renderVerified(verified));
+    if (verified.verdict === "fail") process.exitCode = FOUND_SOMETHING;
   });
 
 // Only the checkout has the data that the pages are made of.

@@ -1,4 +1,5 @@
-import type { CryptoKey, JWTPayload } from "jose";
+import type { KeyObject } from "node:crypto";
+import type { JWTPayload } from "jose";
 import { jwtVerify, SignJWT } from "jose";
 import { z } from "zod";
 import type { Dimension } from "./refusals.ts";
@@ -80,27 +81,22 @@ export function earOf(result: Result, build: string): Ear & JWTPayload {
   };
 }
 
-/** Algorithms that a result may be signed with; the key decides. */
-const ALGORITHMS = ["ES256", "ES384", "Ed25519", "EdDSA"] as const;
-
 /** The claims as a JWT. `key` is the controller's private key; its type gives the algorithm. */
-export function signEar(claims: Ear & JWTPayload, key: CryptoKey, keyId?: string): Promise<string> {
-  const alg = algorithmOf(key);
-  return new SignJWT(claims)
-    .setProtectedHeader({ alg, typ: "eat+jwt", ...(keyId === undefined ? {} : { kid: keyId }) })
-    .sign(key);
+export function signEar(claims: Ear & JWTPayload, key: KeyObject): Promise<string> {
+  return new SignJWT(claims).setProtectedHeader({ alg: algorithmOf(key), typ: "eat+jwt" }).sign(key);
 }
 
-/** Claims of a JWT that `key` signed. Throws what jose throws, and a ZodError for claims of another profile. */
-export async function readEar(jwt: string, key: CryptoKey): Promise<Ear> {
-  const { payload } = await jwtVerify(jwt, key, { algorithms: [...ALGORITHMS], typ: "eat+jwt" });
+/** Claims of a JWT that `key` (public) verifies. Throws what jose throws, and a ZodError for claims of another profile. */
+export async function readEar(jwt: string, key: KeyObject): Promise<Ear> {
+  const { payload } = await jwtVerify(jwt, key, { algorithms: [algorithmOf(key)], typ: "eat+jwt" });
   return EarSchema.parse(payload);
 }
 
-function algorithmOf(key: CryptoKey): string {
-  const { name, namedCurve } = key.algorithm as { name: string; namedCurve?: string };
-  const alg =
-    name === "Ed25519" ? "Ed25519" : namedCurve === "P-256" ? "ES256" : namedCurve === "P-384" ? "ES384" : undefined;
-  if (alg === undefined) throw new TypeError(`results are signed with Ed25519, P-256 or P-384, not ${name}`);
-  return alg;
+/** The one algorithm of a key: a token cannot choose another. */
+function algorithmOf({ asymmetricKeyType: type, asymmetricKeyDetails }: KeyObject): string {
+  if (type === "ed25519") return "EdDSA";
+  const curve = asymmetricKeyDetails?.namedCurve;
+  if (type === "ec" && curve === "prime256v1") return "ES256";
+  if (type === "ec" && curve === "secp384r1") return "ES384";
+  throw new TypeError(`results are signed with Ed25519, P-256 or P-384, not with ${curve ?? type}`);
 }

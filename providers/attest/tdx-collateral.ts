@@ -76,12 +76,12 @@ export interface CheckedCollateral {
  * of the certificates that Intel uses for each purpose, both lists are signed by their issuer and current, nothing in a
  * chain is revoked, and both documents are within their time. Throws Refused.
  */
-export async function checkCollateral(
+export function checkCollateral(
   collateral: TdxCollateral,
   pckChain: readonly X509Certificate[],
   root: X509Certificate,
   clock: Clock,
-): Promise<CheckedCollateral> {
+): CheckedCollateral {
   const tcbInfoSigned = body(collateral.tcbInfo, "tcbInfo");
   const qeIdentitySigned = body(collateral.qeIdentity, "enclaveIdentity");
   const tcbInfo = read(TcbInfoSchema, tcbInfoSigned, "the TCB info");
@@ -96,8 +96,8 @@ export async function checkCollateral(
 
   const platformCa = pckChain[1];
   if (platformCa === undefined) throw new Refused("attest.collateral.missing", "no CA behind the PCK certificate");
-  const byRoot = await revocations(collateral.rootCrl, root, clock);
-  const byPlatformCa = await revocations(collateral.pckCrl, platformCa, clock);
+  const byRoot = revocations(collateral.rootCrl, root, clock);
+  const byPlatformCa = revocations(collateral.pckCrl, platformCa, clock);
   for (const cert of [...pckChain, ...tcbChain, ...qeChain]) {
     byRoot(cert);
     byPlatformCa(cert);

@@ -30,6 +30,8 @@ export interface GenuineTdx {
 const LEAST_QUOTE_BYTES = 48 + 584 + 4;
 const MOST_QUOTE_BYTES = 16_384;
 const TDX = 0x81;
+/** Type of certification data: report of the quoting enclave, with the PCK chain in it. */
+const QE_REPORT = 6;
 const INTEL_QE = "939a7233f79c4ca9940a0db3957f0607";
 
 /**
@@ -37,7 +39,7 @@ const INTEL_QE = "939a7233f79c4ca9940a0db3957f0607";
  * TCB by @phala/dcap-qvl, the chains, revocation lists and the TDX module by own code (docs/decisions/tdx-quotes.md
  * says why both). Throws Refused with the first thing that is wrong.
  */
-export async function authenticateTdx(evidence: TdxEvidence, root: X509Certificate, clock: Clock): Promise<GenuineTdx> {
+export function authenticateTdx(evidence: TdxEvidence, root: X509Certificate, clock: Clock): GenuineTdx {
   const bytes = Buffer.from(evidence.quote);
   if (bytes.length < LEAST_QUOTE_BYTES) throw new Refused("attest.truncated", `a quote of ${bytes.length} bytes`);
   if (bytes.length > MOST_QUOTE_BYTES) throw new Refused("attest.oversized", `a quote of ${bytes.length} bytes`);
@@ -47,15 +49,11 @@ export async function authenticateTdx(evidence: TdxEvidence, root: X509Certifica
     throw new Refused("attest.unsupported", "not a TDX quote of Intel's quoting enclave");
   const td = quote.report.asTd15()?.base ?? quote.report.asTd10();
   if (td === null) throw new Refused("attest.unsupported", `a quote about ${quote.report.type}`);
+  checkFrame(quote, bytes);
   const pem = refusing("attest.collateral.missing", "the PCK certificate", () => quote.rawCertChain());
   // The quoting library of the host ends the text with a NUL.
   const pckChain = chain(Buffer.from(pem).toString("latin1").replaceAll("\0", ""), "the PCK certificate's chain");
-  const { tcbInfo, tcbInfoSigned, qeIdentitySigned, at } = await checkCollateral(
-    evidence.collateral,
-    pckChain,
-    root,
-    clock,
-  );
+  const { tcbInfo, tcbInfoSigned, qeIdentitySigned, at } = checkCollateral(evidence.collateral, pckChain, root, clock);
   const { collateral } = evidence;
   const verified = library(td, () =>
     QuoteVerifier.newWithRootCa(root.raw).verify(
@@ -93,6 +91,21 @@ function parse(bytes: Buffer): Quote {
     const short = /Not enough data|outside buffer bounds|out of range/.test(message);
     throw new Refused(short ? "attest.truncated" : "attest.unsupported", `the quote: ${message}`, { cause: error });
   }
+}
+
+/**
+ * Lengths between the signed parts are not signed: they have to fit, or one quote would have many spellings. What
+ * follows the quote is padding and counts for nothing.
+ */
+function checkFrame(quote: Quote, bytes: Buffer): void {
+  const { data } = quote.authData;
+  if (!("qeReportData" in data) || data.certificationData.certType !== QE_REPORT)
+    throw new Refused("attest.unsupported", "a quote without the report of its quoting enclave");
+  const { qeReportData: qe, certificationData: outer } = data;
+  const inside = 384 + 64 + 2 + qe.qeAuthData.length + 6 + qe.certificationData.body.length;
+  const declared = bytes.readUInt32LE(quote.signedLength());
+  if (inside !== outer.body.length || declared !== 64 + 64 + 6 + inside)
+    throw new Refused("attest.malformed", "the lengths in the quote's signature data do not fit");
 }
 
 /** What the library says, by what a person must look at; whatever it does not know is a bad signature. */

@@ -1,6 +1,7 @@
 // Has to come first: the certificate library registers its classes with it.
 import "reflect-metadata";
-import { X509Certificate } from "node:crypto";
+import type { VerifyKeyObjectInput } from "node:crypto";
+import { constants, verify, X509Certificate } from "node:crypto";
 import * as x509 from "@peculiar/x509";
 import { Refused, refusing } from "./refusals.ts";
 
@@ -90,36 +91,40 @@ export function notFromTheFuture(issued: Date, what: string, { now, skewSeconds 
 }
 
 /**
- * Reads a revocation list, DER, and verifies that `issuer` signed it and that it is current.
- * Throws `attest.collateral.signature`, `attest.collateral.expired`, `attest.clock`.
+ * Reads a revocation list, DER, and verifies that `issuer` signed it and that it is current. The result refuses a
+ * certificate of this issuer that the list names (`attest.cert.revoked`) and says nothing about others.
+ * Throws `attest.malformed`, `attest.collateral.signature`, `attest.collateral.expired`, `attest.clock`.
  */
-export async function revocations(
-  der: Uint8Array,
-  issuer: X509Certificate,
-  clock: Clock,
-): Promise<(cert: X509Certificate) => void> {
+export function revocations(der: Uint8Array, issuer: X509Certificate, clock: Clock): (cert: X509Certificate) => void {
   const what = `the revocation list of ${name(issuer)}`;
-  if (der.length > MOST_CRL_BYTES) throw new Refused("attest.oversized", `${what} has ${der.length} bytes`);
-  const crl = refusing("attest.malformed", what, () => new x509.X509Crl(Buffer.from(der)));
-  const by = new x509.X509Certificate(issuer.raw);
-  const good =
-    Buffer.from(crl.issuerName.toArrayBuffer()).equals(Buffer.from(by.subjectName.toArrayBuffer())) &&
-    (await crl.verify({ publicKey: by }).catch(() => false));
-  if (!good) throw new Refused("attest.collateral.signature", `${what} is not signed by it`);
+  const bytes = Buffer.from(der);
+  if (bytes.length > MOST_CRL_BYTES) throw new Refused("attest.oversized", `${what} has ${bytes.length} bytes`);
+  const { signed, signature } = signedParts(bytes, what);
+  if (!verify(...algorithmOf(issuer, signed), signature))
+    throw new Refused("attest.collateral.signature", `${what} is not signed by it`);
+  const read = <T>(work: (crl: x509.X509Crl) => T): T =>
+    refusing("attest.malformed", what, () => work(new x509.X509Crl(bytes)));
+  const nameOf = (subject: x509.Name): string => Buffer.from(subject.toArrayBuffer()).toString("hex");
+  const { by, critical, from, to } = read((crl) => ({
+    by: nameOf(crl.issuerName),
+    critical: crl.extensions.find((extension) => extension.critical),
+    from: crl.thisUpdate,
+    to: crl.nextUpdate,
+  }));
+  if (by !== nameOf(new x509.X509Certificate(issuer.raw).subjectName))
+    throw new Refused("attest.collateral.signature", `${what} names another issuer`);
   // A partial or indirect list would say nothing about the certificate in question.
-  const strange = crl.extensions.find((extension) => extension.critical);
-  if (strange !== undefined)
-    throw new Refused("attest.unsupported", `${what} has the critical extension ${strange.type}`);
-  notFromTheFuture(crl.thisUpdate, what, clock);
-  if (crl.nextUpdate === undefined || clock.now > crl.nextUpdate) {
+  if (critical !== undefined)
+    throw new Refused("attest.unsupported", `${what} has the critical extension ${critical.type}`);
+  notFromTheFuture(from, what, clock);
+  if (to === undefined || !(clock.now <= to))
     throw new Refused(
       "attest.collateral.expired",
-      `${what} was good until ${crl.nextUpdate?.toISOString() ?? "nowhere"}`,
+      `${what} was good until ${to?.toISOString() ?? "a time it does not say"}`,
     );
-  }
   return (cert) => {
     if (!cert.checkIssued(issuer)) return;
-    if (crl.findRevoked(new x509.X509Certificate(cert.raw)) !== null)
+    if (read((crl) => crl.findRevoked(new x509.X509Certificate(cert.raw))) !== null)
       throw new Refused(
         "attest.cert.revoked",
         `${name(cert)}, serial ${cert.serialNumber}, is revoked by ${name(issuer)}`,
@@ -127,9 +132,45 @@ export async function revocations(
   };
 }
 
+/** How AMD's (RSA-PSS, SHA-384) and Intel's (ECDSA) issuers sign: what node:crypto's verify takes before the signature. */
+function algorithmOf({ publicKey: key }: X509Certificate, data: Buffer): [string, Buffer, VerifyKeyObjectInput] {
+  if (key.asymmetricKeyType === "ec")
+    return [key.asymmetricKeyDetails?.namedCurve === "secp384r1" ? "sha384" : "sha256", data, { key }];
+  return ["sha384", data, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 48 }];
+}
+
+/**
+ * The signed part and the signature of a CertificateList, which has to be strict DER: what follows the signed part is
+ * not signed, and the X.509 library does not mind wrong lengths there, so the same list would have many spellings.
+ */
+function signedParts(der: Buffer, what: string): { signed: Buffer; signature: Buffer } {
+  const malformed = (): never => {
+    throw new Refused("attest.malformed", `${what} is not the DER of a list`);
+  };
+  const element = (from: Buffer, tag: number): { whole: Buffer; content: Buffer; rest: Buffer } => {
+    const [seen, first = 0x80] = from;
+    const more = first > 0x80 ? first - 0x80 : 0;
+    if (seen !== tag || first === 0x80 || more > 3 || from.length < 2 + more) return malformed();
+    const length = more === 0 ? first : from.readUIntBE(2, more);
+    const shortest = length < 0x80 ? 0 : length < 0x100 ? 1 : length < 0x10000 ? 2 : 3;
+    const end = 2 + more + length;
+    if (more !== shortest || end > from.length) return malformed();
+    return { whole: from.subarray(0, end), content: from.subarray(2 + more, end), rest: from.subarray(end) };
+  };
+  const outer = element(der, 0x30);
+  const list = element(outer.content, 0x30);
+  const algorithm = element(list.rest, 0x30);
+  const bits = element(algorithm.rest, 0x03);
+  const version = Buffer.from("020101", "hex");
+  const inner = element(list.content.subarray(version.length), 0x30);
+  if (outer.rest.length > 0 || bits.rest.length > 0 || bits.content[0] !== 0) return malformed();
+  if (!list.content.subarray(0, 3).equals(version) || !inner.whole.equals(algorithm.whole)) return malformed();
+  return { signed: list.whole, signature: bits.content.subarray(1) };
+}
+
 /** Contents of a certificate's extensions (inside the OCTET STRING) by their OIDs. */
 export function extensions(cert: X509Certificate): ReadonlyMap<string, Buffer> {
-  const all = new x509.X509Certificate(cert.raw).extensions;
+  const all = refusing("attest.malformed", name(cert), () => new x509.X509Certificate(cert.raw).extensions);
   const found = new Map(all.map(({ type, value }) => [type, Buffer.from(value)]));
   if (found.size !== all.length) throw new Refused("attest.malformed", `${name(cert)} has an extension twice`);
   return found;

@@ -102,14 +102,8 @@ export const codes = ({ verdict, refusals }: Result): string =>
   verdict === "pass" ? "pass" : refusals.map(({ code }) => code).join(" ");
 
 /** Codes of evidence under the test roots of `amd` or `intel`. */
-export async function verdictOf(
-  bundle: Bundle,
-  policy: Policy,
-  roots: Anchors,
-  expected = EXPECTED,
-  clock = CLOCK,
-): Promise<string> {
-  return codes(await verifierOf(roots)(bundle, policy, expected, clock));
+export function verdictOf(bundle: Bundle, policy: Policy, roots: Anchors, expected = EXPECTED, clock = CLOCK): string {
+  return codes(verifierOf(roots)(bundle, policy, expected, clock));
 }
 
 /** The report of a real Milan guest and its chain, read in place. */
