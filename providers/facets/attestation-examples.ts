@@ -3,50 +3,13 @@ import { failed, missing, ok } from "../kit/ask.ts";
 import type { AttestationWant } from "../kit/attestation-want.ts";
 import type { Example } from "../kit/facet.ts";
 import { NO_MACHINE } from "../kit/guest.ts";
+import { device, good, gpu, NO_POLICY, NONCE, raw, said, sdkWant, want } from "./attestation-example-parts.ts";
 import { policyOf } from "./attestation-plan.ts";
+import { switchExamples } from "./attestation-switch-examples.ts";
 
-const NONCE = "5c".repeat(32);
-const want: AttestationWant = {
-  tool: "nvattest",
-  verifier: "local",
-  policy: { name: "p", text: "package policy\n\ndefault nv_match := false\n" },
-};
-const sdkWant: AttestationWant = {
-  tool: "python-sdk",
-  policy: { name: "p", version: "1.0", claims: ["x-nv-gpu-available", "x-nv-gpu-nonce-match"] },
-};
-const device = {
-  eat_nonce: NONCE,
-  measres: "success",
-  secboot: true,
-  dbgstat: "disabled",
-  hwmodel: "GH100 A01 GSP BROM",
-  "x-nvidia-device-type": "gpu",
-  "x-nvidia-gpu-attestation-report-nonce-match": true,
-  "x-nvidia-gpu-driver-version": "580.95.05",
-  "x-nvidia-gpu-vbios-version": "96.00.5E.00.01",
-};
-/** As the tool answers: the exit status is the result code cut to eight bits. */
-const said = (code: number, message: string, claims: unknown = [device]): Answer => ({
-  kind: "ran",
-  status: code & 0xff,
-  stdout: `${JSON.stringify({ claims, detached_eat: {}, result_code: code, result_message: message }, null, 4)}\n`,
-  stderr: "",
-  nonce: NONCE,
-});
-const raw = (stdout: string, status = 0): Answer => ({ kind: "ran", status, stdout, stderr: "", nonce: NONCE });
 const claims = { "x-nv-gpu-available": true, "x-nv-gpu-nonce-match": true, "x-nv-gpu-measurements-match": true };
 const sdkSaid = (more: Readonly<Record<string, unknown>> = {}): Answer =>
   raw(`${JSON.stringify({ attested: true, policy: true, nonce: NONCE, gpus: 1, claims, error: "", ...more })}\n`);
-const NO_POLICY: Answer = { kind: "skipped", why: "no policy is installed for this method" };
-const gpu = (bus: string) => `Slot:\t0000:${bus}:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2331\n`;
-const good: Readonly<Record<string, Answer>> = {
-  lspci: ok(gpu("01")),
-  local: said(0, "Ok"),
-  remote: NO_POLICY,
-  sdk: NO_POLICY,
-  localPolicy: ok(policyOf(want)),
-};
 const sdkGood = {
   lspci: ok(gpu("01")),
   local: NO_POLICY,
@@ -144,6 +107,7 @@ export const attestationExamples: readonly Example<AttestationWant>[] = [
   example("cut off", { local: raw('{ "claims": [ { "eat_nonce": "5c') }, ["attestation.malformed"]),
   example("time-out", { local: failed("no answer within 150 s") }, ["attestation.no-answer"]),
   example("the tool is missing", { local: missing }, ["attestation.absent"]),
+  ...switchExamples,
   sdk("the SDK of 2023 passes", {}, []),
   sdk("the SDK: replayed", { sdk: sdkSaid({ nonce: "00" }) }, ["attestation.nonce"]),
   sdk("the SDK: attest() False", { sdk: sdkSaid({ attested: false }) }, ["attestation.overall-false"]),

@@ -1,3 +1,4 @@
+import { DEVICE_OF, METHODS, type Verdicts } from "../kit/attest.ts";
 import type { Finding } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { findingsOf } from "../kit/findings.ts";
@@ -25,29 +26,48 @@ const all = <T>(devices: readonly DeviceClaims[], of: (d: DeviceClaims) => T): s
   [...new Set(devices.map(of))].join(", ");
 
 /** A finding that passes only for a verdict that does. */
-export function judgeVerdict(verdict: Fact<Verdict>, source: string): Finding {
+export function judgeVerdict(verdict: Fact<Verdict>, source: string, device: "gpu" | "nvswitch" = "gpu"): Finding {
   const { pass, fail, unsure } = findingsOf("attestation", source);
-  const wanted = "GPUs that attest themselves to the policy";
+  const code = (what: string) => (device === "gpu" ? what : `switch-${what}`);
+  const wanted = `${device === "gpu" ? "GPUs" : "NVSwitches"} that attest themselves to the policy`;
   if (verdict.state === "unknown") {
-    return unsure("no-answer", wanted, verdict.why, "no answer is no attestation: remove the cause and attest again");
+    return unsure(
+      code("no-answer"),
+      wanted,
+      verdict.why,
+      "no answer is no attestation: remove the cause and attest again",
+    );
   }
-  if (verdict.state === "absent") return fail("absent", wanted, "never attested", "see attestation-tool; pulumi up");
+  if (verdict.state === "absent")
+    return fail(code("absent"), wanted, "never attested", "see attestation-tool; pulumi up");
   const { devices } = verdict.value;
   if (verdict.value.verdict === "pass") {
-    const what = all(
-      devices,
-      (d) => `${d.model}, driver ${d.driver}, VBIOS ${d.vbios}, measurements ${d.measurements}`,
+    const what = all(devices, (d) =>
+      device === "gpu"
+        ? `${d.model}, driver ${d.driver}, VBIOS ${d.vbios}, measurements ${d.measurements}`
+        : `${d.model}, BIOS ${d.vbios}, measurements ${d.measurements}`,
     );
-    return pass("verdict", wanted, `${devices.length} × ${what}`);
+    return pass(code("verdict"), wanted, `${devices.length} × ${what}`);
   }
-  const { failure, code, detail } = verdict.value;
-  return fail(failure, wanted, code === undefined ? detail : `${code}: ${detail}`, HINTS[failure]);
+  const { failure, code: number, detail } = verdict.value;
+  return fail(code(failure), wanted, number === undefined ? detail : `${number}: ${detail}`, HINTS[failure]);
 }
 
 /** The verdict and its claims, for outputs. */
-export function showVerdict(verdicts: readonly Fact<Verdict>[]): Readonly<Record<string, unknown>> {
-  const fact = verdicts.find((v) => v.state !== "absent");
-  if (fact === undefined || fact.state !== "known") return { verdict: fact?.state ?? "absent", claims: {} };
+export function showVerdict(verdicts: Verdicts): Readonly<Record<string, unknown>> {
+  const of = (device: "gpu" | "nvswitch") =>
+    METHODS.filter((m) => DEVICE_OF[m] === device)
+      .map((m) => verdicts[m])
+      .find((v) => v.state !== "absent");
+  const [fact, switches] = [of("gpu"), of("nvswitch")];
+  const fabric =
+    switches === undefined
+      ? {}
+      : {
+          switches:
+            switches.state === "known" ? `${switches.value.devices.length} ${switches.value.verdict}` : switches.state,
+        };
+  if (fact === undefined || fact.state !== "known") return { verdict: fact?.state ?? "absent", claims: {}, ...fabric };
   const { devices, verdict } = fact.value;
   return {
     verdict,
@@ -61,5 +81,6 @@ export function showVerdict(verdicts: readonly Fact<Verdict>[]): Readonly<Record
       secureBoot: all(devices, (d) => d.secureBoot ?? "unsaid"),
       debug: all(devices, (d) => d.debug ?? "unsaid"),
     },
+    ...fabric,
   };
 }

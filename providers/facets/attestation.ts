@@ -1,6 +1,6 @@
 import { text } from "../kit/ask.ts";
 import type { Method } from "../kit/attest.ts";
-import { ATTEST_ASKS, METHODS, POLICY_FILES, verdictOf } from "../kit/attest.ts";
+import { ATTEST_ASKS, DEVICE_OF, METHODS, POLICY_FILES, verdictsOf } from "../kit/attest.ts";
 import { AttestationWant } from "../kit/attestation-want.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
@@ -8,7 +8,7 @@ import { findingsOf } from "../kit/findings.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { Verdict } from "../kit/parse-nvattest.ts";
 import { attestationExamples } from "./attestation-examples.ts";
-import { methodOf, planAttestation, policyOf } from "./attestation-plan.ts";
+import { methodsOf, planAttestation, policyOf } from "./attestation-plan.ts";
 import { judgeVerdict, showVerdict } from "./attestation-verdict.ts";
 
 const SOURCE = "seed 001, Executing an Attestation of the GPU; NVIDIA/attestation-sdk nvat.h";
@@ -25,7 +25,8 @@ export const attestation = facet({
   type: "Attestation",
   on: "guest",
   persona: "vm-user",
-  summary: "The GPUs attest themselves with a fresh nonce, against a pinned policy; anything but a clear yes is a no.",
+  summary:
+    "The GPUs, and under Protected PCIe the NVSwitches, attest themselves with a fresh nonce, against a pinned policy; anything but a clear yes is a no.",
   sources: [
     SOURCE,
     "seed 001, Successful Attestation Result",
@@ -37,36 +38,46 @@ export const attestation = facet({
     localPolicy: { kind: "file", path: POLICY_FILES.local },
     remotePolicy: { kind: "file", path: POLICY_FILES.remote },
     sdkPolicy: { kind: "file", path: POLICY_FILES.sdk },
+    switchLocalPolicy: { kind: "file", path: POLICY_FILES.switchLocal },
+    switchRemotePolicy: { kind: "file", path: POLICY_FILES.switchRemote },
   },
   parse: (a): AttestationFacts => ({
-    policies: { local: text(a.localPolicy), remote: text(a.remotePolicy), sdk: text(a.sdkPolicy) },
-    verdicts: { local: verdictOf("local", a), remote: verdictOf("remote", a), sdk: verdictOf("sdk", a) },
+    policies: {
+      local: text(a.localPolicy),
+      remote: text(a.remotePolicy),
+      sdk: text(a.sdkPolicy),
+      switchLocal: text(a.switchLocalPolicy),
+      switchRemote: text(a.switchRemotePolicy),
+    },
+    verdicts: verdictsOf(a),
   }),
   judge(want, { policies, verdicts }) {
-    const method = methodOf(want);
-    const file = POLICY_FILES[method];
+    const methods = methodsOf(want);
+    const files = methods.map((m) => POLICY_FILES[m]);
     return [
-      judgeFact(policies[method], {
-        code: "attestation.policy-file",
-        want: `${file} as pinned`,
-        hint: "pulumi up writes it; a verdict by another policy says nothing",
-        source: SOURCE,
-        good: (t) => t === policyOf(want),
-        show: (t) => (t === policyOf(want) ? "as pinned" : "another text"),
-      }),
-      ...METHODS.filter((m) => m !== method).flatMap((m) => {
+      ...methods.map((m) =>
+        judgeFact(policies[m], {
+          code: "attestation.policy-file",
+          want: `${POLICY_FILES[m]} as pinned`,
+          hint: "pulumi up writes it; a verdict by another policy says nothing",
+          source: SOURCE,
+          good: (t) => t === policyOf(want, m),
+          show: (t) => (t === policyOf(want, m) ? "as pinned" : "another text"),
+        }),
+      ),
+      ...METHODS.filter((m) => !methods.includes(m)).flatMap((m) => {
         const other = policies[m];
-        const only = `only ${file}`;
+        const only = `only ${files.join(" and ")}`;
         if (other.state === "known") return [fail("other-policy", only, POLICY_FILES[m], "pulumi up removes it")];
         return other.state === "unknown"
           ? [unsure("other-policy", only, other.why, "look at /etc/teeup/attestation")]
           : [];
       }),
-      judgeVerdict(verdicts[method], SOURCE),
+      ...methods.map((m) => judgeVerdict(verdicts[m], SOURCE, DEVICE_OF[m])),
     ];
   },
   plan: planAttestation,
-  show: ({ verdicts }) => showVerdict(METHODS.map((m) => verdicts[m])),
+  show: ({ verdicts }) => showVerdict(verdicts),
   examples: attestationExamples,
   covers: [
     ...["001-USER-03", "001-USER-23", "001-USER-24", "001-USER-25", "001-USER-26", "001-USER-27", "001-USER-28"],

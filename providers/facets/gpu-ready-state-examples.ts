@@ -32,6 +32,8 @@ const good: Readonly<Record<string, Answer>> = {
   local: said(0),
   remote: NO_POLICY,
   sdk: NO_POLICY,
+  switchLocal: NO_POLICY,
+  switchRemote: NO_POLICY,
   state: state("ready"),
   inService: ok("…\n"),
 };
@@ -42,6 +44,32 @@ const example = (
   findings: readonly string[],
   steps: readonly string[] = [],
 ): Example<Want> => ({ name, want: {}, answers: { ...good, ...answers }, findings, steps });
+
+const fabric = {
+  lspci: ok(
+    "Slot:\t0000:01:00.0\nClass:\t0302\nVendor:\t10de\nDevice:\t2335\n\nSlot:\t0000:0a:00.0\nClass:\t0680\nVendor:\t10de\nDevice:\t22a3\n",
+  ),
+};
+const saidBySwitch = (code: number): Answer => ({
+  kind: "ran",
+  status: code,
+  stdout: JSON.stringify({
+    result_code: code,
+    result_message: "",
+    claims: [
+      {
+        eat_nonce: NONCE,
+        measres: "success",
+        hwmodel: "LS_10",
+        "x-nvidia-device-type": "nvswitch",
+        "x-nvidia-switch-attestation-report-nonce-match": true,
+        "x-nvidia-switch-bios-version": "96.10.57.00.01",
+      },
+    ],
+  }),
+  stderr: "",
+  nonce: NONCE,
+});
 
 export const gpuReadyStateExamples: readonly Example<Want>[] = [
   example("ready and attested", {}, []),
@@ -64,6 +92,13 @@ export const gpuReadyStateExamples: readonly Example<Want>[] = [
   example("no tool: never set", { state: state("not-ready"), local: missing }, ["gpu-ready-state.not-attested"]),
   example("ready, but the attestation fails now", { local: said(204) }, ["gpu-ready-state.unattested"]),
   example("ready, but not marked", { inService: missing }, ["gpu-ready-state.mark"], ["gpu-ready-state.mark"]),
+  example("a guest with NVSwitches that never attested themselves", { ...fabric, state: state("not-ready") }, [
+    "gpu-ready-state.not-attested",
+  ]),
+  example("GPUs and NVSwitches attested", { ...fabric, switchLocal: saidBySwitch(0) }, []),
+  example("the GPUs did, a switch did not", { ...fabric, switchLocal: saidBySwitch(104), state: state("not-ready") }, [
+    "gpu-ready-state.not-attested",
+  ]),
   example("persistenced still starts", { state: { kind: "skipped", why: "nvidia-persistenced is not active yet" } }, [
     "gpu-ready-state.unknown",
   ]),

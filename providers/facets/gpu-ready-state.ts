@@ -1,7 +1,6 @@
 import { z } from "zod";
 import { text } from "../kit/ask.ts";
-import type { Method } from "../kit/attest.ts";
-import { ATTEST_ASKS, verdictOf } from "../kit/attest.ts";
+import { ATTEST_ASKS, switchesOf, type Verdicts, verdictsOf } from "../kit/attest.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet, pass } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
@@ -18,14 +17,23 @@ const SOURCE =
 const Want = z.strictObject({});
 type Facts = {
   readonly state: Fact<"ready" | "not-ready">;
-  readonly verdicts: Readonly<Record<Method, Fact<Verdict>>>;
+  readonly verdicts: Verdicts;
+  /** NVSwitches of the guest: they must have attested themselves too. */
+  readonly switches: Fact<number>;
   readonly inService: Fact<string>;
 };
 
-/** Methods that were tried (their policy is installed): all of them must have passed, and there must be one. */
-function passed(verdicts: Facts["verdicts"]): boolean {
-  const tried = Object.values(verdicts).filter((v) => v.state !== "absent");
-  return tried.length > 0 && tried.every((v) => v.state === "known" && v.value.verdict === "pass");
+/**
+ * Methods that were tried (their policy is installed): all of them must have passed, and there must be one; where the
+ * guest has NVSwitches, one for them too.
+ */
+function passed({ verdicts, switches }: Pick<Facts, "verdicts" | "switches">): boolean {
+  const { switchLocal, switchRemote, ...gpus } = verdicts;
+  const tried = (list: readonly Fact<Verdict>[]) => list.filter((v) => v.state !== "absent");
+  const all = (list: readonly Fact<Verdict>[]) => list.every((v) => v.state === "known" && v.value.verdict === "pass");
+  const [forGpus, forSwitches] = [tried(Object.values(gpus)), tried([switchLocal, switchRemote])];
+  const needed = switches.state === "known" ? Math.min(1, switches.value) : 1;
+  return forGpus.length > 0 && forSwitches.length >= needed && all([...forGpus, ...forSwitches]);
 }
 
 /** The GPU takes no work before this is set, and it is set only for a GPU that attested itself just now. */
@@ -44,11 +52,12 @@ export const gpuReadyState = facet({
   },
   parse: (a): Facts => ({
     state: parsed(text(a.state), parseReadyState, "nvidia-smi conf-compute -grs"),
-    verdicts: { local: verdictOf("local", a), remote: verdictOf("remote", a), sdk: verdictOf("sdk", a) },
+    verdicts: verdictsOf(a),
+    switches: switchesOf(a),
     inService: text(a.inService),
   }),
-  judge(_want, { state, verdicts, inService }) {
-    const attested = passed(verdicts);
+  judge(_want, { state, verdicts, switches, inService }) {
+    const attested = passed({ verdicts, switches });
     const wanted = "ready, after an attestation that passed";
     if (state.state === "unknown")
       return [
@@ -100,10 +109,10 @@ export const gpuReadyState = facet({
           ),
         ];
   },
-  plan(_want, { state, verdicts, inService }): Step[] {
+  plan(_want, { state, verdicts, switches, inService }): Step[] {
     // Without a guest nothing can have attested; the plan then shows what will be done.
     const future = state.state === "absent" && Object.values(verdicts).every((v) => v.state === "absent");
-    if (!future && !passed(verdicts)) return [];
+    if (!future && !passed({ verdicts, switches })) return [];
     if (state.state === "unknown" || inService.state === "unknown") return [];
     if (state.state === "known" && state.value === "ready" && inService.state === "known") return [];
     const set = valueIfKnown(state) !== "ready";

@@ -23,7 +23,50 @@ export const AttestationToolWant = z.discriminatedUnion("tool", [
 ]);
 export type AttestationToolWant = z.output<typeof AttestationToolWant>;
 
-/** What a recipe's attestation asks of the GPUs. */
+const Policy = z.strictObject({ name: z.string(), text: z.string().min(1).endsWith("\n") });
+
+/**
+ * Passes only when every device is an NVSwitch in production mode whose report, BIOS reference and chains are good.
+ * Claims: seed 002, LocalMultiGpuSwitchTest.py; their names are the same in NVIDIA/attestation-sdk.
+ */
+export const SWITCH_POLICY: z.output<typeof Policy> = {
+  name: "teeup-nvswitch-production",
+  text: `package policy
+
+import future.keywords.every
+
+default nv_match := false
+
+nv_match {
+  count(input) > 0
+  every claims in input { good(claims) }
+}
+
+good(claims) {
+  claims["x-nvidia-device-type"] == "nvswitch"
+  claims.measres == "success"
+  claims.secboot == true
+  claims.dbgstat == "disabled"
+  claims["x-nvidia-switch-arch-check"] == true
+  claims["x-nvidia-switch-attestation-report-parsed"] == true
+  claims["x-nvidia-switch-attestation-report-nonce-match"] == true
+  claims["x-nvidia-switch-attestation-report-signature-verified"] == true
+  claims["x-nvidia-switch-bios-rim-fetched"] == true
+  claims["x-nvidia-switch-bios-rim-schema-validated"] == true
+  claims["x-nvidia-switch-bios-rim-signature-verified"] == true
+  claims["x-nvidia-switch-bios-rim-measurements-available"] == true
+  chain(claims["x-nvidia-switch-attestation-report-cert-chain"])
+  chain(claims["x-nvidia-switch-bios-rim-cert-chain"])
+}
+
+chain(c) {
+  c["x-nvidia-cert-status"] == "valid"
+  c["x-nvidia-cert-ocsp-status"] == "good"
+}
+`,
+};
+
+/** What a recipe's attestation asks of the GPUs, and of the NVSwitches. */
 export const AttestationWant = z.discriminatedUnion("tool", [
   z.strictObject({
     tool: z.literal("nvattest"),
@@ -31,9 +74,12 @@ export const AttestationWant = z.discriminatedUnion("tool", [
       .enum(["local", "remote"])
       .default("local")
       .describe("Verify in the guest, or at NVIDIA's attestation service."),
-    policy: z
-      .strictObject({ name: z.string(), text: z.string().min(1).endsWith("\n") })
-      .describe("Relying-party policy (Rego)."),
+    policy: Policy.describe("Relying-party policy (Rego)."),
+    switches: z
+      .boolean()
+      .default(false)
+      .describe("Attest the guest's NVSwitches too: under Protected PCIe the GPUs talk through them."),
+    switchPolicy: Policy.default(SWITCH_POLICY).describe("Relying-party policy (Rego) for the NVSwitches."),
   }),
   z.strictObject({
     tool: z.literal("python-sdk"),
@@ -44,6 +90,9 @@ export const AttestationWant = z.discriminatedUnion("tool", [
         claims: z.array(z.string().regex(/^x-nv-gpu-[a-z-]+$/)).min(1),
       })
       .describe("Claims that must all be true. Two of them pass for any GPU that answers (seed 001): choose them all."),
+    switches: z
+      .literal(false, "the Python SDK of this recipe attests no NVSwitches: take a recipe with nvattest")
+      .default(false),
   }),
 ]);
 export type AttestationWant = z.output<typeof AttestationWant>;

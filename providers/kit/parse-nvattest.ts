@@ -24,7 +24,9 @@ export interface DeviceClaims {
   readonly id: string;
   /** `GH100 A01 GSP BROM` or the like. */
   readonly model: string;
+  /** Empty for an NVSwitch. */
   readonly driver: string;
+  /** An NVSwitch's BIOS. */
   readonly vbios: string;
   /** `success`, `fail`, `not-run`, `absent`. */
   readonly measurements: string;
@@ -45,18 +47,45 @@ export type Verdict =
       readonly devices: readonly DeviceClaims[];
     };
 
-const Claims = z.looseObject({
+const common = {
   eat_nonce: z.string(),
   measres: z.string(),
   ueid: z.string().default(""),
-  "x-nvidia-device-type": z.string(),
-  "x-nvidia-gpu-attestation-report-nonce-match": z.boolean(),
-  "x-nvidia-gpu-driver-version": z.string(),
-  "x-nvidia-gpu-vbios-version": z.string(),
   hwmodel: z.string(),
   secboot: z.boolean().nullish(),
   dbgstat: z.string().nullish(),
-});
+};
+
+/** Claims of one device, in one form for both kinds; a switch has a BIOS where a GPU has driver and VBIOS. */
+const CLAIMS = {
+  gpu: z
+    .looseObject({
+      ...common,
+      "x-nvidia-device-type": z.string(),
+      "x-nvidia-gpu-attestation-report-nonce-match": z.boolean(),
+      "x-nvidia-gpu-driver-version": z.string(),
+      "x-nvidia-gpu-vbios-version": z.string(),
+    })
+    .transform((c) => ({
+      ...c,
+      nonceMatch: c["x-nvidia-gpu-attestation-report-nonce-match"],
+      driver: c["x-nvidia-gpu-driver-version"],
+      vbios: c["x-nvidia-gpu-vbios-version"],
+    })),
+  nvswitch: z
+    .looseObject({
+      ...common,
+      "x-nvidia-device-type": z.literal("nvswitch"),
+      "x-nvidia-switch-attestation-report-nonce-match": z.boolean(),
+      "x-nvidia-switch-bios-version": z.string(),
+    })
+    .transform((c) => ({
+      ...c,
+      nonceMatch: c["x-nvidia-switch-attestation-report-nonce-match"],
+      driver: "",
+      vbios: c["x-nvidia-switch-bios-version"],
+    })),
+} as const;
 
 const Output = z.looseObject({
   result_code: z.int(),
@@ -84,18 +113,18 @@ export function failureOf(code: number): AttestationFailure {
  * at least one device, each with the nonce of this very question and successful measurements. The exit status is never
  * looked at: it is `result_code` cut to eight bits, so 512 or 256 would read as success.
  */
-export function parseNvattest(stdout: string, nonce: string | undefined): Verdict {
+export function parseNvattest(stdout: string, nonce: string | undefined, device: "gpu" | "nvswitch" = "gpu"): Verdict {
   const json = parseJson(stdout);
   const output = Output.safeParse(json);
   if (!output.success) return fail("malformed", undefined, malformed(stdout), []);
   const { result_code: code, result_message: message } = output.data;
-  const claims = z.array(Claims).safeParse(output.data.claims);
+  const claims = z.array(CLAIMS[device]).safeParse(output.data.claims);
   const devices = (claims.data ?? []).map(
     (c): DeviceClaims => ({
       id: c.ueid,
       model: c.hwmodel,
-      driver: c["x-nvidia-gpu-driver-version"],
-      vbios: c["x-nvidia-gpu-vbios-version"],
+      driver: c.driver,
+      vbios: c.vbios,
       measurements: c.measres,
       secureBoot: c.secboot ?? undefined,
       debug: c.dbgstat ?? undefined,
@@ -106,7 +135,7 @@ export function parseNvattest(stdout: string, nonce: string | undefined): Verdic
     return fail("malformed", code, `claims are not as documented: ${claims.error.issues[0]?.message}`, []);
   if (devices.length === 0) return fail("malformed", code, "the result names no device", []);
   for (const c of claims.data) {
-    if (!c["x-nvidia-gpu-attestation-report-nonce-match"] || !sameNonce(c.eat_nonce, nonce)) {
+    if (!c.nonceMatch || !sameNonce(c.eat_nonce, nonce)) {
       return fail("nonce", code, "the evidence does not answer the nonce that was sent: it may be replayed", devices);
     }
     if (c.measres !== "success") return fail("measurements", code, `measurements: ${c.measres}`, devices);
@@ -177,12 +206,13 @@ export function parsePythonSdk(stdout: string, nonce: string | undefined): Verdi
   return { verdict: "pass", devices };
 }
 
-/** A verdict that passes does so for `gpus` devices that differ: one attested GPU says nothing of its neighbour. */
-export function forAll(verdict: Verdict, gpus: number): Verdict {
+/** A verdict that passes does so for `count` devices that differ: one attested GPU says nothing of its neighbour. */
+export function forAll(verdict: Verdict, count: number, device: "gpu" | "nvswitch" = "gpu"): Verdict {
   if (verdict.verdict === "fail") return verdict;
   const distinct = new Set(verdict.devices.map((d) => d.id)).size;
-  if (gpus > 0 && distinct >= gpus) return verdict;
-  return fail("devices", undefined, `${distinct} of the guest's ${gpus} GPUs attested themselves`, verdict.devices);
+  if (count > 0 && distinct >= count) return verdict;
+  const kind = device === "gpu" ? "GPUs" : "NVSwitches";
+  return fail("devices", undefined, `${distinct} of the guest's ${count} ${kind} attested themselves`, verdict.devices);
 }
 
 function fail(
