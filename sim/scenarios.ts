@@ -5,6 +5,7 @@ import { makeKernel } from "./model/kernel.ts";
 import type { TwinNode } from "./model/node.ts";
 import { diskText } from "./model/stand-ins.ts";
 import { MILAN, NAPLES, XEON } from "./model/system.ts";
+import { TDX_SCENARIOS } from "./scenarios-tdx.ts";
 import type { TwinOptions } from "./twin.ts";
 
 /** What is left after an `up` with everything permitted. */
@@ -16,14 +17,25 @@ export type Expected =
   /** `up` ends with this error; `finding` is what a later look then shows, where there is one. */
   | { readonly error: string; readonly finding?: string };
 
+export type TwinPlatform = "snp" | "tdx" | "tdx-8gpu";
+
+/** How a twin of each platform is made. */
+export const PLATFORM_OPTIONS: Readonly<Record<TwinPlatform, Partial<TwinOptions>>> = {
+  snp: {},
+  tdx: { tee: "tdx" },
+  "tdx-8gpu": { tee: "tdx", gpus: 8, switches: 4 },
+};
+
 export interface Scenario {
   readonly name: string;
   readonly about: string;
   readonly source: string;
   /** `untouched`: the trap is there from the start. `provisioned`: it comes after a good `up`. */
   readonly when: "untouched" | "provisioned";
-  /** Profile the trap belongs to; default any, tests use `snp-upstream`. */
-  readonly profile?: "nvidia-du-11462-001-v1.0";
+  /** Kind of machine the trap is one of. Default `snp`. */
+  readonly platform?: TwinPlatform;
+  /** Profile the trap belongs to; default any, tests use the upstream one of its platform. */
+  readonly profile?: "nvidia-du-11462-001-v1.0" | "intel-tdx-kvm-coco-20240512";
   /** How the machine is made. */
   readonly options?: Partial<TwinOptions>;
   /** Before its first boot. */
@@ -65,7 +77,7 @@ function serveImage(node: TwinNode, url: string, image: string): void {
   node.internet.serve(url, { ...old, content: text, sha256: nodeSha256(old) });
 }
 
-const defaultGrub = (node: TwinNode, words: string): void => {
+export const defaultGrub = (node: TwinNode, words: string): void => {
   const path = "/etc/default/grub";
   node.host.files.write(
     path,
@@ -101,7 +113,7 @@ const attestation = (
 });
 
 /** A second function beside the GPU, in its IOMMU group, that a driver of the host has. */
-function addGroupMember(
+export function addGroupMember(
   node: TwinNode,
   what: { readonly vendor: string; readonly device: string; readonly class: string; readonly className: string },
   driver: string,
@@ -670,6 +682,8 @@ export const SCENARIOS: readonly Scenario[] = [
   attestation("measurements-differ", "measurements", "the GPU measures differently", "attestation.overall-false"),
   attestation("policy-refuses", "policy", "the policy says no", "attestation.policy"),
   attestation("exit-status-zero", "exit-512", "result 512: an exit status of zero", "attestation.evidence"),
+
+  ...TDX_SCENARIOS,
 ];
 
 function entryOf(node: TwinNode, release: string): string {
@@ -684,6 +698,12 @@ export function scenarioNamed(name: string): Scenario {
   if (found === undefined)
     throw new Error(`no scenario is called ${name}; there are: ${SCENARIOS.map((s) => s.name).join(", ")}`);
   return found;
+}
+
+/** The machine that a scenario needs. */
+export function scenarioOptions(name: string): Partial<TwinOptions> {
+  const { platform, options } = scenarioNamed(name);
+  return { ...PLATFORM_OPTIONS[platform ?? "snp"], ...options };
 }
 
 /** Applies the part of a scenario that belongs to this moment of a fresh twin. */

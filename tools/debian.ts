@@ -25,6 +25,27 @@ export const LAB_PACKAGES: Packages = {
   mount: "/usr/bin/mount",
 };
 
+/** Debian 12's kernel source, which the lab's two kernels are built from. */
+export const KERNEL_SOURCE = "linux-source-6.1";
+/** What builds them. */
+export const KERNEL_PACKAGES: Packages = {
+  [KERNEL_SOURCE]: `/usr/src/${KERNEL_SOURCE}.tar.xz`,
+  gcc: "/usr/bin/gcc",
+  make: "/usr/bin/make",
+  flex: "/usr/bin/flex",
+  bison: "/usr/bin/bison",
+  bc: "/usr/bin/bc",
+  rsync: "/usr/bin/rsync",
+  cpio: "/usr/bin/cpio",
+  kmod: "/usr/sbin/depmod",
+  lz4: "/usr/bin/lz4",
+  "xz-utils": "/usr/bin/xz",
+  fakeroot: "/usr/bin/fakeroot",
+  "dpkg-dev": "/usr/bin/dpkg-buildpackage",
+  "libelf-dev": "/usr/include/libelf.h",
+  "libssl-dev": "/usr/include/openssl/ssl.h",
+};
+
 const lacking = (packages: Packages) =>
   Object.entries(packages)
     .filter(([, file]) => !existsSync(file))

@@ -3,14 +3,14 @@
  * `--lab` in front (`npm run test:lab`) runs the lab's tests, which need more of them, with the time of each test.
  */
 import { spawnSync } from "node:child_process";
-import { ensurePackages, LAB_PACKAGES, TEST_PACKAGES } from "./debian.ts";
+import { ensurePackages, KERNEL_PACKAGES, LAB_PACKAGES, TEST_PACKAGES } from "./debian.ts";
 
 const [first, ...others] = process.argv.slice(2);
 const lab = first === "--lab";
 const given = lab ? others : process.argv.slice(2);
 const slow = lab || process.env["TEEUP_SLOW"] === "1";
 
-const fault = ensurePackages({ ...TEST_PACKAGES, ...(slow ? LAB_PACKAGES : {}) });
+const fault = ensurePackages({ ...TEST_PACKAGES, ...(slow ? { ...LAB_PACKAGES, ...KERNEL_PACKAGES } : {}) });
 if (fault !== undefined) {
   process.stderr.write(`${fault}\n`);
   process.exitCode = 1;

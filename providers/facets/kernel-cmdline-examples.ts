@@ -26,7 +26,7 @@ const MAIN = 'GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\n';
 const good = {
   running: ok(`BOOT_IMAGE=/boot/vmlinuz-6.14.0 root=/dev/sda1 ro ${WORD} quiet\n`),
   files: files({ "/etc/default/grub": MAIN, [OURS]: dropIn(want) }),
-  menu: menu(WORD),
+  menu: menu(`panic=10 ${WORD}`),
 };
 const plain = ok("BOOT_IMAGE=/boot/vmlinuz-6.14.0 root=/dev/sda1 ro quiet\n");
 const web = ok("BOOT_IMAGE=/boot/vmlinuz-6.14.0 root=/dev/sda1 ro quiet amd_iommu=on iommu=pt\n");
@@ -68,7 +68,7 @@ export const KERNEL_CMDLINE_EXAMPLES = [
     {
       running: web,
       files: files({ "/etc/default/grub": recipe, [OURS]: dropIn(want) }),
-      menu: menu(`${WORD} iommu=pt`),
+      menu: menu(`panic=10 ${WORD} iommu=pt`),
     },
     ["kernel-cmdline.iommu-pt", running, inMenu],
     ["kernel-cmdline.strip"],

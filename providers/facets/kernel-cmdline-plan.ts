@@ -42,15 +42,22 @@ export function planCommandLine(want: CommandLine, facts: CommandLineFacts): Ste
   if (words.length > 0) {
     const content = TEXT(withoutWords(files[MAIN] ?? [], words));
     const title = `take ${words.join(" ")} off the command line in ${MAIN}; the old line stays as a comment`;
-    steps.push(step("strip", title, "the recipe forbids it: SEV-SNP, for one, refuses iommu=pt", [{ do: "write", path: MAIN, content }, UPDATE_GRUB]));
+    steps.push(
+      step("strip", title, "the recipe forbids it: SEV-SNP, for one, refuses iommu=pt", [
+        { do: "write", path: MAIN, content },
+        UPDATE_GRUB,
+      ]),
+    );
   }
   if (!staged(want, facts)) {
-    const title = `stage kernel command line: ${want.present.join(" ") || "saved default"}`;
+    const title = `stage kernel command line: ${cmdline.dropInWords(want).join(" ")}`;
     const write = { do: "write", path: GRUB_DROP_IN, content: cmdline.dropIn(want) } as const;
     steps.push(step("stage", title, "takes effect at the next restart", [write, UPDATE_GRUB]));
   }
   const stale =
-    lacking(want, menu.everywhere).length > 0 || wrong(want, menu.anywhere).length > 0 || !menu.savedDefault;
+    lacking({ ...want, present: [...cmdline.dropInWords(want)] }, menu.everywhere).length > 0 ||
+    wrong(want, menu.anywhere).length > 0 ||
+    !menu.savedDefault;
   if (steps.length === 0 && stale)
     steps.push(step("update-grub", "write the boot menu anew", "grub.cfg is older than its settings", [UPDATE_GRUB]));
   return steps;

@@ -61,7 +61,7 @@ export const kernelCmdline = facet<CommandLine, CommandLineFacts, typeof cmdline
   judge: (want, facts): Finding[] => {
     const menu = valueIfKnown(facts.menu);
     const grubby = menu?.by === "grubby";
-    const present = grubby ? cmdline.entryWords(want, menu.anywhere) : want.present;
+    const present = grubby ? cmdline.entryWords(want, menu.anywhere) : cmdline.dropInWords(want);
     const menuGood = lacking({ ...want, present: [...present] }, menu?.everywhere ?? []).length === 0;
     // What grubby manages stands in the menu's entries alone; GRUB's default files say nothing of it.
     return [

@@ -76,12 +76,16 @@ export const entryWords = (want: CommandLine, there: readonly string[]): readonl
     ? want.present
     : [PANIC, ...want.present];
 
+/** The words that the drop-in adds. */
+export const dropInWords = (want: CommandLine): readonly string[] =>
+  want.present.some((word) => word.startsWith("panic=")) ? want.present : [PANIC, ...want.present];
+
 /**
  * The drop-in: the default entry is the saved one, so that a trial boot has something to fall back to, and a panic goes
  * back to it. `panic=` comes first, where everybody else's wins; it acts at the trial itself, so nothing restarts for it.
  */
 export function dropIn(want: CommandLine): string {
-  const panic = want.present.some((word) => word.startsWith("panic=")) ? [] : [PANIC];
+  const panic = dropInWords(want).filter((word) => !want.present.includes(word));
   const words = [...panic, "$GRUB_CMDLINE_LINUX", ...want.present].join(" ");
   return [
     "# Written by TeeUp; a change here is undone by the next up.",

@@ -60,11 +60,17 @@ export async function change(site: Site, what: string, entry: Entry, okStatus: r
         site,
         entry.verb === "run" ? "action.failed" : `action.${entry.verb}-failed`,
         entry.verb === "run" ? `"${what}" ended with ${frame.status}: ${said}` : `cannot ${what}: ${said}`,
-        /no space left|disk full/i.test(said)
-          ? "make room on the disk (df -h), then pulumi up again"
-          : "mend what it says, then pulumi up again",
+        nextOf(said),
       );
   }
+}
+
+/** What a person does about what a machine said. */
+function nextOf(said: string): string {
+  if (/no space left|disk full/i.test(said)) return "make room on the disk (df -h), then pulumi up again";
+  if (/read-only file system/i.test(said))
+    return "see why it is read-only (findmnt -O ro, journalctl -k -p err), mount it writable, then pulumi up again";
+  return "mend what it says, then pulumi up again";
 }
 
 /** The last lines of an output, as many as a person reads. */

@@ -54,6 +54,15 @@ function plan(
   }
 }
 
+/** apt 2.4 and later wait for no lock unless told to, and never for that of the lists; they name the holder. */
+function locked(machine: Machine, path: string, words: readonly string[]): Result | undefined {
+  const { lock } = machine.packages;
+  if (lock?.path !== path) return undefined;
+  return fail(100, [`E: Could not get lock ${path}. It is held by process ${lock.by}`, ...words].join("\n"));
+}
+const LISTS = "/var/lib/apt/lists/lock";
+const FRONTEND = "/var/lib/dpkg/lock-frontend";
+
 const aptGet: Command = {
   names: ["apt-get", "apt"],
   base: true,
@@ -63,6 +72,8 @@ const aptGet: Command = {
     const [verb = "", ...names] = o.rest;
     const simulate = o.has("-s");
     if (verb === "update") {
+      const busy = locked(machine, LISTS, ["E: Unable to lock directory /var/lib/apt/lists/"]);
+      if (busy !== undefined && !simulate) return busy;
       if (machine.node.internet.down)
         return fail(
           100,
@@ -76,6 +87,11 @@ const aptGet: Command = {
     }
     if (verb === "clean" || verb === "autoclean") return ok();
     if (verb === "install") {
+      const busy = locked(machine, FRONTEND, [
+        "N: Be aware that removing the lock file is not a solution and may break your system.",
+        `E: Unable to acquire the dpkg frontend lock (${FRONTEND}), is another process using it?`,
+      ]);
+      if (busy !== undefined && !simulate) return busy;
       if (machine.node.internet.down)
         return fail(100, "E: Unable to fetch some archives, maybe run apt-get update or try with --fix-missing?");
       const removals = names.filter((n) => n.endsWith("-") && machine.packages.installed.has(n.slice(0, -1)));

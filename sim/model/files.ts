@@ -28,7 +28,7 @@ export type FileNode =
   | DeviceNode;
 
 export class FsError extends Error {
-  readonly code: "ENOENT" | "ENOTDIR" | "EISDIR" | "ENOSPC" | "EEXIST" | "ENOTEMPTY" | "ELOOP" | "EROFS" | "EACCES";
+  readonly code: keyof typeof FS_TEXT;
   readonly path: string;
 
   constructor(code: FsError["code"], path: string) {
@@ -38,7 +38,7 @@ export class FsError extends Error {
   }
 }
 
-const FS_TEXT: Readonly<Record<FsError["code"], string>> = {
+const FS_TEXT = {
   ENOENT: "No such file or directory",
   ENOTDIR: "Not a directory",
   EISDIR: "Is a directory",
@@ -48,7 +48,9 @@ const FS_TEXT: Readonly<Record<FsError["code"], string>> = {
   ELOOP: "Too many levels of symbolic links",
   EROFS: "Permission denied",
   EACCES: "Permission denied",
-};
+  /** A mount that became read-only; EROFS is what /proc and /sys say of a new file. */
+  MOUNT: "Read-only file system",
+} as const;
 
 /** Files that many machines share; a machine's own changes lie over them. */
 export type BaseFiles = ReadonlyMap<string, FileNode>;
@@ -97,6 +99,8 @@ export class Files {
   capacity: number;
   /** Bytes that the installed system takes besides the files modelled here. */
   used: number;
+  /** Folders whose file system is mounted read-only. */
+  readonly readOnly = new Set<string>();
   readonly #base: BaseFiles;
   readonly #own = new Map<string, FileNode | undefined>();
   readonly #children = new Map<string, Set<string>>();
@@ -219,10 +223,15 @@ export class Files {
   }
 
   #set(path: string, node: FileNode | undefined): void {
+    if ([...this.readOnly].some((mount) => path === mount || path.startsWith(`${mount}/`)))
+      throw new FsError("MOUNT", path);
     const before = this.#at(path);
     const delta = (node === undefined ? 0 : nodeSize(node)) - (before === undefined ? 0 : nodeSize(before));
-    if (delta > 0 && this.used + delta > this.capacity) throw new FsError("ENOSPC", path);
-    this.used += delta;
+    // Those are in memory, whatever the disk has left.
+    if (!/^\/(run|dev)(\/|$)/.test(path)) {
+      if (delta > 0 && this.used + delta > this.capacity) throw new FsError("ENOSPC", path);
+      this.used += delta;
+    }
     this.#own.set(path, node);
     const parent = parentOf(path);
     const set = this.#children.get(parent) ?? new Set();

@@ -184,7 +184,7 @@ export function loadModule(
   const install = ignoreInstall
     ? undefined
     : modprobeLines(machine).find((l) => l.verb === "install" && moduleName(l.words[0] ?? "") === name);
-  if (install !== undefined) return runInstall(machine, install.text.replace(/^install\s+\S+\s+/, ""));
+  if (install !== undefined) return runInstall(machine, name, install.text.replace(/^install\s+\S+\s+/, ""));
   const where = whereIs(machine, name);
   if (where === "missing")
     return `modprobe: FATAL: Module ${asked} not found in directory /lib/modules/${now.kernel.release}`;
@@ -231,10 +231,16 @@ function loadSoftdeps(machine: Machine, words: readonly string[]): void {
 }
 
 /** An `install` line: modprobe calls joined by `;` or `&&`, as the LKCA guides write them. */
-function runInstall(machine: Machine, script: string): string | undefined {
+function installFailed(name: string, command: string): string {
+  return `modprobe: ERROR: ../libkmod/libkmod-module.c:1047 command_do() Error running install command '${command}' for module ${name}: retcode 1
+modprobe: ERROR: could not insert '${name}': Invalid argument`;
+}
+
+function runInstall(machine: Machine, name: string, script: string): string | undefined {
   let error: string | undefined;
   for (const part of script.split(/;|&&/)) {
     const words = safeSplit(part.trim()).filter((w) => w !== "");
+    if (/^(\/usr)?(\/bin\/)?false$/.test(words[0] ?? "")) return installFailed(name, words.join(" "));
     if (words[0] === undefined || !/(^|\/)modprobe$/.test(words[0])) continue;
     const all = words.includes("-a") || words.includes("--all");
     const ignore = words.includes("--ignore-install") || words.includes("-i");

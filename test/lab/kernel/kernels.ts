@@ -5,31 +5,10 @@ import { availableParallelism, homedir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { z } from "zod";
+import { KERNEL_PACKAGES, KERNEL_SOURCE, whatIsMissing } from "../../../tools/debian.ts";
 import { withLock } from "../../../tools/lock.mjs";
 import { labCache } from "../vm/vm.ts";
 import { VARIANTS, type Variant } from "./options.ts";
-
-/** The kernel that Debian 12's own linux-source package has. */
-const SOURCE = "linux-source-6.1";
-
-/** A file of each Debian package that building the kernels needs. */
-export const KERNEL_PACKAGES = {
-  [SOURCE]: `/usr/src/${SOURCE}.tar.xz`,
-  gcc: "/usr/bin/gcc",
-  make: "/usr/bin/make",
-  flex: "/usr/bin/flex",
-  bison: "/usr/bin/bison",
-  bc: "/usr/bin/bc",
-  rsync: "/usr/bin/rsync",
-  cpio: "/usr/bin/cpio",
-  kmod: "/usr/sbin/depmod",
-  lz4: "/usr/bin/lz4",
-  "xz-utils": "/usr/bin/xz",
-  fakeroot: "/usr/bin/fakeroot",
-  "dpkg-dev": "/usr/bin/dpkg-buildpackage",
-  "libelf-dev": "/usr/include/libelf.h",
-  "libssl-dev": "/usr/include/openssl/ssl.h",
-} as const;
 
 const KernelSchema = z.strictObject({
   /** What `uname -r` shows. */
@@ -66,7 +45,7 @@ const FORMAT = 1;
 /** Changes with whatever decides what is built, except for Debian's security updates of the source. */
 const recipeHash = (): string =>
   createHash("sha256")
-    .update(JSON.stringify([FORMAT, SOURCE, VERSION, VARIANTS]))
+    .update(JSON.stringify([FORMAT, KERNEL_SOURCE, VERSION, VARIANTS]))
     .digest("hex")
     .slice(0, 12);
 
@@ -92,20 +71,19 @@ function cached(folder: string): LabKernels | undefined {
 }
 
 async function build(folder: string, say: (line: string) => void): Promise<LabKernels> {
-  const lacking = Object.entries(KERNEL_PACKAGES).flatMap(([name, file]) => (existsSync(file) ? [] : [name]));
-  if (lacking.length > 0)
-    throw new Error(`the lab's kernels are built from Debian 12's packages: apt-get install -y ${lacking.join(" ")}`);
+  const fault = whatIsMissing(KERNEL_PACKAGES);
+  if (fault !== undefined) throw new Error(fault);
   // Of the same name each time, under the lock: a killed build's remains go with the next one.
   const work = `${folder}.making`;
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
   try {
     const started = Date.now();
-    say(`building two kernels from ${SOURCE} (about 4 minutes on two cores, once)`);
+    say(`building two kernels from ${KERNEL_SOURCE} (about 4 minutes on two cores, once)`);
     const done = await make(work);
     const seconds = Math.round((Date.now() - started) / 1000);
     // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own field
-    const source = await run(work, "dpkg-query", "--show", "--showformat=${Version}", SOURCE);
+    const source = await run(work, "dpkg-query", "--show", "--showformat=${Version}", KERNEL_SOURCE);
     const out = join(work, "out");
     const manifest = { source, seconds, ...done } satisfies z.output<typeof ManifestSchema>;
     writeFileSync(join(out, "manifest.json"), `${JSON.stringify(manifest, undefined, 2)}\n`);
@@ -126,7 +104,7 @@ async function make(work: string): Promise<{ good: Kernel; panics: Kernel }> {
   const tree = join(work, "tree");
   const out = join(work, "out");
   for (const path of [tree, out]) mkdirSync(path);
-  await run(work, "tar", "-xf", KERNEL_PACKAGES[SOURCE], "-C", tree, "--strip-components=1");
+  await run(work, "tar", "-xf", KERNEL_PACKAGES[KERNEL_SOURCE] ?? "", "-C", tree, "--strip-components=1");
   await run(tree, "make", "-s", "tinyconfig");
   const kernel = async (variant: Variant): Promise<Kernel> => {
     await configure(tree, variant);
