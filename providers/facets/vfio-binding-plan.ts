@@ -137,6 +137,16 @@ export function planVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, 
   return steps;
 }
 
+/**
+ * driverctl fails, and keeps the saved override, when no driver of the host wants the device, as is usual with a GPU. So
+ * it lets go first; the host is asked second, whatever the answer; what stands for the next boot goes last.
+ */
+const giveBack = (bdf: string): readonly Action[] => [
+  { do: "run", argv: ["driverctl", "--nosave", "--noprobe", "unset-override", bdf], timeoutSeconds: 60 },
+  { do: "run", argv: ["driverctl", "--nosave", "unset-override", bdf], okStatus: [0, 1], timeoutSeconds: 60 },
+  { do: "remove", path: `${OVERRIDES}/pci-${bdf}` },
+];
+
 export function undoVfioBinding(
   _want: VfioBindingWant,
   facts: VfioBindingFacts,
@@ -158,7 +168,7 @@ export function undoVfioBinding(
       disruption: ours.length === 0 ? "none" : context.guestRunning ? "guest-stop" : "service",
       actions: [
         ...lasting.map((d): Action => ({ do: "remove", path: `${OVERRIDES}/pci-${d.bdf}` })),
-        ...ours.map((d): Action => ({ do: "run", argv: ["driverctl", "unset-override", d.bdf] })),
+        ...ours.flatMap((d) => giveBack(d.bdf)),
         { do: "remove", path: MODULES_FILE },
         { do: "remove", path: RECORD },
       ],

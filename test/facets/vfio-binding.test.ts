@@ -40,9 +40,14 @@ test("a missing save is written as a file: a bound device stays with its guest",
 });
 
 test("delete gives back what was saved, once", () => {
-  expect(argvs(vfioBinding.undo?.(want, factsOf(vfioBinding, bound), CONTEXT))).toEqual([
-    "driverctl unset-override 0000:81:00.0",
+  const undo = vfioBinding.undo?.(want, factsOf(vfioBinding, bound), CONTEXT);
+  expect(argvs(undo)).toEqual([
+    "driverctl --nosave --noprobe unset-override 0000:81:00.0",
+    "driverctl --nosave unset-override 0000:81:00.0",
   ]);
+  // No driver of the host wants it, which driverctl takes for a failure.
+  expect(undo?.[0]?.actions).toContainEqual(expect.objectContaining({ okStatus: [0, 1] }));
+  expect(undo?.[0]?.actions[2]).toEqual({ do: "remove", path: "/etc/driverctl.d/pci-0000:81:00.0" });
   const gone = factsOf(vfioBinding, vfioBinding.examples[1]!.answers);
   expect(vfioBinding.undo?.(want, gone, CONTEXT)).toEqual([]);
 });
