@@ -26,21 +26,26 @@ export interface Reach {
 export interface Platform {
   readonly name: string;
   readonly twin: TwinOptions;
+  /** How many restarts the board's BIOS takes: settings of TDX open one after another. */
+  readonly restarts: number;
   readonly stack: Pick<StackConfig, "platform" | "gpuMode"> & { readonly profile: string };
 }
 export const SNP: Platform = {
   name: "SNP with 1 GPU",
   twin: {},
+  restarts: 1,
   stack: { platform: "onprem-snp", profile: "snp-upstream", gpuMode: "on" },
 };
 export const TDX: Platform = {
   name: "TDX with 1 GPU",
   twin: { tee: "tdx" },
+  restarts: 4,
   stack: { platform: "onprem-tdx", profile: "tdx-upstream", gpuMode: "on" },
 };
 export const TDX_8GPU: Platform = {
   name: "TDX with 8 GPUs and 4 NVSwitches",
   twin: { tee: "tdx", gpus: 8, switches: 4 },
+  restarts: 4,
   stack: { platform: "onprem-tdx", profile: "tdx-upstream", gpuMode: "ppcie" },
 };
 export const PLATFORMS: readonly Platform[] = [SNP, TDX, TDX_8GPU];
