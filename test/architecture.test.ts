@@ -30,7 +30,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   sim: ["kit"],
   /** The demo drives the twin's process and the real Pulumi; nothing of it is in the package. */
   demo: ["cli", "machine", "profiles", "tools", "kit"],
-  bench: ["kit", "demo", "tools"],
+  /** Evidence to verify is made by the twin's signers. */
+  bench: ["kit", "demo", "tools", "attest", "sim"],
   tools: ["kit"],
   docs: ["kit"],
 };

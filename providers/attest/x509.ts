@@ -102,10 +102,10 @@ export function revocations(der: Uint8Array, issuer: X509Certificate, clock: Clo
   const { signed, signature } = signedParts(bytes, what);
   if (!verify(...algorithmOf(issuer, signed), signature))
     throw new Refused("attest.collateral.signature", `${what} is not signed by it`);
-  const read = <T>(work: (crl: x509.X509Crl) => T): T =>
-    refusing("attest.malformed", what, () => work(new x509.X509Crl(bytes)));
+  const read = <T>(work: () => T): T => refusing("attest.malformed", what, work);
+  const crl = read(() => new x509.X509Crl(bytes));
   const nameOf = (subject: x509.Name): string => Buffer.from(subject.toArrayBuffer()).toString("hex");
-  const { by, critical, from, to } = read((crl) => ({
+  const { by, critical, from, to } = read(() => ({
     by: nameOf(crl.issuerName),
     critical: crl.extensions.find((extension) => extension.critical),
     from: crl.thisUpdate,
@@ -124,7 +124,7 @@ export function revocations(der: Uint8Array, issuer: X509Certificate, clock: Clo
     );
   return (cert) => {
     if (!cert.checkIssued(issuer)) return;
-    if (read((crl) => crl.findRevoked(new x509.X509Certificate(cert.raw))) !== null)
+    if (read(() => crl.findRevoked(new x509.X509Certificate(cert.raw))) !== null)
       throw new Refused(
         "attest.cert.revoked",
         `${name(cert)}, serial ${cert.serialNumber}, is revoked by ${name(issuer)}`,

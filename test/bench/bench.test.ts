@@ -20,6 +20,7 @@ test("npm run bench -- --json gives every figure of every side, and counts one e
       most: 2048,
       facets: expect.objectContaining({ attestation: expect.any(Number), "host-boot": expect.any(Number) }),
     },
+    attest: { snpMs: expect.any(Number), tdxMs: expect.any(Number), most: { snp: 50, tdx: 200 } },
     machine: { cpus: expect.any(Number), node: process.version, pulumi: expect.stringMatching(/^v\d/) },
     ok: expect.any(Boolean),
   });
