@@ -83,7 +83,7 @@ describe("a real report of a Milan guest", () => {
       }
       expect(believed).toEqual([]);
     },
-    120_000,
+    300_000,
   );
 
   real("is refused with a bit flipped on the whole way from its bytes to the verdict", async () => {
