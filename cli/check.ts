@@ -1,8 +1,7 @@
 import { FACETS, facetNamed } from "../providers/facets/index.ts";
 import { findNode, openFleet } from "../providers/machine/fleet.ts";
 import { Reconciler } from "../providers/reconcile.ts";
-import { nodeGoals } from "../stacks/profiles/goals.ts";
-import { PLATFORMS, profileFor, resolveProfile } from "../stacks/profiles/resolve.ts";
+import { goalsOfNode } from "../stacks/profiles/resolve.ts";
 import type { FacetReport, NodeReport } from "./report.ts";
 import { facetReport, nodeReport } from "./report.ts";
 import type { StackSource } from "./stack.ts";
@@ -16,16 +15,14 @@ export async function checkNode(name: string, source: StackSource, env = process
   const started = performance.now();
   const config = await loadStack(source);
   const node = findNode(config, name);
-  const platform = PLATFORMS[config.platform];
-  const profile = resolveProfile(profileFor(platform.cpu, config.profile ?? platform.profile), config.pins);
-  const groups = nodeGoals(profile, { gpus: "all", gpuMode: config.gpuMode, vm: config.vm, guest: node.guest });
+  const goals = goalsOfNode(config, node.guest);
   const reconciler = new Reconciler(openFleet({ ...config, nodes: [node] }, env));
   try {
     reconciler.prefetch(FACETS);
     await reconciler.reach(name);
     const facets: FacetReport[] = [];
     // In order: facets that stage come before the one that boots.
-    for (const goal of Object.values(groups).flat()) {
+    for (const goal of goals) {
       const facet = facetNamed(goal.facet);
       const { findings, steps } = await reconciler.look({ facet, node: name, want: facet.want.parse(goal.want) });
       facets.push(facetReport(facet, findings, steps));

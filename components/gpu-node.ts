@@ -1,9 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
-import { PARTS } from "../providers/kit/names.ts";
-import { FacetResource, NodePlan } from "../providers/resource.ts";
-import { type NodeGoal, type NodeSettings, nodeGoals, type Persona } from "../stacks/profiles/goals.ts";
+import { type NodeSettings, nodeGoals } from "../stacks/profiles/goals.ts";
 import { type Pins, profileFor, resolveProfile } from "../stacks/profiles/resolve.ts";
 import type { Profile } from "../stacks/profiles/schema.ts";
+import { nodeParts, type Verdict } from "./node-parts.ts";
 
 export interface GpuNodeArgs {
   /** Name of a node in `teeup:nodes`. */
@@ -24,8 +23,6 @@ export interface GpuNodeArgs {
   /** Values that the profile leaves open, by their path in it. */
   readonly pins?: Pins;
 }
-
-type Verdict = Readonly<Record<string, unknown>>;
 
 /**
  * One on-prem confidential GPU node, from BIOS to attested GPU: what SnpNode and TdxNode are.
@@ -55,36 +52,9 @@ export abstract class GpuNode extends pulumi.ComponentResource {
       vm: { cpus: 16, memoryGiB: 64, diskGiB: 100, ...args.vm },
       guest: { user: "teeup", port: 2222, ...args.guest },
     });
-    const goals = Object.values(groups).flat();
-    const plan = new NodePlan(`${name}-plan`, { node: args.node, goals }, { parent: this });
-
-    let before: pulumi.Resource = plan;
-    let attestation: FacetResource | undefined;
-    for (const [persona, group] of Object.entries(groups) as [Persona, readonly NodeGoal[]][]) {
-      const parent = new NodeGroup(persona, name, this);
-      for (const { facet, want } of group) {
-        const options = { parent, dependsOn: before };
-        const part = new FacetResource(PARTS[facet], facet, `${name}-${facet}`, { node: args.node, want }, options);
-        if (facet === "attestation") attestation = part;
-        before = part;
-      }
-    }
-    // With --continue-on-error a node may fail while the program goes on: that is an answer, not a stack trace.
-    this.attestation =
-      attestation === undefined
-        ? (pulumi.output(none(`the GPUs' CC mode is ${args.gpuMode}`)) as unknown as typeof this.attestation)
-        : pulumi.recover<Verdict>(attestation.observed, () => none("this run did not get that far"));
-    this.plan = pulumi.recover<readonly string[]>(plan.plan, () => []);
+    const parts = nodeParts(this, name, { node: args.node, groups }, `the GPUs' CC mode is ${args.gpuMode}`);
+    this.attestation = parts.attestation;
+    this.plan = parts.plan;
     this.registerOutputs({ attestation: this.attestation, plan: this.plan });
-  }
-}
-
-const none = (why: string): Verdict => ({ verdict: `not attested: ${why}` });
-
-/** The parts of one persona, so that the tree of a preview reads like the guide. */
-class NodeGroup extends pulumi.ComponentResource {
-  constructor(persona: Persona, node: string, parent: pulumi.Resource) {
-    super(`teeup:node:${persona.replace(/^./, (c) => c.toUpperCase())}`, `${node}-${persona}`, {}, { parent });
-    this.registerOutputs({});
   }
 }

@@ -1,3 +1,4 @@
+export { BaiduNode, type InstanceNodeArgs } from "./baidu-node.ts";
 /** What a Pulumi program imports from `teeup`. */
 
 export { FacetResource, NodePlan } from "../providers/resource.ts";

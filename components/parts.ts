@@ -55,3 +55,5 @@ export const GuestEvidence = part<Want<typeof facets.guestEvidence>>("guest-evid
 export const AttestationTool = part<Want<typeof facets.attestationTool>>("attestation-tool");
 export const Attestation = part<Want<typeof facets.attestation>>("attestation");
 export const GpuReadyState = part<Want<typeof facets.gpuReadyState>>("gpu-ready-state");
+export const InstanceSystem = part<Want<typeof facets.instanceSystem>>("instance-system");
+export const CudaToolkit = part<Want<typeof facets.cudaToolkit>>("cuda-toolkit");

@@ -6,6 +6,8 @@ import engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
 export interface Engine {
   /** Shows one passing line in Pulumi's display; never stored. Errors are ignored: progress is not worth a failure. */
   progress(line: string): void;
+  /** One line that stays, without being a warning. */
+  say(line: string): void;
   /** One line that stays among Pulumi's diagnostics; the command goes on and its exit status does not change. */
   warn(line: string): void;
   /** Aborted once the engine no longer listens (its CLI was killed). */
@@ -24,7 +26,13 @@ const WATCH_MS = 500;
 export function connectEngine(address: string | undefined): Engine {
   const gone = new AbortController();
   if (address === undefined || !/^[\w.[\]:-]+:\d+$/.test(address))
-    return { progress: () => undefined, warn: () => undefined, gone: gone.signal, listens: async () => undefined };
+    return {
+      progress: () => undefined,
+      say: () => undefined,
+      warn: () => undefined,
+      gone: gone.signal,
+      listens: async () => undefined,
+    };
   const client = new engineGrpc.EngineClient(address, grpc.credentials.createInsecure());
   let wasReady = false;
   const watch = setInterval(() => {
@@ -47,6 +55,7 @@ export function connectEngine(address: string | undefined): Engine {
   return {
     gone: gone.signal,
     progress: (line) => log(INFO, line, true),
+    say: (line) => log(INFO, line, false),
     warn: (line) => log(WARNING, line, false),
     listens: () =>
       new Promise((resolve) => {

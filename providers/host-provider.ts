@@ -2,6 +2,7 @@ import { argv, env, exit } from "node:process";
 import { z } from "zod";
 import { connectEngine } from "./engine.ts";
 import { FACETS, facetNamed } from "./facets/index.ts";
+import { bringInstancePart, instanceLines, isInstancePart } from "./instances.ts";
 import type { Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
@@ -78,9 +79,10 @@ export const provider = {
   },
 
   /** Adds `plan`, what would be done now, so that even the first preview shows it. */
-  async check(_olds: Props, news: Props): Promise<{ inputs: Props; failures: CheckFailure[] }> {
+  async check(olds: Props, news: Props): Promise<{ inputs: Props; failures: CheckFailure[] }> {
     const { __provider, plan: _plan, ...rest } = news;
     if (JSON.stringify(rest).includes(UNKNOWN)) return { inputs: { ...rest, plan: laterPlan(rest) }, failures: [] };
+    if (isInstancePart(rest)) return { inputs: { ...rest, plan: instanceLines(olds, rest) }, failures: [] };
     try {
       const inputs = parseInputs(rest);
       managed.add(keyOf(inputs));
@@ -99,6 +101,7 @@ export const provider = {
     news: Props,
   ): Promise<{ changes: boolean; replaces: string[]; deleteBeforeReplace: boolean }> {
     if (JSON.stringify(news).includes(UNKNOWN)) return { changes: true, replaces: [], deleteBeforeReplace: true };
+    if (isInstancePart(news)) return { changes: changedInputs(olds, news), replaces: [], deleteBeforeReplace: true };
     const inputs = parseInputs(news);
     const replaces = ["node", "facet"].filter((key) => olds[key] !== news[key]);
     const wantChanged =
@@ -111,18 +114,20 @@ export const provider = {
   },
 
   async create(inputs: Props): Promise<{ id: string; outs: Props }> {
+    if (isInstancePart(inputs)) return { id: keyOf(InputsSchema.parse(inputs)), outs: instancePart(undefined, inputs) };
     const id = keyOf(InputsSchema.parse(inputs));
     return { id, outs: await underWay(bring(id, inputs)) };
   },
 
-  async update(id: string, _olds: Props, news: Props): Promise<{ outs: Props }> {
+  async update(id: string, olds: Props, news: Props): Promise<{ outs: Props }> {
+    if (isInstancePart(news)) return { outs: instancePart(olds, news) };
     return { outs: await underWay(bring(id, news)) };
   },
 
   async read(id: string, props: Props): Promise<{ id: string; props: Props }> {
     try {
       // What is still to be done shows in diff, which has the goals; the plan resource itself holds nothing seen.
-      if (props["facet"] === NODE_PLAN) return { id, props };
+      if (props["facet"] === NODE_PLAN || isInstancePart(props)) return { id, props };
       const inputs = parseInputs(props);
       await ready().reconciler.reach(inputs.node);
       const looks = await lookAll(inputs);
@@ -140,7 +145,7 @@ export const provider = {
 
   async delete(_id: string, props: Props): Promise<void> {
     try {
-      if (props["facet"] === NODE_PLAN) return;
+      if (props["facet"] === NODE_PLAN || isInstancePart(props)) return;
       const inputs = parseInputs(props);
       const { reconciler } = ready();
       if (managed.has(keyOf(inputs))) {
@@ -186,6 +191,18 @@ engine.gone.addEventListener("abort", async () => {
 function run() {
   const { progress, gone, listens } = engine;
   return { permit: ready().permit, onProgress: (line: string) => progress(redact(line)), signal: gone, listens };
+}
+
+/** Outputs of instance-plan and instance-place keep what they were made with under the names of their inputs. */
+function changedInputs(olds: Props, news: Props): boolean {
+  const keys = ["shape", "instanceId", "host", "said"] as const;
+  return keys.some((key) => key in news && digest(olds[key] ?? null) !== digest(news[key] ?? null));
+}
+
+function instancePart(olds: Props | undefined, news: Props): Props {
+  const outs = bringInstancePart(olds, news, ready().permit, (line) => engine.say(line));
+  const { said, host } = news;
+  return { ...outs, ...(said === undefined ? {} : { said, host }), stateVersion: STATE_VERSION };
 }
 
 /** Every operation begins here, so that the node is found where this resource says it is. */

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { Shape } from "./kit/instance.ts";
 import type { Place } from "./kit/machine.ts";
 
 /**
@@ -74,6 +75,53 @@ export class NodePlan extends pulumi.CustomResource {
         __provider: PROVIDER_TEXT,
         plan: undefined,
       },
+      opts,
+    );
+    heardFromEngine(this);
+  }
+}
+
+export interface InstancePlanArgs {
+  readonly node: pulumi.Input<string>;
+  /** What the instance is made with. */
+  readonly shape: pulumi.Input<Shape>;
+}
+
+/** Stands before a cloud's instance: what making or changing it costs, refused when the stack does not permit it. */
+export class InstancePlan extends pulumi.CustomResource {
+  declare readonly plan: pulumi.Output<readonly string[]>;
+
+  constructor(name: string, args: InstancePlanArgs, opts?: pulumi.CustomResourceOptions) {
+    const props = { facet: "instance-plan", node: args.node, shape: args.shape };
+    super(
+      "pulumi-nodejs:dynamic/node:InstancePlan",
+      name,
+      { ...props, __provider: PROVIDER_TEXT, plan: undefined },
+      opts,
+    );
+    heardFromEngine(this);
+  }
+}
+
+export interface InstancePlaceArgs {
+  readonly node: pulumi.Input<string>;
+  readonly instanceId: pulumi.Input<string>;
+  /** Its address. */
+  readonly host: pulumi.Input<string>;
+  /** Lines of its /etc/ssh/ssh_host_*_key.pub, as the cloud gives them. */
+  readonly said: pulumi.Input<string>;
+}
+
+/** Where an instance is and how it is known: the host keys that it was first seen with stay those of this instance. */
+export class InstancePlace extends pulumi.CustomResource {
+  declare readonly at: pulumi.Output<Place>;
+
+  constructor(name: string, args: InstancePlaceArgs, opts?: pulumi.CustomResourceOptions) {
+    const { node, instanceId, host, said } = args;
+    super(
+      "pulumi-nodejs:dynamic/node:InstancePlace",
+      name,
+      { facet: "instance-place", node, instanceId, host, said, __provider: PROVIDER_TEXT, at: undefined },
       opts,
     );
     heardFromEngine(this);

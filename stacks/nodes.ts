@@ -26,7 +26,7 @@ export function stackConfig(): PublicStackConfig {
 
 /** Makes each node of the stack config; what the program exports of it, by its name. */
 export function eachNode(
-  platform: StackConfig["platform"],
+  platform: keyof typeof PLATFORMS,
   make: (name: string, args: GpuNodeArgs) => GpuNode,
 ): Record<string, unknown> {
   const { nodes, profile = PLATFORMS[platform].profile, gpuMode, vm, pins } = stackConfig();

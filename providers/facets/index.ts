@@ -5,6 +5,7 @@ import { attestationTool } from "./attestation-tool.ts";
 import { bios } from "./bios.ts";
 import { confidentialVm } from "./confidential-vm.ts";
 import { cpu } from "./cpu.ts";
+import { cudaToolkit } from "./cuda-toolkit.ts";
 import { fabricManager } from "./fabric-manager.ts";
 import { gpuCcMode } from "./gpu-cc-mode.ts";
 import { gpuInventory } from "./gpu-inventory.ts";
@@ -14,6 +15,7 @@ import { guestEvidence } from "./guest-evidence.ts";
 import { guestImage } from "./guest-image.ts";
 import { guestKernel } from "./guest-kernel.ts";
 import { hostBoot } from "./host-boot.ts";
+import { instanceSystem } from "./instance-system.ts";
 import { kernel } from "./kernel.ts";
 import { kernelBuild } from "./kernel-build.ts";
 import { kernelCmdline } from "./kernel-cmdline.ts";
@@ -36,6 +38,7 @@ export {
   bios,
   confidentialVm,
   cpu,
+  cudaToolkit,
   fabricManager,
   gpuCcMode,
   gpuInventory,
@@ -45,6 +48,7 @@ export {
   guestImage,
   guestKernel,
   hostBoot,
+  instanceSystem,
   kernel,
   kernelBuild,
   kernelCmdline,
@@ -84,11 +88,13 @@ export const FACETS: readonly Facet[] = [
   vfioBinding,
   guestImage,
   confidentialVm,
+  instanceSystem,
   guestKernel,
   lkca,
   nvidiaDriver,
   fabricManager,
   nvidiaPersistenced,
+  cudaToolkit,
   guestEvidence,
   attestationTool,
   attestation,

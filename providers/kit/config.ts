@@ -102,7 +102,10 @@ export type NodeConfig = z.infer<typeof NodeSchema>;
 
 /** The stack config under `teeup:`. */
 const StackConfigShape = z.strictObject({
-  platform: z.enum(["onprem-snp", "onprem-tdx"]).default("onprem-snp").describe("Which program of stacks/ runs."),
+  platform: z
+    .enum(["onprem-snp", "onprem-tdx", "baidu-bcc"])
+    .default("onprem-snp")
+    .describe("Which program of stacks/ runs."),
   permit: PermitSchema.default("none"),
   profile: z.string().optional().describe("Profile of stacks/profiles; default: the platform's newest."),
   gpuMode: z
@@ -118,6 +121,19 @@ const StackConfigShape = z.strictObject({
       diskGiB: z.int().min(8).max(16384).default(100).describe("Disk in GiB."),
     })
     .prefault({}),
+  instance: z
+    .strictObject({
+      swiotlbMiB: z
+        .int()
+        .min(64)
+        .max(65536)
+        .optional()
+        .describe(
+          "MiB of unencrypted memory for device I/O, where more than the recipe's was seen to be needed; takes a restart.",
+        ),
+    })
+    .prefault({})
+    .describe("For platforms whose nodes are instances of a cloud."),
   pins: z
     .record(z.string(), z.string())
     .default({})

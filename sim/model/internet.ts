@@ -1,3 +1,4 @@
+import { CLOUD_DOWNLOADS } from "./cloud-downloads.ts";
 import type { FileNode } from "./files.ts";
 import { file, program, sha256 } from "./files.ts";
 import { archive, debText, diskText, qemuData, readArchive, sevFirmwareFile } from "./stand-ins.ts";
@@ -48,6 +49,7 @@ const CUDA_LIST =
   "deb [signed-by=/usr/share/keyrings/cuda-archive-keyring.gpg] https://developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/x86_64/ /\n";
 
 export const DOWNLOADS: readonly Download[] = [
+  ...CLOUD_DOWNLOADS,
   {
     url: "https://download.01.org/intel-sgx/sgx_repo/ubuntu/intel-sgx-deb.key",
     node: file("-----BEGIN PGP PUBLIC KEY BLOCK-----\nsynthetic\n-----END PGP PUBLIC KEY BLOCK-----\n"),

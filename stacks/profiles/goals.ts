@@ -125,14 +125,14 @@ function kernelWant({ kernel: { value: kernel }, kernelConfig, kernelConfigOff }
 
 type AttestationValue = Profile["attestation"]["value"];
 
-function tool(attestation: AttestationValue): NodeGoal["want"] {
+export function tool(attestation: AttestationValue): NodeGoal["want"] {
   const { policy: _, ...rest } = attestation;
   if (rest.tool === "python-sdk") return rest;
   const { verifier: __, ...how } = rest;
   return how;
 }
 
-function appraisal(attestation: AttestationValue): NodeGoal["want"] {
+export function appraisal(attestation: AttestationValue): NodeGoal["want"] {
   const { policy } = attestation;
   return attestation.tool === "nvattest"
     ? { tool: attestation.tool, verifier: attestation.verifier, policy }

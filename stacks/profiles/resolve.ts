@@ -1,5 +1,13 @@
-import type { StackConfig } from "../../providers/kit/config.ts";
+import type { z } from "zod";
+import type { NodeConfig, StackConfig } from "../../providers/kit/config.ts";
 import { TeeUpError } from "../../providers/kit/errors.ts";
+import { alibabaGn8vTee1gpu } from "./alibaba-gn8v-tee-1gpu.ts";
+import { alibabaGn8vTee8gpu } from "./alibaba-gn8v-tee-8gpu.ts";
+import { baiduBccGen7 } from "./baidu-bcc-gen7.ts";
+import { instanceGoals } from "./cloud-goals.ts";
+import type { CloudProfile } from "./cloud-schema.ts";
+import { CloudProfileSchema } from "./cloud-schema.ts";
+import { type NodeGoal, nodeGoals } from "./goals.ts";
 import { intelTdxKvmCoco } from "./intel-tdx-kvm-coco-20240512.ts";
 import { nvidiaDu11462 } from "./nvidia-du-11462-001-v1.0.ts";
 import type { Profile } from "./schema.ts";
@@ -10,11 +18,48 @@ import { tdxUpstream } from "./tdx-upstream.ts";
 /** All profiles; of each TEE, the newest first. */
 export const PROFILES: readonly Profile[] = [snpUpstream, nvidiaDu11462, tdxUpstream, intelTdxKvmCoco];
 
+/** Recipes for instances of clouds. */
+export const CLOUD_PROFILES: readonly CloudProfile[] = [alibabaGn8vTee1gpu, alibabaGn8vTee8gpu, baiduBccGen7];
+
+/** The recipe that a stack of a cloud's platform gets without a word. */
+export const CLOUD_PLATFORMS = {
+  "alibaba-gn8v-tee": { cloud: "alibaba", profile: "alibaba-gn8v-tee-1gpu" },
+  "baidu-bcc": { cloud: "baidu", profile: "baidu-bcc-gen7" },
+} as const;
+export type CloudPlatform = keyof typeof CLOUD_PLATFORMS;
+export const isCloudPlatform = (platform: string): platform is CloudPlatform => platform in CLOUD_PLATFORMS;
+
+/** Throws `config.unknown-profile`, or `config.wrong-profile` for a recipe of another cloud. */
+export function cloudProfileFor(platform: CloudPlatform, wanted: string | CloudProfile | undefined): CloudProfile {
+  const { cloud, profile } = CLOUD_PLATFORMS[platform];
+  const fitting = CLOUD_PROFILES.filter((p) => p.cloud === cloud);
+  const found = typeof wanted === "object" ? wanted : CLOUD_PROFILES.find((p) => p.name === (wanted ?? profile));
+  if (found === undefined)
+    throw badProfile("config.unknown-profile", `no profile of a cloud is called ${JSON.stringify(wanted)}`, fitting);
+  if (found.cloud === cloud) return found;
+  throw badProfile("config.wrong-profile", `profile ${found.name} is for ${found.cloud}, not for ${platform}`, fitting);
+}
+
 /** Which processor's recipes a platform's program takes, and the one of them that a stack gets without a word. */
 export const PLATFORMS = {
   "onprem-snp": { cpu: "sev-snp", profile: "snp-upstream" },
   "onprem-tdx": { cpu: "tdx", profile: "tdx-upstream" },
-} as const satisfies Readonly<Record<StackConfig["platform"], { cpu: Profile["cpu"]; profile: string }>>;
+} as const satisfies Readonly<
+  Record<Exclude<StackConfig["platform"], CloudPlatform>, { cpu: Profile["cpu"]; profile: string }>
+>;
+
+/** Every goal of a node, in order: what a program declares and what `teeup check` compares with. */
+export function goalsOfNode(config: StackConfig, guest: NodeConfig["guest"]): readonly NodeGoal[] {
+  const { platform, pins } = config;
+  if (isCloudPlatform(platform)) {
+    const profile = resolveCloudProfile(cloudProfileFor(platform, config.profile), pins);
+    return Object.values(instanceGoals(profile, config.instance)).flat();
+  }
+  const { cpu, profile } = PLATFORMS[platform];
+  const resolved = resolveProfile(profileFor(cpu, config.profile ?? profile), pins);
+  const { gpuMode, vm } = config;
+  return Object.values(nodeGoals(resolved, { gpus: "all", gpuMode, vm, guest })).flat();
+}
 
 /**
  * Dotted path → value for what a profile leaves `unknown`, and for urls that a site serves from a mirror, e.g.
@@ -44,14 +89,14 @@ export function profileFor(cpu: Profile["cpu"], wanted: string | Profile): Profi
   );
 }
 
-function badProfile(code: string, saw: string, fitting: readonly Profile[]): TeeUpError {
+function badProfile(code: string, saw: string, fitting: readonly { readonly name: string }[]): TeeUpError {
   const names = fitting.map((p) => p.name);
   const next = `pulumi config set teeup:profile ${names[0]} (there are: ${names.join(", ")})`;
   return new TeeUpError({ code, subject: "teeup:profile", saw, next });
 }
 
 /** Paths of all values that a profile leaves unknown, as `teeup:pins` names them. */
-export function unknowns(profile: Profile): string[] {
+export function unknowns(profile: object): string[] {
   const out: string[] = [];
   visit(profile, [], (path, leaf) => {
     if (leaf === UNKNOWN) out.push(path);
@@ -65,6 +110,15 @@ export function unknowns(profile: Profile): string[] {
  * `config.bad-pin` for a pin that names nothing or does not fit.
  */
 export function resolveProfile(profile: Profile, pins: Pins): Profile {
+  return resolveWith(ProfileSchema, profile, pins);
+}
+
+/** As {@link resolveProfile}, for the recipes of clouds. */
+export function resolveCloudProfile(profile: CloudProfile, pins: Pins): CloudProfile {
+  return resolveWith(CloudProfileSchema, profile, pins);
+}
+
+function resolveWith<P extends { readonly name: string }>(schema: z.ZodType<P>, profile: P, pins: Pins): P {
   const used = new Set<string>();
   const missing: string[] = [];
   const urls = new Map<string, string>();
@@ -89,7 +143,7 @@ export function resolveProfile(profile: Profile, pins: Pins): Profile {
       next: `pulumi config set --path 'teeup:pins["${missing[0]}"]' <value> (a commit's 40 or a file's 64 hex digits), likewise for each`,
     });
   }
-  const parsed = ProfileSchema.safeParse(filled);
+  const parsed = schema.safeParse(filled);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw badPin(issue?.path.filter((part) => part !== "value").join(".") ?? "", issue?.message ?? "does not fit");

@@ -9,7 +9,7 @@ import { z } from "zod";
 export const UNKNOWN = "unknown";
 
 /** A value and the document that prescribes it. */
-const from = <T extends z.ZodType>(value: T) =>
+export const from = <T extends z.ZodType>(value: T) =>
   z.strictObject({
     value,
     source: z.string().min(1).describe("Document and section, thread, or file that prescribes the value."),
@@ -150,6 +150,12 @@ export const DriverSchema = z.discriminatedUnion("kind", [
   }),
 ]);
 
+export const PersistencedSchema = z.strictObject({
+  args: z.array(z.string()).describe("Arguments of nvidia-persistenced."),
+  before: z.array(z.string()).describe("Units that must start after it, if they exist."),
+  timeoutSeconds: z.int().min(30).describe("How long its start may take."),
+});
+
 export const AttestationSchema = z.discriminatedUnion("tool", [
   z.strictObject({
     tool: z.literal("nvattest"),
@@ -251,13 +257,7 @@ const ProfileParts = z.strictObject({
       }),
     ),
     driver: from(DriverSchema),
-    persistenced: from(
-      z.strictObject({
-        args: z.array(z.string()).describe("Arguments of nvidia-persistenced."),
-        before: z.array(z.string()).describe("Units that must start after it, if they exist."),
-        timeoutSeconds: z.int().min(30).describe("How long its start may take."),
-      }),
-    ),
+    persistenced: from(PersistencedSchema),
     fabricManager: from(z.strictObject({ packages: z.array(PackageName).min(1) }))
       .optional()
       .describe("nvidia-fabricmanager of the driver's version; used where there are NVSwitches."),
@@ -284,7 +284,7 @@ export function profile(data: z.input<typeof ProfileSchema>): Profile {
   return deepFreeze(ProfileSchema.parse(data));
 }
 
-function deepFreeze<T>(value: T): T {
+export function deepFreeze<T>(value: T): T {
   if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
     Object.freeze(value);
     for (const part of Object.values(value)) deepFreeze(part);

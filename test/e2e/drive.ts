@@ -93,7 +93,11 @@ export async function bench(options: TwinOptions = {}, on: Platform = SNP): Prom
 
 /** Sums and commits that a profile leaves open, as the twin's internet serves them. */
 export function pinsOf(profileName: string): Record<string, string> {
-  const profile = profileByName(profileName);
+  return pinsFor(profileByName(profileName));
+}
+
+/** The same for any recipe, also a cloud's. */
+export function pinsFor(profile: object): Record<string, string> {
   return Object.fromEntries(unknowns(profile).map((path) => [path, openValue(profile, path)]));
 }
 

@@ -1,0 +1,148 @@
+import { Command } from "@pulumi/alicloud/ecs/command.js";
+import { EcsInvocation } from "@pulumi/alicloud/ecs/ecsInvocation.js";
+import { getEcsInvocationsOutput } from "@pulumi/alicloud/ecs/getEcsInvocations.js";
+import { Instance } from "@pulumi/alicloud/ecs/instance.js";
+import { KeyPair } from "@pulumi/alicloud/ecs/keyPair.js";
+import { SecurityGroup } from "@pulumi/alicloud/ecs/securityGroup.js";
+import { SecurityGroupRule } from "@pulumi/alicloud/ecs/securityGroupRule.js";
+import { Network } from "@pulumi/alicloud/vpc/network.js";
+import { Switch } from "@pulumi/alicloud/vpc/switch.js";
+import * as pulumi from "@pulumi/pulumi";
+import type { Shape } from "../providers/kit/instance.ts";
+import type { Place } from "../providers/kit/machine.ts";
+import { InstancePlace, InstancePlan } from "../providers/resource.ts";
+import { instanceGoals } from "../stacks/profiles/cloud-goals.ts";
+import { cloudProfileFor, resolveCloudProfile } from "../stacks/profiles/resolve.ts";
+import type { InstanceNodeArgs } from "./baidu-node.ts";
+import { nodeParts, type Verdict } from "./node-parts.ts";
+
+export interface AlibabaNodeArgs extends InstanceNodeArgs {
+  /** OpenSSH public key line that may log in as root; its private half is the node's `ssh.keyFile` or in the agent. */
+  readonly publicKey: string;
+  /** Address ranges that may reach sshd, e.g. `203.0.113.7/32`. Nobody else reaches anything. */
+  readonly sshFrom: readonly string[];
+  /** Instance type; default: the recipe's first. */
+  readonly type?: string | undefined;
+  /** GiB of the system disk; default: the recipe's. */
+  readonly diskGiB?: number | undefined;
+  /** Mbit/s of the public address; default 10. */
+  readonly bandwidth?: number | undefined;
+}
+
+/** What the instance says of its own host keys, through Cloud Assistant: the cloud's own way into it. */
+const HOST_KEYS = "cat /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_ecdsa_key.pub 2>/dev/null";
+
+/**
+ * One gn8v-tee instance of Alibaba Cloud with its own network, reachable by SSH from the given addresses only, brought to
+ * an attested GPU (seed 002). Everything the stack makes ends with it.
+ *
+ * Throws TeeUpError `config.unknown-profile`, `config.wrong-profile`, `config.missing-pin` or `config.bad-pin`.
+ */
+export class AlibabaNode extends pulumi.ComponentResource {
+  readonly attestation: pulumi.Output<Verdict>;
+  readonly plan: pulumi.Output<readonly string[]>;
+  readonly instanceId: pulumi.Output<string>;
+  readonly address: pulumi.Output<string>;
+  /** The key that the instance is known by, for what connects to it later. */
+  readonly hostKey: pulumi.Output<string>;
+
+  constructor(name: string, args: AlibabaNodeArgs, opts?: pulumi.ComponentResourceOptions) {
+    super("teeup:node:AlibabaNode", name, {}, opts);
+    const profile = resolveCloudProfile(cloudProfileFor("alibaba-gn8v-tee", args.profile), args.pins ?? {});
+    const { instance: recipe } = profile;
+    if (recipe === undefined) throw new pulumi.RunError(`profile ${profile.name} says nothing of the instance itself`);
+    const { zone, types, image, systemDisk } = recipe.value;
+    const shape: Shape = {
+      type: args.type ?? types[0] ?? "",
+      image,
+      zone,
+      diskCategory: systemDisk.category,
+      diskGiB: args.diskGiB ?? systemDisk.sizeGiB,
+      keyPair: args.publicKey,
+    };
+    const parent = { parent: this };
+    // Before anything of the cloud: what the stack does not permit is refused with nothing touched.
+    const plan = new InstancePlan(`${name}-instance-plan`, { node: args.node, shape }, parent);
+
+    const vpc = new Network(`${name}-vpc`, { vpcName: `teeup-${name}`, cidrBlock: "10.0.0.0/16" }, parent);
+    const vswitch = new Switch(
+      `${name}-vswitch`,
+      { vswitchName: `teeup-${name}`, vpcId: vpc.id, cidrBlock: "10.0.0.0/24", zoneId: zone },
+      parent,
+    );
+    const group = new SecurityGroup(`${name}-group`, { securityGroupName: `teeup-${name}`, vpcId: vpc.id }, parent);
+    const rules = args.sshFrom.map(
+      (cidrIp, n) =>
+        new SecurityGroupRule(
+          `${name}-ssh-${n}`,
+          {
+            type: "ingress",
+            ipProtocol: "tcp",
+            portRange: "22/22",
+            policy: "accept",
+            cidrIp,
+            securityGroupId: group.id,
+            description: "ssh, for TeeUp",
+          },
+          parent,
+        ),
+    );
+    const pair = new KeyPair(`${name}-key`, { keyPairName: `teeup-${name}`, publicKey: args.publicKey }, parent);
+    const instance = new Instance(
+      `${name}-instance`,
+      {
+        instanceName: `teeup-${name}`,
+        instanceType: shape.type,
+        imageId: image,
+        vswitchId: vswitch.id,
+        securityGroups: [group.id],
+        keyName: pair.keyPairName,
+        systemDiskCategory: shape.diskCategory,
+        systemDiskSize: shape.diskGiB,
+        internetMaxBandwidthOut: args.bandwidth ?? 10,
+      },
+      { ...parent, dependsOn: [plan, ...rules] },
+    );
+    this.instanceId = instance.id;
+    this.address = instance.publicIp;
+
+    const ask = new Command(
+      `${name}-host-keys`,
+      { name: `teeup-${name}-host-keys`, type: "RunShellScript", commandContent: base64(HOST_KEYS) },
+      parent,
+    );
+    const asked = new EcsInvocation(
+      `${name}-host-keys-asked`,
+      { commandId: ask.id, instanceIds: [instance.id] },
+      { ...parent, deletedWith: instance },
+    );
+    const { invocations } = getEcsInvocationsOutput({ ids: [asked.id], contentEncoding: "PlainText" }, parent);
+    const place = new InstancePlace(
+      `${name}-instance-place`,
+      {
+        node: args.node,
+        instanceId: instance.id,
+        host: instance.publicIp,
+        said: invocations.apply((all) => all[0]?.invokeInstances[0]?.output ?? ""),
+      },
+      { ...parent, deletedWith: instance },
+    );
+    const at: pulumi.Output<Place> = place.at;
+    this.hostKey = at.apply(({ hostKeys }) => hostKeys?.[0] ?? "");
+
+    const parts = nodeParts(this, name, {
+      node: args.node,
+      groups: instanceGoals(profile, args),
+      at,
+      // What is undone on a system whose instance goes is time lost.
+      options: { deletedWith: instance },
+    });
+    this.attestation = parts.attestation;
+    this.plan = pulumi
+      .all([pulumi.recover<readonly string[]>(plan.plan, () => []), parts.plan])
+      .apply(([own, node]) => [...own, ...node]);
+    this.registerOutputs({ attestation: this.attestation, plan: this.plan });
+  }
+}
+
+const base64 = (text: string): string => Buffer.from(text).toString("base64");

@@ -1,0 +1,13 @@
+import { BaiduNode } from "../components/index.ts";
+import { stackConfig } from "./nodes.ts";
+
+/** Baidu BCC, 7th generation: every node of the stack config is an instance that exists, adopted by its address. */
+export function baiduBcc(): Record<string, unknown> {
+  const { nodes, profile, pins, instance } = stackConfig();
+  return Object.fromEntries(
+    nodes.map(({ name }) => {
+      const { attestation, plan } = new BaiduNode(name, { node: name, profile, pins, ...instance });
+      return [name, { attestation, plan }];
+    }),
+  );
+}
