@@ -2,7 +2,7 @@ import { text } from "../kit/ask.ts";
 import { facet, type PlanContext, type Step } from "../kit/facet.ts";
 import { known } from "../kit/facts.ts";
 import { isTrue, parsed } from "../kit/findings.ts";
-import { DOMAIN, VIRSH, VM_ASKS } from "../kit/libvirt.ts";
+import { DOMAIN, DOMAIN_LIVE, VIRSH, VM_ASKS } from "../kit/libvirt.ts";
 import { isGpu, isNvSwitch, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
 import { parseSystemctlShow } from "../kit/parse-systemctl.ts";
 import { TEES, VM_PROCESS, VM_UNIT } from "../kit/qemu-args.ts";
@@ -50,7 +50,7 @@ export const confidentialVm = facet({
     domainFile: VM_ASKS.domain,
     domainPid: VM_ASKS.domainPid,
     domain: { kind: "argv", argv: [...VIRSH, "dumpxml", "--inactive", DOMAIN] },
-    live: { kind: "argv", argv: [...VIRSH, "dumpxml", DOMAIN] },
+    live: DOMAIN_LIVE,
     info: { kind: "argv", argv: [...VIRSH, "dominfo", DOMAIN] },
   },
   parse(a): ConfidentialVmFacts {

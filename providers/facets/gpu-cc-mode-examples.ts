@@ -95,13 +95,25 @@ export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
       ...free("on"),
       held: ok("4711\n"),
       unit: missing,
-      domain: ok(
+      domain: ok("<domain/>\n"),
+      live: ok(
         '<domain type="kvm"><metadata><teeup:vm xmlns:teeup="urn:teeup:vm" gpuMode="on"/></metadata><devices><hostdev mode="subsystem" type="pci"><source><address domain="0x0000" bus="0x81" slot="0x00" function="0x0"/></source></hostdev></devices></domain>\n',
       ),
       domainPid: ok("4711"),
       modes: shut("held by a running guest"),
     },
     findings: [],
+    steps: [],
+  },
+  {
+    name: "libvirtd does not answer while its domain is there",
+    want: ON,
+    answers: {
+      ...free("on"),
+      domain: ok("<domain/>\n"),
+      live: ok("", 1, "error: failed to connect to the hypervisor\n"),
+    },
+    findings: ["gpu-cc-mode.unknown"],
     steps: [],
   },
   ...ppcieExamples,

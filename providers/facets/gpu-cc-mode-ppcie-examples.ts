@@ -152,4 +152,11 @@ export const ppcieExamples: readonly Example<GpuCcModeWant>[] = [
     findings: ["gpu-cc-mode.mode"],
     steps: ["gpu-cc-mode.set"],
   },
+  {
+    name: "one GPU in CC mode on, from a guest that has the fabric: all leave Protected PCIe in one step",
+    want: { gpus: ["0000:11:00.0"], mode: "on" },
+    answers: { ...fabric(() => true), ...guestWith([...gpus(), ...switches].map((d) => d.bdf)) },
+    findings: ["gpu-cc-mode.mode"],
+    steps: ["gpu-cc-mode.set"],
+  },
 ];

@@ -118,9 +118,12 @@ export function planCcMode(want: GpuCcModeWant, facts: GpuCcModeFacts, context: 
       d,
     );
   const wanted = toSwitch(want, facts);
-  const there = facts.devices.state === "known" && !isTrue(facts.held) ? facts.devices.value : [];
+  const there = facts.devices.state === "known" ? facts.devices.value : [];
+  const vm = facts.vm.state === "known" ? facts.vm.value : undefined;
+  const inPpcie = (d: PciDevice) =>
+    isTrue(facts.held) ? wanted.length > 0 && vm?.mode === "ppcie" && vm.gpus.includes(d.bdf) : was(d) === "ppcie";
   // One mode per host: the fabric leaves Protected PCIe as a whole, as it came to it.
-  const leave = want.mode === "ppcie" ? [] : there.filter((d) => was(d) === "ppcie");
+  const leave = want.mode === "ppcie" ? [] : there.filter(inPpcie);
   if (wanted.length + leave.length === 0 || unknownOf(facts) !== undefined) return [];
   const devices = want.mode === "off" ? wanted.filter((d) => !leave.includes(d)) : wanted;
   const all = [...new Set([...devices, ...leave])];

@@ -5,9 +5,9 @@ import { text } from "../kit/ask.ts";
 import { vmOfDomain } from "../kit/domain-xml.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { known, mapFact } from "../kit/facts.ts";
+import { absent, known, mapFact } from "../kit/facts.ts";
 import { parsed } from "../kit/findings.ts";
-import { VM_ASKS } from "../kit/libvirt.ts";
+import { DOMAIN_LIVE, VM_ASKS } from "../kit/libvirt.ts";
 import { GpusSchema, isGpu, isNvSwitch, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
 import { mainPidOf } from "../kit/parse-systemctl.ts";
 import { devicesOfUnit, gpuModeOfUnit } from "../kit/qemu-args.ts";
@@ -47,6 +47,8 @@ export const gpuCcMode = facet({
     lspci: LSPCI,
     held: { kind: "argv", argv: GUEST_HOLDS_GPU },
     ...VM_ASKS,
+    // As it runs: what it is defined as may have been edited since.
+    live: DOMAIN_LIVE,
     nvidia: { kind: "argv", argv: NVIDIA_LOADED },
     tool: { kind: "argv", argv: ["test", "-f", GPU_TOOL] },
     modes: {
@@ -66,7 +68,11 @@ export const gpuCcMode = facet({
   },
   parse(a): GpuCcModeFacts {
     const idle = text(a.idleD3);
-    const domain = parsed(text(a.domain), vmOfDomain, "the libvirt domain of the VM");
+    const domain = parsed(
+      a.domain.kind === "missing" || a.domain.kind === "no-machine" ? absent : text(a.live),
+      vmOfDomain,
+      "the libvirt domain of the VM",
+    );
     const vm: GpuCcModeFacts["vm"] =
       domain.state === "absent"
         ? mapFact(text(a.unit), (t) => {

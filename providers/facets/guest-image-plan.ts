@@ -3,9 +3,10 @@ import type { JobLine } from "../kit/action.ts";
 import { VM_DIR, VM_NAME } from "../kit/argv.ts";
 import { metaData, userData } from "../kit/cloud-init.ts";
 import type { Step } from "../kit/facet.ts";
-import { firstUnknown } from "../kit/findings.ts";
+import { firstUnknown, isTrue } from "../kit/findings.ts";
 import { ARTIFACTS_DIR, job } from "../kit/host.ts";
-import { VM_FILES, VM_UNIT } from "../kit/qemu-args.ts";
+import { stopVm } from "../kit/libvirt.ts";
+import { VM_FILES } from "../kit/qemu-args.ts";
 import type { GuestImageFacts, GuestImageWant } from "./guest-image.ts";
 
 export const VM_FOLDER = `${VM_DIR}/${VM_NAME}`;
@@ -85,7 +86,11 @@ function makeDisk(want: GuestImageWant, downloaded: boolean): Step {
   };
 }
 
-function changeDisk(want: GuestImageWant, was: { readonly sha256: string; readonly gib: number }): Step {
+function changeDisk(
+  want: GuestImageWant,
+  was: { readonly sha256: string; readonly gib: number },
+  domain: boolean,
+): Step {
   if (was.sha256 === want.sha256 && was.gib < want.diskGiB) {
     return {
       code: "guest-image.grow",
@@ -93,7 +98,7 @@ function changeDisk(want: GuestImageWant, was: { readonly sha256: string; readon
       why: "the VM must be off for it; its file system grows at the next boot",
       disruption: "guest-stop",
       actions: [
-        { do: "run", argv: ["systemctl", "stop", VM_UNIT], timeoutSeconds: 240, okStatus: [0, 5] },
+        ...stopVm(domain ? "libvirt" : "qemu"),
         { do: "run", argv: ["qemu-img", "resize", VM_FILES.disk, `${want.diskGiB}G`] },
         { do: "write", path: DISK_ID, content: diskIdOf(want) },
       ],
@@ -108,15 +113,16 @@ function changeDisk(want: GuestImageWant, was: { readonly sha256: string; readon
   };
 }
 
-export function planGuestImage(want: GuestImageWant, { files, diskId, seedId }: GuestImageFacts): readonly Step[] {
-  if (firstUnknown(files, diskId, seedId) !== undefined || files.state !== "known") return [];
+export function planGuestImage(want: GuestImageWant, facts: GuestImageFacts): readonly Step[] {
+  const { files, diskId, seedId, domain } = facts;
+  if (firstUnknown(files, diskId, seedId, domain) !== undefined || files.state !== "known") return [];
   const has = (name: string) => files.value.includes(name);
   const seeded = seedId.state === "known" && seedId.value === seedIdOf(want) && has("seed.iso");
   const disk = diskId.state === "known" && has("disk.qcow2") ? diskId.value : undefined;
   return [
     ...(seeded ? [] : [makeSeed(want)]),
     ...(disk === undefined ? [makeDisk(want, has(`${want.sha256}.img`))] : []),
-    ...(disk === undefined || disk === diskIdOf(want) ? [] : [changeDisk(want, parseDiskId(disk))]),
+    ...(disk === undefined || disk === diskIdOf(want) ? [] : [changeDisk(want, parseDiskId(disk), isTrue(domain))]),
   ];
 }
 

@@ -1,10 +1,11 @@
 import { z } from "zod";
-import { ran, text } from "../kit/ask.ts";
+import { isThere, ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { known, showFact, unknown } from "../kit/facts.ts";
 import { findingsOf, firstUnknown } from "../kit/findings.ts";
 import { ARTIFACTS_DIR } from "../kit/host.ts";
+import { VM_ASKS } from "../kit/libvirt.ts";
 import { guestImageExamples } from "./guest-image-examples.ts";
 import {
   DISK_ID,
@@ -46,6 +47,8 @@ export interface GuestImageFacts {
   readonly diskId: Fact<string>;
   /** Digest of the seed. */
   readonly seedId: Fact<string>;
+  /** libvirt has the VM as a domain: then it is libvirt that stops it. */
+  readonly domain: Fact<boolean>;
 }
 
 export const guestImage = facet({
@@ -63,8 +66,9 @@ export const guestImage = facet({
     },
     diskId: { kind: "file", path: DISK_ID },
     seedId: { kind: "file", path: SEED_ID },
+    domain: VM_ASKS.domain,
   },
-  parse({ files, diskId, seedId }): GuestImageFacts {
+  parse({ files, diskId, seedId, domain }): GuestImageFacts {
     const found = ran(files);
     const ours = (out: string) =>
       out
@@ -81,11 +85,12 @@ export const guestImage = facet({
             : unknown(`find exit ${found.value.status}`),
       diskId: text(diskId),
       seedId: text(seedId),
+      domain: isThere(domain),
     };
   },
-  judge(want, { files, diskId, seedId }) {
+  judge(want, { files, diskId, seedId, domain }) {
     const wanted = `a ${want.diskGiB} GiB disk from image ${want.sha256.slice(0, 12)}`;
-    const why = firstUnknown(files, diskId, seedId);
+    const why = firstUnknown(files, diskId, seedId, domain);
     if (why !== undefined || files.state !== "known") {
       return [unsure("unknown", wanted, why ?? "there is no find(1)", `look at ${VM_FOLDER}`)];
     }
@@ -119,6 +124,7 @@ export const guestImage = facet({
   covers: [
     ...["001-HOST-54", "001-HOST-55", "001-HOST-56", "001-HOST-57", "001-HOST-58", "001-HOST-59", "001-HOST-60"],
     ...["001-HOST-61", "001-HOST-62", "001-HOST-63", "001-HOST-64", "001-HOST-65", "001-HOST-66"],
+    ...["004-57", "004-58"],
     ...["004-06", "004-57", "004-58"],
   ],
 });

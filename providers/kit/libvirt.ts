@@ -1,5 +1,5 @@
 import type { Action } from "./action.ts";
-import type { Asks } from "./ask.ts";
+import type { Ask, Asks } from "./ask.ts";
 import { VM_PROCESS, VM_STATE, VM_UNIT, VM_UNIT_FILE } from "./qemu-args.ts";
 
 /** The system's libvirt; root's own session would be another one. */
@@ -9,6 +9,7 @@ export const DOMAIN = VM_PROCESS;
 /** Where libvirt keeps the domain, and its QEMU's number while it runs (src/qemu/qemu_conf.c). */
 export const DOMAIN_FILE = `/etc/libvirt/qemu/${DOMAIN}.xml`;
 export const DOMAIN_PID = `/run/libvirt/qemu/${DOMAIN}.pid`;
+export const DOMAIN_LIVE = { kind: "argv", argv: [...VIRSH, "dumpxml", DOMAIN] } as const satisfies Ask;
 /** What TeeUp defines the domain from. */
 export const DOMAIN_SOURCE = `/var/lib/teeup/vm/${DOMAIN}.xml`;
 

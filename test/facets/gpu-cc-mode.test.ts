@@ -104,6 +104,41 @@ describe("while a guest holds the GPU", () => {
   });
 });
 
+describe("Protected PCIe", () => {
+  const plansOf = (name: string) => {
+    const e = gpuCcMode.examples.find((x) => x.name.startsWith(name));
+    if (e === undefined) throw new Error(name);
+    return gpuCcMode.plan?.(e.want, factsOf(gpuCcMode, e.answers), CONTEXT) ?? [];
+  };
+  const tools = (name: string) => argvs(plansOf(name)).filter((a) => a.includes("nvidia_gpu_tools.py"));
+
+  test("twelve devices are one step, one command and one disruption", () => {
+    const steps = plansOf("eight GPUs and four switches");
+    expect(steps.map((s) => [s.disruption, s.title])).toEqual([
+      ["gpu-reset", "CC mode of 8 GPUs and 4 NVSwitches: off → ppcie, with a GPU reset"],
+    ]);
+    const [command, ...more] = tools("eight GPUs and four switches");
+    expect(more).toEqual([]);
+    expect(/--devices (\S+)/.exec(command ?? "")?.[1]?.split(",")).toHaveLength(12);
+    expect(command).toContain("--set-ppcie-mode=on --reset-after-ppcie-mode-switch");
+  });
+
+  test("a half-switched fabric: only the rest is switched", () => {
+    expect(tools("half-switched")).toHaveLength(1);
+    expect(/--devices (\S+)/.exec(tools("half-switched")[0] ?? "")?.[1]?.split(",")).toHaveLength(8);
+  });
+
+  test("leaving it: the whole fabric first, then CC mode of what is wanted", () => {
+    for (const name of ["back to CC mode on", "one GPU in CC mode on, from a guest"]) {
+      const [leave, set, ...more] = tools(name);
+      expect(more).toEqual([]);
+      expect(/--devices (\S+)/.exec(leave ?? "")?.[1]?.split(",")).toHaveLength(12);
+      expect(leave).toContain("--set-ppcie-mode=off");
+      expect(set).toContain("--devices 0000:11:00.0 --set-cc-mode=on");
+    }
+  });
+});
+
 test("devtools is never taken for on", () => {
   const answers = { ...off, modes: ok("", 0, "INFO GPU 0000:81:00.0 H100 0x2331 BAR0 0x1 CC mode is devtools\n") };
   expect(bad(gpuCcMode.judge(want, factsOf(gpuCcMode, answers)))).toEqual(["gpu-cc-mode.mode"]);

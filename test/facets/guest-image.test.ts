@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { guestImage } from "../../providers/facets/guest-image.ts";
-import { missing, ok } from "../../providers/kit/ask.ts";
-import { CONTEXT, factsOf, runExamples } from "./run-examples.ts";
+import { failed, missing, ok } from "../../providers/kit/ask.ts";
+import { argvs, CONTEXT, factsOf, runExamples } from "./run-examples.ts";
 
 runExamples(guestImage);
 
@@ -55,4 +55,14 @@ test("delete loses the guest's data, so it always needs the permit for a guest's
   expect(undo(false)).toEqual(["guest-stop"]);
   expect(guestImage.undo?.(want, factsOf(guestImage, answers), CONTEXT)[0]?.title).toContain("data are lost");
   expect(undo(true)).toEqual(["guest-stop"]);
+});
+
+test("the VM is stopped by whoever started it", () => {
+  const e = guestImage.examples.find((x) => x.name === "a larger disk");
+  if (e === undefined) throw new Error("no such example");
+  const stops = (domain: (typeof e.answers)[string]) =>
+    argvs(guestImage.plan?.(e.want, factsOf(guestImage, { ...e.answers, domain }), CONTEXT))[0];
+  expect(stops(missing)).toBe("systemctl stop teeup-vm-cvm0.service");
+  expect(stops(ok("<domain/>\n"))).toBe("virsh --connect qemu:///system shutdown teeup-vm-cvm0");
+  expect(stops(failed("connection lost"))).toBeUndefined();
 });

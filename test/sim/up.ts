@@ -40,6 +40,8 @@ export interface Client {
   up(options?: { permit?: Permit; until?: string }): Promise<Outcome>;
   /** One whole preview: looks at every goal. */
   preview(): Promise<Outcome>;
+  /** One facet deleted: its undo steps that ran. Rejects as `up` of Pulumi would. */
+  undo(facet: string, permit: Permit): Promise<readonly string[]>;
   close(): void;
 }
 
@@ -151,6 +153,17 @@ export function clientOf(
         await reconciler.close();
       }
       return { ran: [], planned, failing, error, last: undefined };
+    },
+    async undo(facet, permit) {
+      const goal = goals.find((g) => g.facet.name === facet);
+      if (goal === undefined) throw new Error(`no goal ${facet}`);
+      const reconciler = session();
+      const { signal } = new AbortController();
+      try {
+        return await reconciler.undo(goal, { permit, onProgress: () => undefined, signal });
+      } finally {
+        await reconciler.close();
+      }
     },
     close: () => rmSync(folder, { recursive: true, force: true }),
   };
