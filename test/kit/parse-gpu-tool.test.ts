@@ -35,6 +35,25 @@ describe("the tool's own words (synthetic, after cli/per_gpu.py and seed 001)", 
     ]);
   });
 
+  describe("Protected PCIe (synthetic, after cli/per_gpu_nvswitch.py)", () => {
+    const SWITCH = "NvSwitch 0000:a1:00.0 LS10 0x22a3 BAR0 0x9c000000";
+    test.each([
+      [`${SWITCH} PPCIe mode is on`, "on"],
+      [`${SWITCH} has PPCIe mode on, some functionality may not work`, "on"],
+      [`gpu.error.GpuError: ${SWITCH} failed to switch to PPCIe mode on, current mode is off.`, "off"],
+      [`Querying PPCIe mode is not supported on ${SWITCH}`, "unsupported"],
+      [`${SWITCH} does not support PPCIe on current FW. A FW update is required.`, "unsupported"],
+      [`Selected ${SWITCH}`, undefined],
+    ])("%s", (line, ppcie) => {
+      expect(parseGpuTool("", log("INFO", line))[0]).toMatchObject({ bdf: "0000:a1:00.0", device: "22a3", ppcie });
+    });
+
+    test("a GPU's two modes stand beside each other", () => {
+      const text = log("INFO", `${H100} CC mode is off`) + log("INFO", `${H100} PPCIe mode is on`);
+      expect(parseGpuTool("", text)).toMatchObject([{ mode: "off", ppcie: "on", trouble: undefined }]);
+    });
+  });
+
   test.each([
     [
       "broken",
