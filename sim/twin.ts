@@ -19,7 +19,7 @@ import type { SevFirmware } from "./model/stand-ins.ts";
 import type { OsName } from "./model/system.ts";
 import { EMERALD, GENOA, guestCpu, hostFirmware, installSystem, OS, systemFiles } from "./model/system.ts";
 import type { TdxModule } from "./model/tdx.ts";
-import { applyScenario, scenarioNamed } from "./scenarios.ts";
+import { applyScenario, scenarioOptions } from "./scenarios.ts";
 import type { SshDoor } from "./ssh-server.ts";
 import { authorized, openSshDoor } from "./ssh-server.ts";
 
@@ -178,7 +178,7 @@ function given(device: Gpu | NvSwitch, all: boolean): void {
 
 /** A scenario may ask for another machine; what the caller says wins. */
 function withScenario(given: TwinOptions): TwinOptions {
-  return given.scenario === undefined ? given : { ...scenarioNamed(given.scenario).options, ...given };
+  return given.scenario === undefined ? given : { ...scenarioOptions(given.scenario), ...given };
 }
 
 /** Buses of the GPUs of an HGX H100 board; its NVSwitches follow one another from bus 7. */

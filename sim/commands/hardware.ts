@@ -4,7 +4,7 @@ import type { PciFunction } from "../model/pci.ts";
 import type { Command } from "./command.ts";
 import { fail, lines, never, ok, options, unmodelled } from "./command.ts";
 
-const FALLEN = (machine: Machine, f: PciFunction): boolean => machine.node.gpuAt(machine, f.bdf)?.broken === true;
+const FALLEN = (machine: Machine, f: PciFunction): boolean => machine.node.deviceAt(machine, f.bdf)?.broken === true;
 
 const lspci: Command = {
   names: ["lspci"],

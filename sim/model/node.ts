@@ -97,6 +97,10 @@ export class TwinNode {
     tcb: false,
     /** Intel's server takes the platform's registration no more: its keys must be made anew. */
     registrationRefused: false,
+    /** The BIOS says that TDX is on and grants it no keys. */
+    keysWithheld: false,
+    /** The SEAM loader is on and finds no TDX module. */
+    noTdxModule: false,
     /** More holes in the memory map than the TDX module can be told of (canonical/tdx#415). */
     memoryHoles: false,
   };

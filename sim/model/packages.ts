@@ -175,7 +175,9 @@ export class Packages {
     const machine = this.#machine;
     const had = this.installed.get(name);
     if (had === undefined) return;
-    for (const unit of had.pkg.enables ?? []) {
+    // A package stops its services before it goes.
+    const units = Object.keys(had.pkg.files ?? {}).flatMap((path) => /\/systemd\/system\/(.+)$/.exec(path)?.[1] ?? []);
+    for (const unit of units) {
       if (machine.running !== undefined) machine.units.stop(unit);
       machine.units.disable(unit);
     }

@@ -28,7 +28,7 @@ const NO_RBP_MOD = 1_005_006;
 export function initTdx(machine: Machine): TdxState {
   const { node, logs } = machine;
   const { kernel, cmdline } = machine.now;
-  const keys = node.bios.effect.privateKeys;
+  const keys = node.traps.keysWithheld ? undefined : node.bios.effect.privateKeys;
   const no = (reason: string): TdxState => ({ platform: false, kvm: false, reasons: [reason] });
   if (!machine.cpu.flags.includes("tdx_host_platform")) return no("the processor has no TDX");
   if (!kernel.tdxHost) return no(`kernel ${kernel.release} has no TDX host support`);
@@ -65,9 +65,9 @@ export function startKvmIntel(machine: Machine): string | undefined {
     logs.kernel("kvm_intel: tdx: no TDX private KeyIDs available");
     return without();
   }
-  if (!effect.seamLoader) {
+  if (!effect.seamLoader || machine.node.traps.noTdxModule) {
     logs.kernel("virt/tdx: module not loaded");
-    now.tdx.reasons.push("the SEAM loader is off");
+    now.tdx.reasons.push("no TDX module is in memory");
     return without();
   }
   const errno = initModule(machine);

@@ -2,7 +2,19 @@ import { afterEach, describe, expect, test } from "@jest/globals";
 import { TeeUpError } from "../../providers/kit/errors.ts";
 import type { Finding } from "../../providers/kit/facet.ts";
 import { SCENARIOS, type Scenario } from "../../sim/scenarios.ts";
-import { type Bench, bench, goalsOf, look, type Outcome, pinsOf, up } from "./drive.ts";
+import {
+  type Bench,
+  bench,
+  goalsOf,
+  look,
+  type Outcome,
+  type Platform,
+  pinsOf,
+  SNP,
+  TDX,
+  TDX_8GPU,
+  up,
+} from "./drive.ts";
 
 let b: Bench | undefined;
 afterEach(async () => {
@@ -30,13 +42,20 @@ const helps = (finding: Finding): void => {
   for (const part of ["want", "saw", "hint", "source"] as const) expect(finding[part]).not.toBe("");
 };
 
+const PLATFORMS: Readonly<Record<NonNullable<Scenario["platform"]>, Platform>> = {
+  snp: SNP,
+  tdx: TDX,
+  "tdx-8gpu": TDX_8GPU,
+};
+
 async function play(scenario: Scenario): Promise<void> {
   const untouched = scenario.when === "untouched";
-  b = await bench({ ...scenario.options, ...(untouched ? { scenario: scenario.name } : {}) });
+  const on = PLATFORMS[scenario.platform ?? "snp"];
+  b = await bench({ ...scenario.options, ...(untouched ? { scenario: scenario.name } : {}) }, on);
   const { node, journal } = b.twin;
-  const profile = scenario.profile ?? "snp-upstream";
+  const profile = scenario.profile ?? on.stack.profile;
   const reach = { ...b, env: { ...b.env }, config: { ...b.config, pins: pinsOf(profile) } };
-  const goals = goalsOf(reach, profile);
+  const goals = goalsOf(reach, profile, scenario.settings);
   // A machine that hangs does so in real time: the wait for its restart is cut to some seconds.
   if (node.faults.brokenHow !== "panic" && (node.faults.brokenKernels ?? []).length > 0)
     reach.env["TEEUP_TIMEOUT_SCALE"] = "0.002";
