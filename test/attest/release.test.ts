@@ -14,7 +14,7 @@ import type { TestAmd, TestChip } from "../../sim/attest/snp.ts";
 import { testAmd } from "../../sim/attest/snp.ts";
 import { ROOT, run } from "../cli/run.ts";
 import { captureBytes, withCaptures } from "../kit/captures.ts";
-import { NOW, snpBundle, snpPolicy } from "./given.ts";
+import { HOST_KEY, NONCE, NOW, snpBundle, snpPolicy } from "./given.ts";
 
 /** Sources that are released: not tests, not the twin, not the measuring of ourselves. */
 const released = ts.sys
@@ -112,6 +112,35 @@ describe("a bundle's text", () => {
       "attest.collateral.missing",
     );
     expect(codeOf("[]")).toBe("attest.malformed");
+  });
+
+  test("signed by a test root passes where the twin's roots are preloaded, and only there", async () => {
+    const [file, roots] = [join(dir, "passes.json"), join(dir, "roots.json")];
+    await writeFile(roots, JSON.stringify({ snp: { Milan: amd.anchor } }));
+    await writeFile(file, JSON.stringify(await snpBundle(amd, chip, {}, {}, { policy: snpPolicy() })));
+    const argv = [
+      "cli/main.ts",
+      "attest",
+      "verify",
+      file,
+      "--at",
+      NOW.toISOString(),
+      "--nonce",
+      NONCE,
+      "--host-key",
+      HOST_KEY,
+    ];
+    const env = { TEEUP_TWIN_ANCHORS: roots, NO_COLOR: "1" };
+    const twin = await run(["--import", join(ROOT, "sim/attest/preload.ts"), ...argv], env);
+    expect(twin.stdout).toMatch(
+      /^✓ the evidence is genuine and as the policy wants\n {2}Milan, VCEK; launch measurement/,
+    );
+    expect(twin.stdout).not.toContain("bundle's own");
+    expect(twin.stderr).toBe("TEST ROOTS of a twin are trusted beside the vendors' own.\n");
+    expect(twin.status).toBe(0);
+    const release = await run(argv, env);
+    expect(release.stdout).toContain("attest.cert.root");
+    expect(release.status).toBe(3);
   });
 
   test("signed by a test root is refused by the released command, whatever its environment says", async () => {
