@@ -81,7 +81,7 @@ export const kernel = facet<KernelWant, KernelFacts, typeof KERNEL_ASKS>({
       { code, title, why, disruption: "none", actions },
     ];
     const install =
-      want.file === undefined ? installPackages(family, want.packages) : [installPackageFile(family, want.file)];
+      want.file === undefined ? installPackages(family, want.packages) : installPackageFile(family, want.file);
     const steps = [
       ...(there ? [] : step("kernel.install", `install kernel ${want.release}`, "it is not in /boot", install)),
       ...(free.length === 0

@@ -121,17 +121,21 @@ const debian = (timeoutSeconds: number, ...argv: [string, ...string[]]): Action 
   return { do: "run", argv, timeoutSeconds, retryWhile: BUSY };
 };
 
+/** Ends what a restart cut off in the middle: until then apt-get refuses everything. Nothing to do takes no time. */
+const GO_ON = debian(1800, "dpkg", "--configure", "-a");
+
 /** Installs packages with the distribution's tool. */
 export function installPackages(family: "debian" | "rpm", names: readonly string[]): Action[] {
   if (family === "rpm") return [{ do: "run", argv: ["dnf", "install", "-y", ...names], timeoutSeconds: 1800 }];
-  return [debian(600, "apt-get", "-y", "update"), debian(1800, "apt-get", "-y", "--no-remove", "install", ...names)];
+  const install = debian(1800, "apt-get", "-y", "--no-remove", "install", ...names);
+  return [GO_ON, debian(600, "apt-get", "-y", "update"), install];
 }
 
 /** Installs one package file that is on the machine. */
-export const installPackageFile = (family: "debian" | "rpm", file: string): Action =>
+export const installPackageFile = (family: "debian" | "rpm", file: string): Action[] =>
   family === "rpm"
-    ? { do: "run", argv: ["dnf", "install", "-y", file], timeoutSeconds: 1800 }
-    : debian(1800, "apt-get", "-y", "install", file);
+    ? [{ do: "run", argv: ["dnf", "install", "-y", file], timeoutSeconds: 1800 }]
+    : [GO_ON, debian(1800, "apt-get", "-y", "install", file)];
 
 /** Every kernel's initramfs anew: the one that is tried next is seldom the one that runs. */
 export const DRACUT_ALL = {

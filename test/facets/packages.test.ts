@@ -8,6 +8,7 @@ const ubuntu = { os: ok("ID=ubuntu\nID_LIKE=debian\n"), dpkg: ok("installed\tgit
 
 test("apt waits for another apt, never removes a package, and installs only what is missing", () => {
   expect(argvs(packages.plan?.(want, factsOf(packages, ubuntu), CONTEXT))).toEqual([
+    "dpkg --configure -a",
     "apt-get -y update",
     "apt-get -y --no-remove install jq",
   ]);
