@@ -1,6 +1,7 @@
 import type { Entry, Frame } from "../providers/kit/protocol.ts";
 import { RUN_OUTPUT_BYTES } from "../providers/kit/protocol.ts";
 import type { Result } from "./commands/command.ts";
+import { userExists } from "./commands/coreutils.ts";
 import { execute, findProgram, isMutating } from "./commands/exec.ts";
 import { FsError, parentOf } from "./model/files.ts";
 import type { Machine } from "./model/machine.ts";
@@ -22,9 +23,9 @@ export function runEntry(machine: Machine, id: number, entry: Entry, asRoot: boo
   }
   const frame = hangs
     ? { id, kind: "timeout" as const, status: 124, stdout: "", stderr: "" }
-    : !asRoot && mutating
-      ? denied(id)
-      : answer(machine, id, entry);
+    : asRoot
+      ? answer(machine, id, entry)
+      : plainly(machine, id, entry, mutating);
   journal.add({ machine: machine.kind, verb: entry.verb, argv, mutating, status: frame.status });
   if (mutating && faults.dropAfterMutation !== undefined && --faults.dropAfterMutation <= 0) {
     delete faults.dropAfterMutation;
@@ -33,7 +34,36 @@ export function runEntry(machine: Machine, id: number, entry: Entry, asRoot: boo
   return { frame };
 }
 
-const denied = (id: number): Frame => ({ id, kind: "denied", status: 126, stdout: "", stderr: "Permission denied" });
+/** Programs whose own words stand for what the file system refuses them. */
+const BY_FILES = /^(touch|mkdir|rm|rmdir|cp|mv|ln|chmod|chown|install|tee|truncate)$/;
+/** What others say to a user who is not root. */
+const REFUSALS: Readonly<Record<string, readonly [number, string]>> = {
+  modprobe: [1, "modprobe: ERROR: could not insert module: Operation not permitted\n"],
+  systemctl: [1, "Reload daemon failed: Access denied\n"],
+};
+
+/** The same as a login user who did not become root. */
+function plainly(machine: Machine, id: number, entry: Entry, mutating: boolean): Frame {
+  const { files } = machine;
+  const word = "argv" in entry ? (entry.argv[0] ?? "") : "";
+  const refused = (status: number, stderr: string): Frame => ({ id, kind: "ran", status, stdout: "", stderr });
+  files.plain = true;
+  try {
+    if (entry.verb === "read" && !files.mayRead(entry.path)) return { ...refused(1, ""), kind: "denied" };
+    if (entry.verb === "put")
+      return refused(1, `mktemp: failed to create file via template '${entry.path}.teeup.XXXXXX': Permission denied\n`);
+    if (entry.verb === "remove") return refused(1, `rm: cannot remove '${entry.path}': Permission denied\n`);
+    if (!mutating || BY_FILES.test(word)) return answer(machine, id, entry);
+    const [status, text] = REFUSALS[word] ?? [];
+    if (status === undefined || text === undefined) return { ...refused(126, "Permission denied"), kind: "denied" };
+    return refused(
+      status,
+      text.replace("insert module", `insert '${"argv" in entry ? entry.argv.at(-1)?.replaceAll("-", "_") : ""}'`),
+    );
+  } finally {
+    files.plain = false;
+  }
+}
 
 function answer(machine: Machine, id: number, entry: Entry): Frame {
   const plain = (kind: Frame["kind"], status: number, stdout = "", stderr = ""): Frame => ({
@@ -64,17 +94,37 @@ function answer(machine: Machine, id: number, entry: Entry): Frame {
       }
     case "put":
       return files(id, () => {
-        if (machine.files.isDir(entry.path)) throw new FsError("EISDIR", entry.path);
-        // The temporary file beside the target comes first: a folder that takes no new files refuses it.
-        if (/^\/(proc|sys)\//.test(parentOf(entry.path))) throw new FsError("EROFS", entry.path);
+        const said = putRefusal(machine, entry.path, entry.owner);
+        if (said !== undefined) throw new Refusal(said);
         machine.files.write(entry.path, entry.content, { mode: entry.mode, owner: entry.owner });
       });
     case "remove":
       return files(id, () => {
-        if (machine.files.isDir(entry.path)) throw new FsError("EISDIR", entry.path);
+        const no = (why: string) => new Refusal(`rm: cannot remove '${entry.path}': ${why}`);
+        if (machine.files.isDir(entry.path)) throw no("Is a directory");
+        if (/^\/(proc|sys)\//.test(entry.path) && machine.files.exists(entry.path)) throw no("Operation not permitted");
         machine.files.remove(entry.path);
       });
   }
+}
+
+/** A line that a program of the real batch script would print. */
+class Refusal extends Error {}
+
+/** What mkdir, mktemp, chown or mv say to a file that cannot be put; undefined when it can. */
+function putRefusal(machine: Machine, path: string, owner: string): string | undefined {
+  const parent = parentOf(path);
+  for (let at = parent; at !== "/"; at = parentOf(at)) {
+    if (machine.files.stat(at)?.kind !== "file") continue;
+    return `mkdir: cannot create directory '${at}': ${at === parent ? "File exists" : "Not a directory"}`;
+  }
+  const kernel = /^\/(proc|sys)(?:\/|$)/.exec(parent)?.[1];
+  if (kernel !== undefined) {
+    const why = kernel === "proc" ? "No such file or directory" : "Permission denied";
+    return `mktemp: failed to create file via template '${path}.teeup.XXXXXX': ${why}`;
+  }
+  if (!userExists(machine, owner)) return `chown: invalid user: '${owner}'`;
+  return machine.files.isDir(path) ? `mv: cannot overwrite directory '${path}' with non-directory` : undefined;
 }
 
 function files(id: number, f: () => void): Frame {
@@ -82,12 +132,19 @@ function files(id: number, f: () => void): Frame {
     f();
     return { id, kind: "ran", status: 0, stdout: "", stderr: "" };
   } catch (error) {
+    if (error instanceof Refusal) return { id, kind: "ran", status: 1, stdout: "", stderr: `${error.message}\n` };
     if (!(error instanceof FsError)) throw error;
     return { id, kind: "ran", status: 1, stdout: "", stderr: `${error.path}: ${error.message}\n` };
   }
 }
 
 function notThere(machine: Machine, id: number, argv: readonly string[]): Frame {
+  const [word = ""] = argv;
+  // A path that is there and cannot be run: `timeout` says so.
+  if (word.includes("/") && machine.files.exists(word)) {
+    const stderr = `timeout: failed to run command '${word}': Permission denied\n`;
+    return { id, kind: "denied", status: 126, stdout: "", stderr };
+  }
   // Running it records programs that the twin does not know at all.
   execute(machine, argv);
   return { id, kind: "missing", status: 127, stdout: "", stderr: "" };

@@ -137,11 +137,21 @@ const aptGet: Command = {
       if (held !== undefined && !o.has("--allow-change-held-packages"))
         return fail(100, "E: Held packages were changed and -y was used without --allow-change-held-packages.");
       if (simulate) return ok(lines(names.map((n) => `Remv ${n}`)));
+      const versions = names.map((n) => `Removing ${n} (${machine.packages.installed.get(n)?.pkg.version ?? ""}) ...`);
       for (const n of names) machine.packages.remove(n);
-      return ok(lines(names.map((n) => `Removing ${n} ...`)), 10);
+      return ok(lines(versions), 10);
     }
+    if (
+      !/^(source|build-dep|check|changelog|download|dselect-upgrade|indextargets|satisfy|list|show|search)$/.test(verb)
+    )
+      return fail(100, `E: Invalid operation ${verb}`);
     return unmodelled(argv);
   },
+};
+
+const holdSaid = (name: string, hold: boolean, before: boolean): string => {
+  if (hold) return before ? `${name} was already set on hold.` : `${name} set on hold.`;
+  return before ? `Canceled hold on ${name}.` : `${name} was already not on hold.`;
 };
 
 const aptMark: Command = {
@@ -151,8 +161,17 @@ const aptMark: Command = {
   run: (machine, argv) => {
     const [, verb, ...names] = argv;
     const { installed } = machine.packages;
-    const list = (test: (name: string) => boolean) => ok(lines([...installed.keys()].filter(test).sort()));
-    if (verb === "showhold") return list((n) => installed.get(n)?.hold === true);
+    const { heard } = machine.packages;
+    const list = (test: (name: string) => boolean) =>
+      ok(
+        lines(
+          [...new Set([...installed.keys(), ...heard.keys()])]
+            .filter((name) => test(name) && (names.length === 0 || names.includes(name)))
+            .sort(),
+        ),
+      );
+    const isHeld = (n: string) => (installed.get(n) ?? heard.get(n))?.hold === true;
+    if (verb === "showhold") return list(isHeld);
     if (verb === "showmanual") return list((n) => installed.get(n)?.manual === true);
     if (verb === "showauto") return list((n) => installed.get(n)?.manual === false);
     const out: string[] = [];
@@ -163,18 +182,12 @@ const aptMark: Command = {
           if (machine.packages.available(name).length === 0)
             return fail(100, `E: Unable to locate package ${name}\nE: No packages found`);
           // A package that is not installed can be on hold too.
-          out.push(`${name} set on ${verb === "hold" ? "hold" : "install"}.`);
+          const before = machine.packages.heard.get(name)?.hold ?? false;
+          machine.packages.heard.set(name, { hold: verb === "hold" });
+          out.push(holdSaid(name, verb === "hold", before));
           continue;
         }
-        out.push(
-          verb === "hold"
-            ? entry.hold
-              ? `${name} was already set on hold.`
-              : `${name} set on hold.`
-            : entry.hold
-              ? `Canceled hold on ${name}.`
-              : `${name} was already not on hold.`,
-        );
+        out.push(holdSaid(name, verb === "hold", entry.hold));
         entry.hold = verb === "hold";
       } else if (verb === "manual" || verb === "auto") {
         if (entry !== undefined) entry.manual = verb === "manual";

@@ -1,4 +1,5 @@
-import { baseName, FsError, nodeSha256, nodeSize, normalise } from "../model/files.ts";
+import type { FileNode } from "../model/files.ts";
+import { baseName, FsError, nodeSha256, nodeSize, normalise, parentOf, SysfsError } from "../model/files.ts";
 import type { Machine } from "../model/machine.ts";
 import type { Command, CommandContext, Result } from "./command.ts";
 import { always, fail, lines, never, ok, options, unmodelled } from "./command.ts";
@@ -23,11 +24,14 @@ function forEach(
       if (!(error instanceof FsError)) throw error;
       if (error.code === "ENOSPC") return fail(1, `${name}: error writing '${path}': ${error.message}`, stdout);
       status = 1;
-      stderr += `${name}: ${verb}${path}: ${error.message}\n`;
+      stderr += `${name}: ${verb}${path}${verb.endsWith("'") ? "'" : ""}: ${error.message}\n`;
     }
   }
   return { status, stdout, stderr };
 }
+
+/** A path and the folders above it, the highest first. */
+const ancestors = (path: string): string[] => (path === "/" ? [] : [...ancestors(parentOf(path)), path]);
 
 const at = (context: CommandContext, path: string): string => normalise(path, context.cwd);
 
@@ -101,7 +105,11 @@ const lsStatus: Command = {
     const r = ls.run(m, a, c);
     return r.status === 0
       ? r
-      : { ...r, status: 2, stderr: r.stderr.replace(/cannot access '(.*): No such/g, "cannot access '$1': No such") };
+      : {
+          ...r,
+          status: 2,
+          stderr: r.stderr.replace(/cannot access ('.*': Permission denied)/g, "cannot open directory $1"),
+        };
   },
 };
 
@@ -231,17 +239,19 @@ const sums = reader("sha256sum", (machine, argv, context) => {
   if (o.has("-c")) {
     let [status, stdout, stderr] = [0, "", ""];
     for (const list of o.rest) {
+      let [good, unread] = [0, 0];
       for (const line of machine.files.read(at(context, list)).split("\n").filter(Boolean)) {
         const match = /^([0-9a-f]{64}) [ *](.+)$/.exec(line);
         if (match?.[1] === undefined || match[2] === undefined) {
-          stderr += "sha256sum: WARNING: 1 line is improperly formatted\n";
           if (o.has("--strict")) status = 1;
           continue;
         }
+        good++;
         const node = machine.files.stat(at(context, match[2]));
         if (node?.kind !== "file") {
           stdout += `${match[2]}: FAILED open or read\n`;
           stderr += `sha256sum: ${match[2]}: No such file or directory\n`;
+          unread++;
           status = 1;
         } else if (nodeSha256(node) !== match[1]) {
           stdout += `${match[2]}: FAILED\n`;
@@ -249,6 +259,10 @@ const sums = reader("sha256sum", (machine, argv, context) => {
           status = 1;
         } else if (!o.has("--quiet")) stdout += `${match[2]}: OK\n`;
       }
+      if (good === 0) {
+        stderr += `sha256sum: ${list}: no properly formatted checksum lines found\n`;
+        status = 1;
+      } else if (unread > 0) stderr += `sha256sum: WARNING: ${unread} listed file could not be read\n`;
     }
     return { status, stdout: o.has("--status") ? "" : stdout, stderr: o.has("--status") ? "" : stderr };
   }
@@ -262,13 +276,20 @@ const sums = reader("sha256sum", (machine, argv, context) => {
 
 const mkdir = writer("mkdir", (machine, argv, context) => {
   const o = options(argv, { flags: ["-p|--parents", "-v"], valued: ["-m|--mode"] });
-  return forEach("mkdir", o.rest, "cannot create directory '", (p) => {
+  let complaint = "";
+  const r = forEach("mkdir", o.rest, "cannot create directory '", (p) => {
     const path = at(context, p);
     if (!o.has("-p") && machine.files.exists(path)) throw new FsError("EEXIST", p);
     if (!o.has("-p") && !machine.files.exists(normalise(`${path}/..`))) throw new FsError("ENOENT", p);
+    const file = ancestors(path).find((each) => machine.files.stat(each)?.kind === "file");
+    if (file !== undefined) {
+      complaint = `mkdir: cannot create directory '${file}': ${file === path ? "File exists" : "Not a directory"}\n`;
+      return undefined;
+    }
     machine.files.mkdir(path, o.get("-m") ?? "0755");
     return undefined;
   });
+  return complaint === "" ? r : { status: 1, stdout: r.stdout, stderr: r.stderr + complaint };
 });
 
 const rm = writer("rm", (machine, argv, context) => {
@@ -313,17 +334,33 @@ const cp = writer("cp", (machine, argv, context) => {
   const sources = o.get("-t") === undefined ? o.rest.slice(0, -1) : o.rest;
   const target = at(context, into);
   const inside = machine.files.isDir(target) && !o.has("-T") && !o.has("--no-target-directory");
-  return forEach("cp", sources, "cannot stat '", (p) => {
+  let complaint = "";
+  const r = forEach("cp", sources, "cannot stat '", (p) => {
     const from = at(context, p);
     const node = o.has("-a") || o.has("-d") ? machine.files.lstat(from) : machine.files.stat(from);
     if (node === undefined) throw new FsError("ENOENT", p);
-    if (node.kind === "dir" && !o.has("-r") && !o.has("-a")) throw new FsError("EISDIR", p);
     const to = inside ? `${target}/${baseName(from)}` : target;
-    if (node.kind === "dir") copyTree(machine, from, to);
+    if (node.kind === "dir" && !o.has("-r") && !o.has("-a"))
+      complaint = `cp: -r not specified; omitting directory '${p}'\n`;
+    else if (node.kind === "dir") copyTree(machine, from, to);
+    else if (/^\/(sys|proc)\//.test(machine.files.real(to) ?? to)) complaint = intoKernel(machine, to, node);
     else machine.files.place(to, node);
     return undefined;
   });
+  return complaint === "" ? r : { status: 1, stdout: r.stdout, stderr: r.stderr + complaint };
 });
+
+/** A file of the kernel's takes the bytes and may refuse them. */
+function intoKernel(machine: Machine, to: string, node: FileNode): string {
+  if (!machine.files.exists(to)) return `cp: cannot create regular file '${to}': No such file or directory\n`;
+  try {
+    machine.files.write(to, node.kind === "file" ? node.content : "");
+    return "";
+  } catch (error) {
+    if (!(error instanceof SysfsError)) throw error;
+    return `cp: error writing '${to}': ${error.message}\n`;
+  }
+}
 
 const mv = writer("mv", (machine, argv, context) => {
   const o = options(argv, {
@@ -385,6 +422,7 @@ const chmod = writer("chmod", (machine, argv, context) => {
   const o = options(argv, { flags: ["-R|--recursive", "-v", "-f"] });
   const [mode = "", ...paths] = o.rest;
   return forEach("chmod", paths, "cannot access '", (p) => {
+    if (!machine.files.exists(at(context, p))) throw new FsError("ENOENT", p);
     for (const each of o.has("-R") ? machine.files.walk(at(context, p)) : [at(context, p)]) {
       const node = machine.files.stat(each);
       if (node === undefined) throw new FsError("ENOENT", p);
@@ -405,10 +443,22 @@ const chmod = writer("chmod", (machine, argv, context) => {
   });
 });
 
+/** Users that packages bring are not in the twin's passwd. */
+const SYSTEM_USERS = ["root", "nobody", "daemon", "libvirt-qemu", "nvidia-persistenced", "qgsd", "pccs", "www-data"];
+
+/** Whether `user` or `user:group` names somebody. */
+export const userExists = (machine: Machine, owner: string): boolean => {
+  const user = owner.split(":")[0] ?? "";
+  const known = (machine.files.readIf("/etc/passwd") ?? "").split("\n").map((line) => line.split(":")[0]);
+  return user === "" || /^\d+$/.test(user) || SYSTEM_USERS.includes(user) || known.includes(user);
+};
+
 const chown = writer("chown", (machine, argv, context) => {
   const o = options(argv, { flags: ["-R|--recursive", "-h"] });
   const [owner = "", ...paths] = o.rest;
+  if (!userExists(machine, owner)) return fail(1, `chown: invalid user: '${owner}'`);
   return forEach("chown", paths, "cannot access '", (p) => {
+    if (!machine.files.exists(at(context, p))) throw new FsError("ENOENT", p);
     for (const each of o.has("-R") ? machine.files.walk(at(context, p)) : [at(context, p)])
       machine.files.chown(each, owner.includes(":") ? owner : `${owner}:${owner}`);
     return undefined;
@@ -419,7 +469,9 @@ const touch = writer("touch", (machine, argv, context) => {
   const o = options(argv, { flags: ["-c", "-a", "-m"], valued: ["-d", "-r", "-t"] });
   return forEach("touch", o.rest, "cannot touch '", (p) => {
     const path = at(context, p);
-    if (!machine.files.exists(path)) machine.files.write(path, "");
+    if (machine.files.exists(path)) return undefined;
+    if (!machine.files.isDir(parentOf(path))) throw new FsError("ENOENT", p);
+    machine.files.write(path, "");
     return undefined;
   });
 });
@@ -459,7 +511,12 @@ const df = reader("df", (machine, argv) => {
   };
   const wanted = o.get("--output")?.split(",") ?? ["source", "size", "used", "avail", "pcent", "target"];
   const rows = wanted.map((name) => columns[name] ?? unmodelled(argv));
-  return ok(`${rows.map((r) => r[0]).join(" ")}\n${rows.map((r) => r[1]).join(" ")}\n`);
+  const lost = o.rest.find((p) => !machine.files.exists(p));
+  if (lost !== undefined) return fail(1, `df: ${lost}: No such file or directory`);
+  // Numbers stand at the right, under their heads.
+  const width = ([head, value]: readonly [string, string]) => Math.max(head.length, value.length);
+  const cells = (n: 0 | 1) => rows.map((r) => (/^\d/.test(r[1]) ? r[n].padStart(width(r)) : r[n])).join(" ");
+  return ok(`${cells(0)}\n${cells(1)}\n`);
 });
 
 const du = reader("du", (machine, argv, context) => {
@@ -497,8 +554,9 @@ const uname = reader("uname", (machine, argv) => {
   );
 });
 
-const id = reader("id", (_machine, argv) => {
+const id = reader("id", (machine, argv) => {
   const o = options(argv, { flags: ["-u", "-un", "-g", "-n"] });
+  if (machine.files.plain) return ok(o.has("-u") ? "1000\n" : "uid=1000(ops) gid=1000(ops) groups=1000(ops)\n");
   return ok(o.has("-u") ? (o.has("-n") ? "root\n" : "0\n") : "uid=0(root) gid=0(root) groups=0(root)\n");
 });
 
@@ -599,7 +657,10 @@ export const coreutils: readonly Command[] = [
       `               total        used        free      shared  buff/cache   available\nMem: ${total} ${Math.floor(total * 0.04)} ${Math.floor(total * 0.92)} 0 0 ${Math.floor(total * 0.95)}\nSwap: 0 0 0\n`,
     );
   }),
-  reader("findmnt", (_m, argv) => (argv.length > 1 ? ok("/dev/nvme0n1p2\n") : unmodelled(argv))),
+  reader("findmnt", (_m, argv) => {
+    if (argv.length < 2) return unmodelled(argv);
+    return ok(argv.includes("FSTYPE") ? "ext4\n" : "/dev/nvme0n1p2\n");
+  }),
   writer("mktemp", (machine, argv) => {
     const template = argv.filter((w) => !w.startsWith("-")).at(1) ?? "/tmp/tmp.XXXXXXXXXX";
     const path = template.replace(/X+$/, (x) => machine.node.uuid().replaceAll("-", "").slice(0, x.length));

@@ -16,7 +16,7 @@ const glob = (pattern: string): RegExp =>
 /** Fields of dpkg-query's format. */
 function field(machine: Machine, name: string, key: string): string {
   const entry = machine.packages.installed.get(name);
-  if (entry === undefined) return "";
+  if (entry === undefined) return key === "Package" ? name : key === "db:Status-Status" ? "not-installed" : "";
   const { pkg, hold } = entry;
   switch (key) {
     case "Package":
@@ -53,7 +53,7 @@ const query = (machine: Machine, argv: readonly string[]): ReturnType<Command["r
   const names = o.rest.length === 0 ? installed : [];
   for (const pattern of o.rest) {
     const re = glob(pattern.replace(/:(amd64|all)$/, ""));
-    const hits = installed.filter((n) => re.test(n));
+    const hits = [...new Set([...installed, ...machine.packages.heard.keys()])].sort().filter((n) => re.test(n));
     if (hits.length === 0) {
       stderr += `dpkg-query: no packages found matching ${pattern}\n`;
       status = 1;
@@ -119,7 +119,7 @@ export const dpkg: readonly Command[] = [
         for (const path of o.rest) {
           const pkg = packageInFile(machine, normalise(path, context.cwd));
           if (pkg === undefined)
-            return fail(1, `dpkg: error: cannot access archive '${path}': No such file or directory`, out);
+            return fail(2, `dpkg: error: cannot access archive '${path}': No such file or directory`, out);
           const missing = (pkg.depends ?? []).filter((d) => !machine.packages.installed.has(d));
           if (missing.length > 0)
             return fail(

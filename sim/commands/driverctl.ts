@@ -13,13 +13,9 @@ export const driverctl: Command = {
     const o = options(argv, { flags: ["--nosave", "--noprobe", "-v|--verbose"], valued: ["-b|--bus"] });
     const [verb, name = "", driver] = o.rest;
     if (verb === "list-overrides") {
-      return ok(
-        lines(
-          machine.pci.flatMap((f) =>
-            machine.now.overrides.has(f.bdf) ? [`${f.bdf} ${machine.now.overrides.get(f.bdf)}`] : [],
-          ),
-        ),
-      );
+      const shown = machine.pci.filter((f) => machine.now.overrides.has(f.bdf));
+      if (shown.length === 0) return fail(1, "driverctl: No overridable devices found. Kernel too old?");
+      return ok(lines(shown.map((f) => `${f.bdf} ${machine.now.drivers.get(f.bdf) ?? "(none)"}`)));
     }
     if (verb === "list-devices")
       return ok(
@@ -41,7 +37,7 @@ export const driverctl: Command = {
       return ok("", 1);
     }
     if (verb === "unset-override") {
-      const error = overrideDriver(machine, f, undefined);
+      const error = overrideDriver(machine, f, undefined, !o.has("--noprobe"));
       if (error !== undefined) return fail(1, error);
       if (!o.has("--nosave")) machine.files.remove(savedFile(f.bdf));
       return ok("", 1);

@@ -87,7 +87,7 @@ export const find: Command = {
     };
     for (const start of starts.length === 0 ? ["."] : starts) {
       if (machine.files.lstat(normalise(start, context.cwd)) === undefined) {
-        stderr += `find: ‘${start}’: No such file or directory\n`;
+        stderr += `find: '${start}': No such file or directory\n`;
         status = 1;
       } else visit(start, 0);
     }

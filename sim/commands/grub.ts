@@ -1,7 +1,25 @@
-import { GRUBENV, linuxArguments, readDefaults, readGrubenv, updateGrub, writeGrubenv } from "../model/grub.ts";
+import {
+  GRUBENV,
+  GrubSyntaxError,
+  linuxArguments,
+  readDefaults,
+  readGrubenv,
+  updateGrub,
+  writeGrubenv,
+} from "../model/grub.ts";
 import { installedKernels, updateInitramfs } from "../model/kernel.ts";
-import type { Command } from "./command.ts";
+import type { Machine } from "../model/machine.ts";
+import type { Command, Result } from "./command.ts";
 import { always, fail, lines, never, ok, options, unmodelled } from "./command.ts";
+
+function mkconfig(machine: Machine): Result {
+  try {
+    return { status: 0, stdout: "", stderr: lines(updateGrub(machine)), seconds: 6 };
+  } catch (error) {
+    if (error instanceof GrubSyntaxError) return fail(2, `/usr/sbin/grub-mkconfig: 1: ${error.message}`);
+    throw error;
+  }
+}
 
 const sbin = { base: true, folder: "/usr/sbin" } as const;
 
@@ -10,7 +28,7 @@ export const grub: readonly Command[] = [
     names: ["update-grub", "update-grub2"],
     ...sbin,
     mutates: always,
-    run: (machine) => ({ status: 0, stdout: "", stderr: lines(updateGrub(machine)), seconds: 6 }),
+    run: (machine) => mkconfig(machine),
   },
   {
     names: ["grub-mkconfig"],
@@ -19,7 +37,7 @@ export const grub: readonly Command[] = [
     run: (machine, argv) => {
       const o = options(argv, { valued: ["-o|--output"] });
       if (o.get("-o") === undefined) return ok(`linux arguments: ${linuxArguments(readDefaults(machine))}\n`);
-      return { status: 0, stdout: "", stderr: lines(updateGrub(machine)), seconds: 6 };
+      return mkconfig(machine);
     },
   },
   {
@@ -28,7 +46,7 @@ export const grub: readonly Command[] = [
     mutates: always,
     run: (machine, argv) => {
       const entry = argv.filter((w) => !w.startsWith("--")).at(1);
-      if (entry === undefined) return fail(1, "More than one menu entry?");
+      if (entry === undefined) return fail(1, "Menu entry not specified.", `Usage: ${argv[0]} [OPTION] MENU_ENTRY\n`);
       const table = readGrubenv(machine);
       table.set(argv[0] === "grub-reboot" ? "next_entry" : "saved_entry", entry);
       // A new default also calls off a trial that has not happened.
@@ -64,7 +82,11 @@ export const grub: readonly Command[] = [
       const releases = which === "all" ? installedKernels(machine) : [which];
       for (const release of releases) {
         if (!machine.files.exists(`/lib/modules/${release}`))
-          return fail(1, `${release} is not a valid kernel version\nupdate-initramfs: failed for ${release}`);
+          return fail(
+            1,
+            `W: missing /lib/modules/${release}\nupdate-initramfs: failed for /boot/initrd.img-${release} with 1.`,
+            `update-initramfs: Generating /boot/initrd.img-${release}\n`,
+          );
         updateInitramfs(machine, release);
       }
       return ok(lines(releases.map((r) => `update-initramfs: Generating /boot/initrd.img-${r}`)), 20);

@@ -3,7 +3,7 @@ import type { LogLine } from "../model/logs.ts";
 import type { Machine } from "../model/machine.ts";
 import { unitName } from "../model/units.ts";
 import type { Command } from "./command.ts";
-import { never, ok, options, unmodelled } from "./command.ts";
+import { fail, never, ok, options, unmodelled } from "./command.ts";
 
 const NONE = "-- No entries --\n";
 
@@ -85,12 +85,15 @@ export const journalctl: readonly Command[] = [
         const re = new RegExp(pattern, insensitive ? "i" : "");
         list = list.filter((line) => re.test(line.text));
       }
+      if (o.get("-b") !== undefined && o.get("-b") !== "" && boot !== undefined && boot < 1)
+        return fail(1, `Data from the specified boot (${o.get("-b")}) is not available: No such boot ID in journal`);
       if (o.has("-n") && o.get("-n") !== "all") list = list.slice(Math.max(0, list.length - Number(o.get("-n"))));
-      if (o.has("-r")) list = [...list].reverse();
+      // Searched from the end, the newest comes first.
+      if (o.has("-r") || (o.has("-n") && pattern !== undefined)) list = [...list].reverse();
       if (list.length === 0)
         return {
           status: pattern === undefined ? 0 : 1,
-          stdout: o.has("-q") || o.get("-o") === "json" ? "" : NONE,
+          stdout: o.has("-q") || ["json", "cat", "export"].includes(o.get("-o") ?? "") ? "" : NONE,
           stderr: "",
         };
       return ok(`${list.map((line) => show(machine, line, o.get("-o") ?? "short")).join("\n")}\n`);

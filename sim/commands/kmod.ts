@@ -32,7 +32,8 @@ export const kmod: readonly Command[] = [
             continue;
           }
           const error = unloadModule(machine, name);
-          if (error !== undefined) return fail(1, error.replace(/^rmmod: ERROR: /, "modprobe: FATAL: "));
+          if (error !== undefined)
+            return fail(1, error.replace(/^rmmod: ERROR: (.*) is in use.*$/, "modprobe: FATAL: $1 is in use."));
         }
         return ok();
       }

@@ -24,6 +24,10 @@ export const processes: readonly Command[] = [
       const found = matching(machine, o.rest[0] ?? "", o.has("-f"), o.has("-x")).filter(
         ([pid]) => users?.includes(machine.now.processes.get(pid)?.user ?? "root") !== false,
       );
+      // What asks stands in the process list too: `timeout` and all its words.
+      const self = `timeout -k 2 20 ${argv.join(" ")}`;
+      if (o.has("-f") && !o.has("-x") && posixRegExp(o.rest[0] ?? "", "extended").test(self))
+        found.push([machine.nextPid, self.split(" ")]);
       if (o.has("-c")) return { status: found.length > 0 ? 0 : 1, stdout: `${found.length}\n`, stderr: "" };
       return {
         status: found.length > 0 ? 0 : 1,

@@ -71,15 +71,17 @@ const systemctlCommand: Command = {
       case "daemon-reexec":
         return ok();
       case "start":
-        return each((n) => units.start(n));
+        return each((n) => warned(units, n, () => units.start(n)));
       case "stop":
-        return each((n) => stopPolitely(machine, n));
+        return each((n) => warned(units, n, () => stopPolitely(machine, n)));
       case "restart":
       case "try-restart":
       case "reload-or-restart":
         return each((n) => {
           const stopped = stopPolitely(machine, n);
-          return stopped.status !== 0 && stopped.status !== 5 ? stopped : units.start(n);
+          if (stopped.status !== 0 && stopped.status !== 5) return stopped;
+          const started = warned(units, n, () => units.start(n));
+          return { ...started, stderr: started.stderr.replace(/^Failed to start (?=\S+: Unit)/, `Failed to ${verb} `) };
         });
       case "enable":
         return each((n) => {
@@ -98,13 +100,14 @@ const systemctlCommand: Command = {
       case "mask":
         return each((n) => {
           if (o.has("--now")) units.stop(n);
-          units.mask(n);
-          return { status: 0, stderr: `Created symlink /etc/systemd/system/${n} → /dev/null.\n` };
+          const path = `/etc/systemd/system/${n}`;
+          const unknown = units.onDisk(n) === undefined ? `Unit ${n} does not exist, proceeding anyway.\n` : "";
+          if (!units.mask(n)) return { status: 1, stderr: `Failed to mask unit: File ${path} already exists.\n` };
+          return { status: 0, stderr: `${unknown}Created symlink ${path} -> /dev/null.\n` };
         });
       case "unmask":
         return each((n) => {
-          units.unmask(n);
-          return { status: 0, stderr: "" };
+          return { status: 0, stderr: units.unmask(n) ? `Removed "/etc/systemd/system/${n}".\n` : "" };
         });
       case "reset-failed":
         if (names.length === 0) units.resetFailed();
@@ -208,10 +211,31 @@ const systemctlCommand: Command = {
       case "kill":
         return ok();
       default:
-        return unmodelled(argv);
+        return VERBS.has(verb) ? unmodelled(argv) : fail(1, `Unknown command verb ${verb}.`);
     }
   },
 };
+
+/** Verbs there are and the twin does not know; others are nobody's. */
+const VERBS = new Set(
+  "set-default get-default list-dependencies list-jobs list-sockets edit link preset reenable revert isolate clean freeze thaw bind mount-image set-environment show-environment import-environment log-level service-watchdogs add-wants add-requires cancel default rescue emergency suspend hibernate switch-root help whoami list-machines".split(
+    " ",
+  ),
+);
+
+/** systemd goes by what it has read, and says when the disk says otherwise. */
+function warned(
+  units: Machine["units"],
+  name: string,
+  f: () => { status: number; stderr: string },
+): { status: number; stderr: string } {
+  const warning =
+    units.needsReload(name) && units.onDisk(name) !== undefined
+      ? `Warning: The unit file, source configuration file or drop-ins of ${name} changed on disk. Run 'systemctl daemon-reload' to reload units.\n`
+      : "";
+  const { status, stderr } = f();
+  return { status, stderr: warning + stderr };
+}
 
 /** Runs ExecStop first, as systemd does; a failure of it stops nothing. */
 function stopPolitely(machine: Machine, name: string): { status: number; stderr: string } {

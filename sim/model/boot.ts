@@ -25,6 +25,7 @@ export function bootMachine(machine: Machine): BootResult {
     return behaviour === "panic" && panicSeconds(entry.cmdline) !== 0 ? "panic-reboots" : "hung";
   }
   machine.boots++;
+  machine.files.mkdir("/tmp", "1777");
   const words = entry.cmdline.split(/\s+/);
   const off = words.some((w) => w === "amd_iommu=off" || w === "iommu=off" || w === "intel_iommu=off");
   const bios = machine.node.bios.effect;

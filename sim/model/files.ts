@@ -108,6 +108,8 @@ export class Files {
   #generated: Generated | undefined;
   /** Counts changes, so that a test can prove that nothing was written. */
   changes = 0;
+  /** A user other than root is at work: modes count. */
+  plain = false;
 
   constructor(base: BaseFiles, now: () => number, capacity = 900 * 1024 ** 3, used = 20 * 1024 ** 3) {
     this.#base = base;
@@ -174,9 +176,30 @@ export class Files {
     return this.stat(path)?.kind === "dir";
   }
 
+  /** Whether the user at work may enter every folder above `path`. */
+  mayReach(path: string): boolean {
+    const real = this.real(path) ?? normalise(path);
+    for (let at = parentOf(real); ; at = parentOf(at)) {
+      const folder = this.#at(at);
+      if (folder?.kind === "dir" && !this.#may(folder, 1)) return false;
+      if (at === "/") return true;
+    }
+  }
+
+  mayRead(path: string): boolean {
+    return this.mayReach(path) && this.#may(this.stat(path), 4);
+  }
+
+  #may(node: FileNode | undefined, bit: 1 | 2 | 4): boolean {
+    if (!this.plain || node === undefined || node.kind === "link" || /^ops\b/.test(node.owner)) return true;
+    return (Number.parseInt(node.mode, 8) & bit) !== 0;
+  }
+
   /** Text of a file; throws FsError. */
   read(path: string): string {
+    if (!this.mayReach(path)) throw new FsError("EACCES", path);
     const node = this.stat(path);
+    if (!this.#may(node, 4)) throw new FsError("EACCES", path);
     if (node === undefined) throw new FsError("ENOENT", path);
     if (node.kind === "dir") throw new FsError("EISDIR", path);
     return node.kind === "file" ? node.content : "";
@@ -193,6 +216,7 @@ export class Files {
     const node = real === undefined ? undefined : this.#at(real);
     if (real === undefined || node === undefined) throw new FsError("ENOENT", path);
     if (node.kind !== "dir") throw new FsError("ENOTDIR", path);
+    if (!this.#may(node, 4)) throw new FsError("EACCES", path);
     const prefix = real === "/" ? "/" : `${real}/`;
     const names = new Set<string>();
     const collect = (keys: Iterable<string>) => {
@@ -223,6 +247,7 @@ export class Files {
   }
 
   #set(path: string, node: FileNode | undefined): void {
+    if (this.plain && !/^\/(tmp|home\/ops|dev\/shm)\//.test(path)) throw new FsError("EACCES", path);
     if ([...this.readOnly].some((mount) => path === mount || path.startsWith(`${mount}/`)))
       throw new FsError("MOUNT", path);
     const before = this.#at(path);

@@ -19,12 +19,16 @@ export function readDefaults(machine: Machine): ReadonlyMap<string, string> {
       .filter((n) => n.endsWith(".cfg"))
       .map((n) => `/etc/default/grub.d/${n}`),
   ];
-  for (const source of sources) for (const line of (files.readIf(source) ?? "").split("\n")) assign(line, variables);
+  for (const source of sources)
+    for (const line of (files.readIf(source) ?? "").split("\n")) assign(line, variables, source);
   return variables;
 }
 
+/** A file that the shell cannot read stops grub-mkconfig; the menu stays as it was. */
+export class GrubSyntaxError extends Error {}
+
 /** One `NAME=value` line of shell; anything else is left alone. */
-function assign(line: string, variables: Map<string, string>): void {
+function assign(line: string, variables: Map<string, string>, source: string): void {
   const match = /^\s*(?:export\s+)?([A-Za-z_]\w*)=(.*)$/.exec(line);
   if (match?.[1] === undefined) return;
   const raw = match[2] ?? "";
@@ -35,14 +39,12 @@ function assign(line: string, variables: Map<string, string>): void {
   try {
     variables.set(match[1], shlex.split(expanded)[0] ?? "");
   } catch {
-    // A broken line stops the real grub-mkconfig; here it just sets nothing.
+    throw new GrubSyntaxError(`${source}: Syntax error: Unterminated quoted string`);
   }
 }
 
 export function linuxArguments(defaults: ReadonlyMap<string, string>): string {
-  return [defaults.get("GRUB_CMDLINE_LINUX") ?? "", defaults.get("GRUB_CMDLINE_LINUX_DEFAULT") ?? ""]
-    .filter((s) => s !== "")
-    .join(" ");
+  return `${defaults.get("GRUB_CMDLINE_LINUX") ?? ""} ${defaults.get("GRUB_CMDLINE_LINUX_DEFAULT") ?? ""}`;
 }
 
 /** A reference to a variable of GRUB's own shell. */
@@ -63,7 +65,7 @@ export function updateGrub(machine: Machine): string[] {
       "\tinsmod part_gpt",
       "\tinsmod ext2",
       `\tsearch --no-floppy --fs-uuid --set=root ${ROOT_UUID}`,
-      `\tlinux\t/boot/vmlinuz-${release} root=UUID=${ROOT_UUID} ro ${more}`.trimEnd(),
+      `\tlinux\t/boot/vmlinuz-${release} root=UUID=${ROOT_UUID} ro ${more}`,
       ...(machine.files.exists(`/boot/initrd.img-${release}`) ? [`\tinitrd\t/boot/initrd.img-${release}`] : []),
       "}",
     ].map((line) => indent + line);
@@ -91,13 +93,15 @@ export function updateGrub(machine: Machine): string[] {
     `submenu 'Advanced options for ${DISTRO}' $menuentry_id_option 'gnulinux-advanced-${ROOT_UUID}' {`,
     ...releases.flatMap((release) => [
       ...entry(`${DISTRO}, with Linux ${release}`, `gnulinux-${release}-advanced-${ROOT_UUID}`, release, args, "\t"),
-      ...entry(
-        `${DISTRO}, with Linux ${release} (recovery mode)`,
-        `gnulinux-${release}-recovery-${ROOT_UUID}`,
-        release,
-        `recovery nomodeset ${recovery}`.trim(),
-        "\t",
-      ),
+      ...(defaults.get("GRUB_DISABLE_RECOVERY") === "true"
+        ? []
+        : entry(
+            `${DISTRO}, with Linux ${release} (recovery mode)`,
+            `gnulinux-${release}-recovery-${ROOT_UUID}`,
+            release,
+            `recovery nomodeset ${recovery}`.trim(),
+            "\t",
+          )),
     ]),
     "}",
     "### END /etc/grub.d/10_linux ###",
@@ -160,7 +164,10 @@ export function parseGrubCfg(text: string): GrubEntry[] {
     }
     const kernel = /^\s*linux\s+\/boot\/vmlinuz-(\S+)\s*(.*)$/.exec(line);
     if (kernel?.[1] !== undefined)
-      linux = { release: kernel[1], cmdline: `BOOT_IMAGE=/boot/vmlinuz-${kernel[1]} ${kernel[2] ?? ""}`.trimEnd() };
+      linux = {
+        release: kernel[1],
+        cmdline: `BOOT_IMAGE=/boot/vmlinuz-${kernel[1]} ${(kernel[2] ?? "").replace(/\s+/g, " ")}`.trimEnd(),
+      };
     if (/^\s*initrd\s/.test(line)) initrd = true;
     if (/^\s*\}$/.test(line)) {
       if (open !== undefined) {

@@ -256,7 +256,7 @@ function runInstall(machine: Machine, name: string, script: string): string | un
 export function unloadModule(machine: Machine, asked: string): string | undefined {
   const name = moduleName(asked);
   const { now } = machine;
-  if (!now.modules.has(name)) return `rmmod: ERROR: Module ${asked} is not currently loaded`;
+  if (!now.modules.has(name)) return `rmmod: ERROR: Module ${name} is not currently loaded`;
   const user = [...now.modules.keys()].find((other) => SPECS[other]?.needs?.includes(name));
   if (user !== undefined) return `rmmod: ERROR: Module ${asked} is in use by: ${user}`;
   const driver = moduleDriver(name);

@@ -121,7 +121,7 @@ export function writePci(machine: Machine, path: string, text: string): boolean 
   if (global === "rescan") return true;
   if (global === "drivers_probe") {
     const f = findFunction(machine, value);
-    if (f === undefined) throw new SysfsError("Invalid argument");
+    if (f === undefined) throw new SysfsError("No such device");
     probeDevice(machine, f);
     return true;
   }
@@ -158,17 +158,24 @@ export function writePci(machine: Machine, path: string, text: string): boolean 
 }
 
 /** What driverctl does once its override is saved. Returns an error line, or undefined. */
-export function overrideDriver(machine: Machine, f: PciFunction, driver: string | undefined): string | undefined {
+export function overrideDriver(
+  machine: Machine,
+  f: PciFunction,
+  driver: string | undefined,
+  probes = true,
+): string | undefined {
   const { now } = machine;
   if (driver !== undefined && driver !== "none") {
-    const error = loadModule(machine, driver);
-    if (error !== undefined) return error;
+    if (loadModule(machine, driver) !== undefined) return `driverctl: no such module: ${driver}`;
   }
   if (now.drivers.has(f.bdf) && now.drivers.get(f.bdf) !== driver) unbind(machine, f);
   if (driver === undefined) now.overrides.delete(f.bdf);
   else now.overrides.set(f.bdf, driver);
+  if (!probes) return undefined;
   if (!now.drivers.has(f.bdf)) probeDevice(machine, f);
-  return driver !== undefined && driver !== "none" && now.drivers.get(f.bdf) !== driver
-    ? `driverctl: failed to bind device ${f.bdf} to driver ${driver}`
+  // Without an override too: a device that nobody takes is a failure, and the saved override then stays.
+  const bound = now.drivers.get(f.bdf);
+  return driver !== "none" && (driver === undefined ? bound === undefined : bound !== driver)
+    ? `driverctl: failed to bind device ${f.bdf} to driver ${driver ?? ""}`
     : undefined;
 }

@@ -1,5 +1,5 @@
 import { fabricFiles } from "./fabric.ts";
-import { file, program } from "./files.ts";
+import { dir, file, program } from "./files.ts";
 import { atLeast, configText } from "./kernel.ts";
 import type { Package } from "./packages.ts";
 import { sgxPackages } from "./sgx.ts";
@@ -86,6 +86,9 @@ const TOOLS: Readonly<Record<string, readonly [string, Readonly<Record<string, s
   xorriso: ["1:1.5.6-1.1ubuntu3", { xorriso: "1.5.6", xorrisofs: "1.5.6" }],
   mtools: ["4.0.43-1build1", { mcopy: "4.0.43" }],
 };
+
+/** Empty folders that packages bring. */
+const FOLDERS: Readonly<Record<string, string>> = { driverctl: "/etc/driverctl.d" };
 
 const DEPENDS: Readonly<Record<string, readonly string[]>> = {
   "build-essential": ["gcc", "g++", "make"],
@@ -340,7 +343,10 @@ function build(kind: "host" | "guest", codename: string): ReadonlyMap<string, re
   const list: Package[] = [
     ...Object.entries(PLAIN).map(([name, version]): Package => ({ name, version, depends: DEPENDS[name] ?? [] })),
     ...Object.entries(TOOLS).map(
-      ([name, [version, programs]]): Package => ({ name, version, programs, depends: DEPENDS[name] ?? [] }),
+      ([name, [version, programs]]): Package => ({
+        ...{ name, version, programs, depends: DEPENDS[name] ?? [] },
+        ...(FOLDERS[name] === undefined ? {} : { files: { [FOLDERS[name]]: dir() } }),
+      }),
     ),
     ...virtualisation(resolute ? "resolute" : "noble"),
     ...(resolute ? RESOLUTE_KERNELS : kernels).flatMap(kernelPackages),

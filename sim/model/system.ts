@@ -110,6 +110,7 @@ function common(os: OsName): [string, FileNode][] {
     ["/home/ops", dir()],
     ["/var/lib/dpkg/info", dir()],
     ["/var/log", dir()],
+    ["/usr/local/lib", dir()],
     ["/opt", dir()],
     ["/srv", dir()],
     ["/usr/src", dir()],

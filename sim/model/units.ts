@@ -147,7 +147,7 @@ export class Units {
       .map((target) => `/etc/systemd/system/${target}/${name}`)
       .filter((path) => this.#machine.files.lstat(path) === undefined);
     for (const path of made) this.#machine.files.link(disk.path, path);
-    return { status: 0, stdout: "", stderr: made.map((path) => `Created symlink ${path} → ${disk.path}.\n`).join("") };
+    return { status: 0, stdout: "", stderr: made.map((path) => `Created symlink ${path} -> ${disk.path}.\n`).join("") };
   }
 
   disable(name: string): UnitResult {
@@ -156,14 +156,21 @@ export class Units {
     return { status: 0, stderr: links.map((path) => `Removed "${path}".\n`).join("") };
   }
 
-  mask(name: string): void {
+  /** False when a file of its own stands where the link would. */
+  mask(name: string): boolean {
+    const node = this.#machine.files.lstat(`/etc/systemd/system/${name}`);
+    if (node !== undefined && node.kind !== "link") return false;
     this.#machine.files.link("/dev/null", `/etc/systemd/system/${name}`);
+    return true;
   }
 
-  unmask(name: string): void {
+  /** True when it was masked. */
+  unmask(name: string): boolean {
     const path = `/etc/systemd/system/${name}`;
     const node = this.#machine.files.lstat(path);
-    if (node?.kind === "link" && node.target === "/dev/null") this.#machine.files.remove(path);
+    if (node?.kind !== "link" || node.target !== "/dev/null") return false;
+    this.#machine.files.remove(path);
+    return true;
   }
 
   start(name: string): UnitResult {
@@ -171,6 +178,11 @@ export class Units {
     if (unit === undefined) return { status: 5, stderr: `Failed to start ${name}: Unit ${name} not found.\n` };
     if (unit.masked) return { status: 1, stderr: `Failed to start ${name}: Unit ${name} is masked.\n` };
     const now = this.state(name);
+    // A unit that does not run is not kept in memory: its file is looked for again.
+    if (now.active === "inactive" && this.onDisk(name) === undefined) {
+      this.#loaded.delete(name);
+      return { status: 5, stderr: `Failed to start ${name}: Unit ${name} not found.\n` };
+    }
     if (now.active === "active" || (now.active === "activating" && now.work !== undefined)) return OK;
     if (/\.(target|timer|socket|path|mount)$/.test(name)) {
       this.#keep({
@@ -457,6 +469,9 @@ export class Units {
         stderr: `Failed to start transient service unit: Unit ${name} was already loaded or has a fragment file.\n`,
       };
     }
+    const program = argv[0] ?? "";
+    if (program.includes("/") && !machine.files.exists(program))
+      return { status: 1, stderr: `Failed to find executable ${program}: No such file or directory\n` };
     const state = this.#keep({
       ...this.state(name),
       active: "active",
@@ -465,6 +480,7 @@ export class Units {
       invocation: machine.node.uuid().replaceAll("-", ""),
       transient: { argv, ...options },
     });
+    if (options.type === "exec") machine.logs.unit(name, "systemd", `Starting ${name} - ${options.description}...`);
     machine.logs.unit(name, "systemd", `Started ${name} - ${options.description}.`);
     const pid = machine.spawn(argv, name);
     Object.assign(state, { mainPid: pid, execMainPid: pid });
@@ -488,6 +504,8 @@ export class Units {
       name,
       step: () => {
         if (machine.running === undefined) return true;
+        // It stays until somebody stops it.
+        if (script === undefined && program.endsWith("/sleep")) return true;
         if (idle > 0) {
           idle--;
           const next = lines[at];
@@ -504,7 +522,7 @@ export class Units {
           if (hit) fault.times--;
           const result = hit
             ? { status: 1, stdout: "", stderr: `${line.argv[0]}: error: injected failure\n` }
-            : machine.node.exec(machine, line.argv, { cwd: line.cwd });
+            : shellLine(machine, argv[1] ?? "", line);
           machine.node.journal.add({
             machine: machine.kind,
             verb: "job",
@@ -547,7 +565,7 @@ export class Units {
       "systemd",
       clean
         ? `${state.name}: Deactivated successfully.`
-        : `${state.name}: Main process exited, code=exited, status=${status}/FAILURE`,
+        : `${state.name}: Main process exited, code=exited, status=${status}/${EXIT_NAMES[status] ?? "n/a"}`,
     );
     if (!clean) machine.logs.unit(state.name, "systemd", `${state.name}: Failed with result 'exit-code'.`);
     if (clean || state.transient?.collect === true) this.states.delete(state.name);
@@ -626,8 +644,23 @@ export class Units {
   }
 }
 
+const EXIT_NAMES: Readonly<Record<number, string>> = { 1: "FAILURE", 2: "INVALIDARGUMENT", 203: "EXEC" };
+
+/** A line of a job's script, which goes to its folder first and then becomes the program. */
+function shellLine(
+  machine: Machine,
+  script: string,
+  { argv, cwd }: { readonly argv: readonly string[]; readonly cwd: string },
+): { status: number; stdout: string; stderr: string } {
+  const refused = (status: number, why: string) => ({ status, stdout: "", stderr: `${script}: 4: ${why}\n` });
+  if (!machine.files.isDir(cwd)) return refused(2, `cd: can't cd to ${cwd}`);
+  const result = machine.node.exec(machine, argv, { cwd });
+  return result.status === 127 ? refused(127, `exec: ${argv[0]}: not found`) : result;
+}
+
 /** Programs that stay when started. */
 const DAEMONS = [
+  "/sleep",
   "/sshd",
   "/usr/bin/node",
   "/cron",

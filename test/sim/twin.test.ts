@@ -167,7 +167,10 @@ describe("a batch over real SSH", () => {
     const twin = await twinOf();
     const client = await connect(twin, { username: "ops" });
     const frames = await batch(client, [ask("uname", "-r"), put("/root/x", "x")]);
-    expect([...frames.values()].map((f) => f.kind)).toEqual(["ran", "denied"]);
+    expect([...frames.values()].map(({ kind, status, stderr }) => [kind, status, stderr])).toEqual([
+      ["ran", 0, ""],
+      ["ran", 1, "mktemp: failed to create file via template '/root/x.teeup.XXXXXX': Permission denied\n"],
+    ]);
     expect(twin.host.files.exists("/root/x")).toBe(false);
   });
 
