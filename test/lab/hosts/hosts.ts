@@ -91,11 +91,11 @@ async function isFree(address: string): Promise<boolean> {
   }
 }
 
-/** Throws when one of them does not come up, with what its sshd said; none is left running then. */
-export async function startHosts(count: number): Promise<LabHosts> {
+/** `otherSystem` is a root folder to stand on in place of Debian's. Throws when one of them does not come up, with what its sshd said; none is left running then. */
+export async function startHosts(count: number, otherSystem?: string): Promise<LabHosts> {
   if (!Number.isInteger(count) || count < 1 || count > MOST)
     throw new Error(`the lab starts 1 to ${MOST} hosts, not ${count}`);
-  const system = join(await ensureSystem(), "root");
+  const system = otherSystem ?? join(await ensureSystem(), "root");
   sweep(tmpdir(), "teeup-hosts");
   const folder = mkdtempSync(join(tmpdir(), `teeup-hosts-${process.pid}-`));
   /** Of all sshds together. */
