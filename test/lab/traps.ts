@@ -92,35 +92,42 @@ const apt = (lock: "lists/lock" | "dpkg/lock-frontend"): Trap => {
   };
 };
 
-export const TRAPS: readonly Trap[] = [
-  {
-    name: "the IOMMU is off: binding would report success and bind nothing",
-    wants: BINDING,
-    vm: {
-      set: async (vm) => {
-        await vm.sh(
-          `sed -i 's/^GRUB_CMDLINE_LINUX_DEFAULT=.*/GRUB_CMDLINE_LINUX_DEFAULT="intel_iommu=off"/' /etc/default/grub && update-grub`,
-        );
-        await vm.reboot();
-      },
-      clear: () => Promise.resolve(),
+/** Off by a word on the command line, as Debian's kernels turn it on by themselves; the product takes the word off. */
+const iommuOff = (word: string, options?: VmOptions): Trap => ({
+  name: `${word}: binding would report success and bind nothing`,
+  wants: BINDING,
+  vm: {
+    ...(options === undefined ? {} : { options }),
+    set: async (vm) => {
+      await vm.sh(
+        `sed -i 's/^GRUB_CMDLINE_LINUX_DEFAULT=.*/GRUB_CMDLINE_LINUX_DEFAULT="${word}"/' /etc/default/grub && update-grub`,
+      );
+      await vm.reboot();
     },
-    twin: {
-      set: ({ node }) => {
-        defaultGrub(node, "intel_iommu=off");
-        node.reset("GracefulRestart", "os");
-        node.settle();
-      },
-      clear: () => undefined,
-    },
-    cured: [["kernel-cmdline", { present: [], forbidden: ["intel_iommu=off"] }], ["host-boot", {}], ...BINDING],
-    ends: {
-      code: "action.failed",
-      subject: "vfio-binding.bind",
-      saw: /the kernel made no IOMMU groups/,
-      next: /IOMMU on in the BIOS; .*intel_iommu=off/,
-    },
+    clear: () => Promise.resolve(),
+    proof: { ask: `basename $(readlink /sys/bus/pci/devices/${SPARE}/driver)`, says: "vfio-pci" },
   },
+  twin: {
+    set: ({ node }) => {
+      defaultGrub(node, word);
+      node.reset("GracefulRestart", "os");
+      node.settle();
+    },
+    clear: () => undefined,
+  },
+  cured: [["kernel-cmdline", { present: [], forbidden: [word] }], ["host-boot", {}], ...BINDING],
+  ends: {
+    code: "action.failed",
+    subject: "vfio-binding.bind",
+    saw: /the kernel made no IOMMU groups/,
+    next: /IOMMU on in the BIOS; .*intel_iommu=off/,
+  },
+});
+
+export const TRAPS: readonly Trap[] = [
+  iommuOff("intel_iommu=off"),
+  // QEMU's AMD IOMMU under a kernel that knows it; Debian's cloud kernel does not.
+  iommuOff("amd_iommu=off", { iommu: "amd", image: { kernel: "linux-image-amd64" } }),
   {
     name: "the host works with another device of the GPU's group",
     wants: BINDING,
