@@ -1,27 +1,17 @@
 import { collected, ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { absent, flatMapFact, known, mapFact, showFact, unknown, valueIfKnown } from "../kit/facts.ts";
+import { absent, flatMapFact, known, mapFact, showFact, unknown } from "../kit/facts.ts";
 import { parsed } from "../kit/findings.ts";
 import { inServiceOf, SERVICE_ASKS } from "../kit/guest.ts";
 import { familyOf, HELD_PACKAGES, OS_RELEASE, ofFamily, VERSION_LOCKS } from "../kit/host.ts";
-import { judgeFact } from "../kit/judge.ts";
 import { isNvSwitch, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
 import { parseDriverVersion } from "../kit/parse-nvidia-smi.ts";
 import { parseLines, parseVersionLocks } from "../kit/parse-packages.ts";
 import { parseSystemctlShow, SHOWN } from "../kit/parse-systemctl.ts";
 import { fabricManagerExamples } from "./fabric-manager-examples.ts";
-import {
-  FABRIC_MANAGER,
-  FabricManagerWant,
-  fits,
-  planFabricManager,
-  unheld,
-  wantsNscq,
-} from "./fabric-manager-plan.ts";
-
-const SOURCE =
-  "seed 002, 8 GPU (fabric manager, driver and NSCQ of one version, started before nvidia-persistenced); seed 003";
+import { judgeFabricManager, SOURCE } from "./fabric-manager-judge.ts";
+import { FABRIC_MANAGER, FabricManagerWant, planFabricManager } from "./fabric-manager-plan.ts";
 
 export interface FabricManagerFacts {
   /** NVSwitches that the guest sees. */
@@ -95,64 +85,7 @@ export const fabricManager = facet({
       inService: inServiceOf(a),
     };
   },
-  judge(want, facts) {
-    const driver = valueIfKnown(facts.driver);
-    const version = `the driver's version, ${driver ?? want.version}`;
-    return [
-      judgeFact(facts.switches, {
-        code: "fabric-manager.switches",
-        want: "NVSwitches in the guest",
-        hint: "see confidential-vm (gpuMode ppcie) and vfio-binding (switches) on the host",
-        source: SOURCE,
-        good: (n) => n > 0,
-        show: (n) => `${n} NVSwitches`,
-      }),
-      judgeFact(facts.version, {
-        code: "fabric-manager.version",
-        want: `fabric manager of ${version}`,
-        hint: "pulumi up installs it: another version refuses to serve this driver",
-        source: SOURCE,
-        good: (v) => fits(want, v, driver),
-      }),
-      ...(wantsNscq(want)
-        ? [
-            judgeFact(facts.nscq, {
-              code: "fabric-manager.nscq",
-              want: `libnvidia-nscq of ${version}`,
-              hint: "pulumi up installs it: the NVSwitches are attested through it",
-              source: SOURCE,
-              good: (v) => fits(want, v, driver),
-            }),
-          ]
-        : []),
-      judgeFact(facts.held, {
-        code: "fabric-manager.held",
-        want: "its packages on hold",
-        hint: "pulumi up holds them: an upgrade would leave the driver behind",
-        source: SOURCE,
-        good: (held) => unheld(want, held).length === 0,
-        show: (held) =>
-          unheld(want, held)
-            .map((p) => `${p} is not held`)
-            .join(", ") || "held",
-      }),
-      judgeFact(facts.enabled, {
-        code: "fabric-manager.enabled",
-        want: "started at every boot",
-        hint: `systemctl enable ${FABRIC_MANAGER}`,
-        source: SOURCE,
-        good: (enabled) => enabled,
-        show: (enabled) => (enabled ? "enabled" : "not enabled"),
-      }),
-      judgeFact(facts.active, {
-        code: "fabric-manager.active",
-        want: "active",
-        hint: `pulumi up starts it; else journalctl -u ${FABRIC_MANAGER} says what it lacks`,
-        source: SOURCE,
-        good: (state) => state === "active",
-      }),
-    ];
-  },
+  judge: judgeFabricManager,
   plan: planFabricManager,
   show: ({ version, active, switches }) => ({
     version: showFact(version),
