@@ -20,5 +20,5 @@ export default {
   // Many tests wait for a process of their own; Jest's default leaves a core idle.
   maxWorkers: "100%",
   testTimeout: 30_000,
-  reporters: ["default", "<rootDir>/tools/jest-summary-reporter.mjs"],
+  reporters: ["default", "<rootDir>/tools/jest-summary-reporter.mjs", "<rootDir>/tools/jest-lab-reporter.mjs"],
 };

@@ -6,6 +6,7 @@ import { TeeUpError } from "../providers/kit/errors.ts";
 import { coverageGaps, coverageIds, coveragePage } from "./pages/coverage.ts";
 import { facetsPage } from "./pages/facets.ts";
 import { stackConfigSchema } from "./pages/schema.ts";
+import { triedPage } from "./pages/tried.ts";
 
 export interface Page {
   /** Relative to the root of the checkout. */
@@ -28,6 +29,7 @@ export function pages(root: string): Page[] {
   return [
     { path: "docs/facets.md", text: facetsPage(FACETS) },
     { path: "docs/coverage.md", text: coveragePage(ids, ROWS, FACETS) },
+    { path: "docs/what-was-tried.md", text: triedPage(root, FACETS) },
     { path: "docs/stack-config.schema.json", text: `${JSON.stringify(stackConfigSchema(), null, 2)}\n` },
   ];
 }
