@@ -1,7 +1,7 @@
 /**
  * `npm run demo`: provisions a twin with the real Pulumi and shows what a person wants to see.
  *   --json              one JSON object on stdout instead, with every number counted
- *   --platform snp      the platform; this version has one
+ *   --platform <name>   snp (default), tdx, or tdx-8gpu: eight GPUs and four NVSwitches in Protected PCIe mode
  *   --vendor <vendor>   whose BIOS and BMC the twin has, default supermicro
  */
 import { mkdtemp, rm } from "node:fs/promises";
@@ -15,12 +15,12 @@ import { planOf, runAll, verdictOf } from "./demo/journey.ts";
 import type { PulumiRun } from "./demo/pulumi.ts";
 import { PulumiStack } from "./demo/pulumi.ts";
 import { groupTimes, renderTimes } from "./demo/timing.ts";
-import type { DemoTwin } from "./demo/twin.ts";
-import { startDemoTwin } from "./demo/twin.ts";
+import type { DemoPlatform, DemoTwin } from "./demo/twin.ts";
+import { DEMO_PLATFORMS, startDemoTwin } from "./demo/twin.ts";
 import { renderTree } from "./tree.ts";
 
 const NODE = "gpu-01";
-const PLATFORMS = ["snp"];
+const isPlatform = (name: string): name is DemoPlatform => name in DEMO_PLATFORMS;
 
 const { values } = parseArgs({
   options: {
@@ -29,8 +29,9 @@ const { values } = parseArgs({
     vendor: { type: "string", default: "supermicro" },
   },
 });
-if (!PLATFORMS.includes(values.platform)) {
-  process.stderr.write(`--platform ${values.platform}: this version has ${PLATFORMS.join(", ")}\n`);
+const { platform } = values;
+if (!isPlatform(platform)) {
+  process.stderr.write(`--platform ${platform}: this version has ${Object.keys(DEMO_PLATFORMS).join(", ")}\n`);
   process.exit(1);
 }
 
@@ -41,7 +42,7 @@ const started = performance.now();
 const dir = await mkdtemp(join(tmpdir(), "teeup-demo-"));
 let twin: DemoTwin | undefined;
 try {
-  twin = await startDemoTwin(join(dir, "twin"), { name: NODE, vendor: values.vendor });
+  twin = await startDemoTwin(join(dir, "twin"), { name: NODE, platform, vendor: values.vendor });
   const stack = await PulumiStack.create({
     dir: join(dir, "stack"),
     stack: "demo",
@@ -51,7 +52,7 @@ try {
   if (values.json) {
     const result = await runAll(stack, twin, interrupted.signal);
     const seconds = round((performance.now() - started) / 1000);
-    process.stdout.write(`${JSON.stringify({ ...result, platform: values.platform, seconds })}\n`);
+    process.stdout.write(`${JSON.stringify({ ...result, platform, seconds })}\n`);
     if (!result.ok) process.exitCode = 1;
   } else await show(stack, twin);
 } catch (error) {

@@ -1,4 +1,6 @@
 import { POLICY_FILES } from "../providers/kit/attest.ts";
+import { DOMAIN, DOMAIN_FILE, VIRSH } from "../providers/kit/libvirt.ts";
+import type { BiosVendor } from "./model/bios.ts";
 import type { Machine } from "./model/machine.ts";
 import type { TwinNode } from "./model/node.ts";
 
@@ -11,9 +13,15 @@ export interface Drift {
   /** What the next `up` makes of it. `cannot`: only a person or a new part mends it. */
   readonly repair: "repaired" | "cannot";
   /** Only where this profile is applied. */
-  readonly profile?: "nvidia-du-11462-001-v1.0";
+  readonly profile?: "nvidia-du-11462-001-v1.0" | "tdx-upstream" | "intel-tdx-kvm-coco-20240512";
+  /** Only on hosts of this kind. */
+  readonly tee?: "sev-snp";
+  /** Only on a board with NVSwitches. */
+  readonly switches?: true;
   readonly apply: (node: TwinNode) => void;
 }
+
+type Settings = Readonly<Partial<Record<BiosVendor, Readonly<Record<string, string>>>>>;
 
 const VM = "teeup-vm-cvm0.service";
 const guest = (node: TwinNode): Machine => {
@@ -41,43 +49,65 @@ const firstOf = (machine: Machine, folder: string, pattern: RegExp): string => {
   if (name === undefined) throw new Error(`nothing like ${pattern} in ${folder}`);
   return `${folder}/${name}`;
 };
+/** Stops the confidential VM, whoever started it. */
+const stopVm = (node: TwinNode): void =>
+  node.host.files.exists(DOMAIN_FILE)
+    ? void node.exec0([...VIRSH, "destroy", DOMAIN])
+    : void node.exec0(["systemctl", "stop", VM]);
 /** A setting of this board that SNP needs, turned off. */
-const BIOS_OFF = {
+const SNP_OFF: Settings = {
   supermicro: { "SEV-SNPSupport#01A7": "Disabled" },
   dell: { Snp: "Disabled" },
   asrockrack: { CbsSevSnpSupport: "CbsSevSnpSupportDisable" },
   hpe: { AmdSecureNestedPaging: "Disabled" },
   lenovo: { Processors_SEV_SNPSupport: "Disabled" },
-} as const;
-const SVM_OFF = {
+};
+const TDX_OFF: Settings = {
+  supermicro: { TrustDomainExtension_TDX__3C79: "Disabled" },
+  dell: { EnableTdx: "Disabled" },
+  lenovo: { Processors_TrustDomainExtensionTDX: "Disabled" },
+};
+const SVM_OFF: Settings = {
   supermicro: { "SVMMode#0031": "Disabled" },
   dell: { ProcVirtualization: "Disabled" },
   asrockrack: { CbsCmnCpuSvm: "CbsCmnCpuSvmDisable" },
   hpe: { ProcAmdVirtualization: "Disabled" },
   lenovo: { Processors_SVMMode: "Disabled" },
-} as const;
+};
+const VTX_OFF: Settings = {
+  supermicro: { IntelVirtualizationTechnology_3C6F: "Disable" },
+  dell: { ProcVirtualization: "Disabled" },
+  lenovo: { Processors_IntelVirtualizationTechnology: "Disabled" },
+};
+/** Of the two the one that this board has. */
+const off = (node: TwinNode, amd: Settings, intel: Settings): void => {
+  const { vendor, current } = node.bios;
+  const settings = [amd, intel].map((s) => s[vendor] ?? {}).find((s) => Object.keys(s).some((key) => key in current));
+  if (settings === undefined) throw new Error(`a board of ${vendor} with other settings`);
+  node.bios.force(settings);
+};
 
 export const DRIFTS: readonly Drift[] = [
   {
     name: "bios",
     facet: "bios",
-    about: "SEV-SNP is turned off in the BIOS",
+    about: "SEV-SNP, or TDX, is turned off in the BIOS",
     repair: "repaired",
-    apply: (node) => node.bios.force(BIOS_OFF[node.bios.vendor]),
+    apply: (node) => off(node, SNP_OFF, TDX_OFF),
   },
   {
     name: "cpu",
     facet: "cpu",
     about: "virtualisation is turned off in the BIOS",
     repair: "cannot",
-    apply: (node) => node.bios.force(SVM_OFF[node.bios.vendor]),
+    apply: (node) => off(node, SVM_OFF, VTX_OFF),
   },
   {
     name: "packages",
     facet: "packages",
     about: "a package is removed",
     repair: "repaired",
-    apply: (node) => void node.exec0(["apt-get", "-y", "remove", "jq"]),
+    apply: (node) => void node.exec0(["apt-get", "-y", "remove", "cloud-image-utils"]),
   },
   {
     name: "kernel-build",
@@ -106,7 +136,7 @@ export const DRIFTS: readonly Drift[] = [
     facet: "module-options",
     about: "an option is edited",
     repair: "repaired",
-    apply: (node) => edit(node.host, "/etc/modprobe.d/teeup.conf", (text) => text.replace("sev_snp=1", "sev_snp=0")),
+    apply: (node) => edit(node.host, "/etc/modprobe.d/teeup.conf", (text) => text.replace(/(sev_snp|tdx)=1/, "$1=0")),
   },
   {
     name: "sev-firmware",
@@ -121,6 +151,7 @@ export const DRIFTS: readonly Drift[] = [
     facet: "vm-stack",
     about: "the recipe of the built QEMU is gone",
     repair: "repaired",
+    tee: "sev-snp",
     apply: (node) => node.host.files.remove("/opt/teeup/qemu/recipe.json"),
   },
   {
@@ -135,11 +166,49 @@ export const DRIFTS: readonly Drift[] = [
     facet: "snp-ready",
     about: "somebody loaded kvm_amd again, without SNP",
     repair: "cannot",
+    tee: "sev-snp",
     apply: (node) => {
       node.exec0(["systemctl", "stop", VM]);
       node.exec0(["modprobe", "-r", "kvm_amd"]);
       node.exec0(["modprobe", "kvm_amd", "sev_snp=0"]);
     },
+  },
+  {
+    name: "vm-stack-hold",
+    facet: "vm-stack",
+    about: "QEMU and OVMF are no longer on hold",
+    repair: "repaired",
+    profile: "tdx-upstream",
+    apply: (node) => void node.exec0(["apt-mark", "unhold", "qemu-system-x86", "ovmf-inteltdx"]),
+  },
+  {
+    name: "libvirt",
+    facet: "libvirt",
+    about: "somebody gave QEMU another user",
+    repair: "repaired",
+    profile: "intel-tdx-kvm-coco-20240512",
+    apply: (node) =>
+      edit(node.host, "/etc/libvirt/qemu.conf", (text) => text.replace(/^user = .*$/m, 'user = "libvirt-qemu"')),
+  },
+  {
+    name: "tdx-ready",
+    facet: "tdx-ready",
+    about: "somebody loaded kvm_intel again, without TDX",
+    repair: "cannot",
+    profile: "tdx-upstream",
+    apply: (node) => {
+      stopVm(node);
+      node.exec0(["modprobe", "-r", "kvm_intel"]);
+      node.exec0(["modprobe", "kvm_intel", "tdx=0"]);
+    },
+  },
+  {
+    name: "quote-service",
+    facet: "quote-service",
+    about: "QGS was told to listen on vsock",
+    repair: "repaired",
+    profile: "tdx-upstream",
+    apply: (node) => node.host.files.write("/etc/qgs.conf", "port = 4050\n"),
   },
   {
     name: "gpu-inventory",
@@ -163,8 +232,9 @@ export const DRIFTS: readonly Drift[] = [
     about: "the VM is stopped and CC mode switched off",
     repair: "repaired",
     apply: (node) => {
-      node.exec0(["systemctl", "stop", VM]);
+      stopVm(node);
       gpu(node).mode = "off";
+      gpu(node).ppcie = "off";
     },
   },
   {
@@ -186,13 +256,27 @@ export const DRIFTS: readonly Drift[] = [
     facet: "confidential-vm",
     about: "the VM is stopped",
     repair: "repaired",
-    apply: (node) => void node.exec0(["systemctl", "stop", VM]),
+    apply: stopVm,
+  },
+  {
+    name: "confidential-vm-domain",
+    facet: "confidential-vm",
+    about: "somebody edited the libvirt domain: it would be no TD at its next start",
+    repair: "repaired",
+    profile: "tdx-upstream",
+    apply: (node) => {
+      const edited = "/tmp/edited.xml";
+      const text = node.host.files.read(DOMAIN_FILE);
+      node.host.files.write(edited, text.replace(/<launchSecurity[\s\S]*?<\/launchSecurity>/, ""));
+      node.exec0([...VIRSH, "define", edited]);
+    },
   },
   {
     name: "confidential-vm-unit",
     facet: "confidential-vm",
     about: "the unit is edited",
     repair: "repaired",
+    tee: "sev-snp",
     apply: (node) =>
       edit(node.host, `/etc/systemd/system/${VM}`, (text) => text.replace("Restart=always", "Restart=no")),
   },
@@ -222,6 +306,15 @@ export const DRIFTS: readonly Drift[] = [
         "unhold",
         ...[...guest(node).packages.installed].filter(([n, p]) => p.hold && n.startsWith("nvidia")).map(([n]) => n),
       ),
+  },
+  {
+    name: "fabric-manager",
+    facet: "fabric-manager",
+    about: "the fabric manager is no longer started at boot",
+    repair: "repaired",
+    profile: "tdx-upstream",
+    switches: true,
+    apply: (node) => inGuest(node, "systemctl", "disable", "nvidia-fabricmanager.service"),
   },
   {
     name: "nvidia-persistenced",

@@ -7,8 +7,14 @@ import type { BiosVendor } from "./model/bios.ts";
 import { DOWNLOADS, downloadSha256 } from "./model/internet.ts";
 import type { OsName } from "./model/system.ts";
 import { SCENARIOS } from "./scenarios.ts";
-import type { Twin } from "./twin.ts";
+import type { Twin, TwinOptions } from "./twin.ts";
 import { startTwin } from "./twin.ts";
+
+const PLATFORMS: Readonly<Record<string, Pick<TwinOptions, "tee" | "gpus" | "switches">>> = {
+  snp: {},
+  tdx: { tee: "tdx" },
+  "tdx-8gpu": { tee: "tdx", gpus: 8, switches: 4 },
+};
 
 /**
  * A twin as a program. Prints one line of JSON that says how to reach it, then obeys one JSON request per line of
@@ -17,8 +23,8 @@ import { startTwin } from "./twin.ts";
  * `--until-eof`, when stdin ends.
  */
 const program = new Command("sim")
-  .description("A simulated SEV-SNP GPU node behind real SSH and a real Redfish BMC, on loopback.")
-  .addOption(new Option("--platform <name>").choices(["snp"]).default("snp"))
+  .description("A simulated confidential GPU node behind real SSH and a real Redfish BMC, on loopback.")
+  .addOption(new Option("--platform <name>").choices(Object.keys(PLATFORMS)).default("snp"))
   .addOption(
     new Option("--scenario <name>", "change the untouched machine first").choices([...SCENARIOS.map((s) => s.name)]),
   )
@@ -27,9 +33,11 @@ const program = new Command("sim")
       .choices(["supermicro", "dell", "asrockrack", "hpe", "lenovo"])
       .default("supermicro"),
   )
-  .addOption(new Option("--os <name>").choices(["ubuntu-24.04", "ubuntu-22.04"]).default("ubuntu-24.04"))
+  .addOption(
+    new Option("--os <name>", "default: the platform's own").choices(["ubuntu-26.04", "ubuntu-24.04", "ubuntu-22.04"]),
+  )
   .option("--name <host>", "host name", "twin")
-  .option("--gpus <n>", "number of GPUs", Number, 1)
+  .option("--gpus <n>", "number of GPUs; default: the platform's own", Number)
   .option("--ssh-port <port>", "0 takes a free one", Number, 0)
   .option("--authorized-key <file>", "public key that may log in; without it a key is made")
   .option("--key <file>", "write the made private key there instead of printing it")
@@ -39,11 +47,12 @@ const program = new Command("sim")
 
 program.parse();
 const options = program.opts<{
+  platform: string;
   scenario?: string;
   vendor: BiosVendor;
-  os: OsName;
+  os?: OsName;
   name: string;
-  gpus: number;
+  gpus?: number;
   sshPort: number;
   authorizedKey?: string;
   key?: string;
@@ -65,8 +74,9 @@ async function serve(): Promise<void> {
   const twin = await startTwin({
     name: options.name,
     vendor: options.vendor,
-    os: options.os,
-    gpus: options.gpus,
+    ...PLATFORMS[options.platform],
+    ...(options.os === undefined ? {} : { os: options.os }),
+    ...(options.gpus === undefined ? {} : { gpus: options.gpus }),
     sshPort: options.sshPort,
     bmc: options.bmc,
     ...(options.scenario === undefined ? {} : { scenario: options.scenario }),

@@ -6,7 +6,16 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
-import { profileByName, unknowns } from "../../stacks/profiles/resolve.ts";
+import { PLATFORMS, profileByName, unknowns } from "../../stacks/profiles/resolve.ts";
+
+/** What the demo can show: the twin's platform and what its stack is told of it. */
+export const DEMO_PLATFORMS = {
+  snp: { platform: "onprem-snp", gpuMode: "on" },
+  tdx: { platform: "onprem-tdx", gpuMode: "on" },
+  /** An HGX board: eight Hopper GPUs and four NVSwitches, all in Protected PCIe mode. */
+  "tdx-8gpu": { platform: "onprem-tdx", gpuMode: "ppcie" },
+} as const;
+export type DemoPlatform = keyof typeof DEMO_PLATFORMS;
 
 /** How to reach a twin, as its program says in its first line; the credentials are made for it and end with it. */
 const FactsSchema = z.looseObject({
@@ -55,7 +64,9 @@ export interface DemoTwin {
 export interface DemoTwinOptions {
   /** Name of the node, default `gpu-01`. */
   readonly name?: string;
-  /** Profile of the stack; decides what is pinned. */
+  /** Default `snp`. */
+  readonly platform?: DemoPlatform;
+  /** Profile of the stack; decides what is pinned. Default: the platform's own. */
   readonly profile?: string;
   /** Default `reboot`. */
   readonly permit?: string;
@@ -65,10 +76,22 @@ export interface DemoTwinOptions {
 
 /** Starts a twin in its own process; `dir` gets its key file. */
 export async function startDemoTwin(dir: string, options: DemoTwinOptions = {}): Promise<DemoTwin> {
-  const { name = "gpu-01", profile = "snp-upstream", permit = "reboot", vendor = "supermicro" } = options;
+  const { name = "gpu-01", platform = "snp", permit = "reboot", vendor = "supermicro" } = options;
+  const stack = DEMO_PLATFORMS[platform];
+  const profile = options.profile ?? PLATFORMS[stack.platform].profile;
   await mkdir(dir, { recursive: true });
   const program = fileURLToPath(new URL("../../sim/main.ts", import.meta.url));
-  const argv = ["--until-eof", "--name", name, "--vendor", vendor, "--key", join(dir, "id_ed25519")];
+  const argv = [
+    "--until-eof",
+    "--name",
+    name,
+    "--platform",
+    platform,
+    "--vendor",
+    vendor,
+    "--key",
+    join(dir, "id_ed25519"),
+  ];
   const child = spawn(process.execPath, [program, ...argv], {
     // A person's Ctrl+C goes to the whole group: the twin has to outlive what still talks to it.
     detached: true,
@@ -82,6 +105,8 @@ export async function startDemoTwin(dir: string, options: DemoTwinOptions = {}):
     return {
       facts,
       config: {
+        "teeup:platform": stack.platform,
+        "teeup:gpuMode": stack.gpuMode,
         "teeup:permit": permit,
         "teeup:profile": profile,
         "teeup:pins": pinsOf(profile, facts.downloads),
