@@ -51,7 +51,7 @@ export function runGpuTool(machine: Machine, argv: readonly string[]): Result {
   stdout.push("Topo:");
   for (const gpu of chosen)
     stdout.push(
-      `  PCI 0000:80:01.1 0x1022:0x14ab`,
+      machine.cpu.vendor === "GenuineIntel" ? "  PCI 0000:15:01.0 0x8086:0x352a" : "  PCI 0000:80:01.1 0x1022:0x14ab",
       `   ${gpu.broken ? `${who(gpu)} [broken, cfg space not working 0xffffffff bars configured True]` : gpu.label}`,
     );
   const verbs = ["--query-cc-mode", "--query-cc-settings", "--set-cc-mode", "--query-ppcie-mode", "--set-ppcie-mode"];

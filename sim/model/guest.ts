@@ -76,7 +76,7 @@ const pairs = (text: string): ReadonlyMap<string, string> => {
   );
 };
 
-/** Each TEE's QEMU object, and what a QEMU binary without it is. */
+/** The object with which QEMU starts a guest of each TEE. */
 const TEE_OBJECTS = { "sev-snp": "sev-snp-guest", tdx: "tdx-guest" } as const;
 
 function size(text: string): number {
@@ -140,11 +140,9 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
     );
 
   const can = { "sev-snp": qemu.snp, tdx: qemu.tdx };
-  const kinds = (["sev-snp", "tdx"] as const).filter((kind) =>
-    args.objects.some((o) => o.get("") === TEE_OBJECTS[kind]),
-  );
-  const [kind] = kinds;
-  const object = kind === undefined ? undefined : args.objects.find((o) => o.get("") === TEE_OBJECTS[kind]);
+  const objectOf = (name: Tee) => args.objects.find((o) => o.get("") === TEE_OBJECTS[name]);
+  const kind = (["sev-snp", "tdx"] as const).find((name) => objectOf(name) !== undefined);
+  const object = kind === undefined ? undefined : objectOf(kind);
   const asked = args.machine.get("confidential-guest-support");
   if (kind !== undefined && object !== undefined && !can[kind])
     return say(

@@ -6,7 +6,7 @@ export interface Kernel {
   readonly release: string;
   /** `uname -v`. */
   readonly build: string;
-  /** How it words SEV-SNP: the guide's 5.19 tree, or upstream since 6.9. */
+  /** Whose words and ways it has: those of a guide's own tree (5.19 for SEV-SNP, 6.9-rc for TDX), or upstream's. */
   readonly style: "seed" | "upstream";
   /** Can run SNP guests (upstream: from 6.11 with CONFIG_KVM_AMD_SEV). */
   readonly snpHost: boolean;
