@@ -246,6 +246,7 @@ describe("a report of a test root", () => {
     ],
     ["attest.unsupported", async () => refused(await snpBundle(amd, chip, { edit: (b) => b.set([0x17], 0x188) }))],
     ["attest.malformed", async () => refused(await snpBundle(amd, chip, { policy: 0x10000n }))],
+    ["attest.malformed", async () => refused(await snpBundle(amd, chip, { policy: 0x30000n | (1n << 26n) }))],
     [
       "attest.snp.signature",
       async () =>

@@ -242,6 +242,11 @@ describe("a quote of a test root", () => {
     ],
     ["attest.truncated", async () => raw((quote) => quote.subarray(0, 600))],
     ["attest.truncated", async () => raw((quote) => quote.subarray(0, 2000))],
+    [
+      "attest.malformed",
+      async () =>
+        raw((quote) => Buffer.concat([quote.subarray(0, 632), longer(quote), quote.subarray(636), Buffer.alloc(1)])),
+    ],
     ["attest.oversized", async () => raw((quote) => Buffer.concat([quote, Buffer.alloc(16_384)]))],
     ["attest.unsupported", async () => raw((quote) => Buffer.concat([Buffer.from([3]), quote.subarray(1)]))],
     [
@@ -261,6 +266,12 @@ describe("a quote of a test root", () => {
     expect(await work()).toBe(wanted);
   });
 
+  /** The length of the signature data, one byte more. */
+  const longer = (quote: Buffer): Buffer => {
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(quote.readUInt32LE(632) + 1);
+    return length;
+  };
   const raw = async (change: (quote: Buffer) => Buffer): Promise<string> => {
     const bundle = await tdxBundle(intel);
     if (bundle.tee.kind !== "tdx") throw new Error("not a TDX bundle");
