@@ -71,8 +71,8 @@ describe("stack-config.schema.json", () => {
   const node = { name: "gpu-01", ssh: { host: "gpu-01" } };
   const valid = (config: object): boolean => schema.safeParse({ config }).success;
 
-  test("the example stack is valid and names the schema", () => {
-    const text = read("stacks/Pulumi.onprem-snp.yaml");
+  test.each(["onprem-snp", "onprem-tdx"])("the example stack of %s is valid and names the schema", (platform) => {
+    const text = read(`stacks/Pulumi.${platform}.yaml`);
     expect(text).toMatch(/^# yaml-language-server: \$schema=\.\.\/docs\/stack-config\.schema\.json$/m);
     expect(schema.safeParse(parseYaml(text)).error?.issues).toBeUndefined();
   });
