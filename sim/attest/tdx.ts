@@ -59,11 +59,11 @@ const CPU_SVN = Array.from({ length: 16 }, (_, i) => (i < 4 ? 5 : 0));
 
 export async function testIntel(
   validity: Validity = LONG,
-  commonNames: { pck?: string; tcb?: string } = {},
+  commonNames: { pck?: string; tcb?: string; ca?: string } = {},
 ): Promise<TestIntel> {
   const root = await issue({ subject: `CN=Intel SGX Root CA, ${INTEL}`, kind: "p256", ca: true });
   const platformCa = await issue({
-    subject: `CN=Intel SGX PCK Platform CA, ${INTEL}`,
+    subject: `CN=${commonNames.ca ?? "Intel SGX PCK Platform CA"}, ${INTEL}`,
     kind: "p256",
     issuer: root,
     ca: true,

@@ -240,6 +240,13 @@ describe("a quote of a test root", () => {
         return verdictOf(await tdxBundle(old), tdxPolicy(), anchorsOf(undefined, old));
       },
     ],
+    [
+      "attest.cert.chain",
+      async () => {
+        const odd = await testIntel(undefined, { ca: "Another CA of Intel" });
+        return verdictOf(await tdxBundle(odd), tdxPolicy(), anchorsOf(undefined, odd));
+      },
+    ],
     ["attest.truncated", async () => raw((quote) => quote.subarray(0, 600))],
     ["attest.truncated", async () => raw((quote) => quote.subarray(0, 2000))],
     [
