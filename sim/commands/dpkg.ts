@@ -3,7 +3,7 @@ import type { Machine } from "../model/machine.ts";
 import type { Package } from "../model/packages.ts";
 import { readDeb } from "../model/stand-ins.ts";
 import type { Command } from "./command.ts";
-import { always, fail, lines, never, ok, options, unmodelled } from "./command.ts";
+import { fail, lines, never, ok, options, unmodelled } from "./command.ts";
 
 const glob = (pattern: string): RegExp =>
   new RegExp(
@@ -144,7 +144,4 @@ export const dpkg: readonly Command[] = [
       return unmodelled(argv);
     },
   },
-  // Only there on an RPM system; a twin is none.
-  { names: ["rpm"], base: false, mutates: never, run: (_m, argv) => unmodelled(argv) },
-  { names: ["dnf"], base: false, mutates: always, run: (_m, argv) => unmodelled(argv) },
 ];

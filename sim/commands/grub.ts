@@ -102,19 +102,4 @@ export const grub: readonly Command[] = [
       return ok(lines([...text.matchAll(/^etc\/modprobe\.d\/\S+$/gm)].map((m) => m[0])));
     },
   },
-  // Only on RPM systems and where dracut was chosen.
-  {
-    names: ["grubby"],
-    base: false,
-    mutates: (argv) => argv.some((w) => /^--(update-kernel|set-default|remove-kernel|add-kernel)/.test(w)),
-    run: (_m, argv) => unmodelled(argv),
-  },
-  {
-    names: ["grub2-editenv"],
-    base: false,
-    mutates: (argv) => !argv.includes("list"),
-    run: (_m, argv) => unmodelled(argv),
-  },
-  { names: ["grub2-reboot", "grub2-set-default"], base: false, mutates: always, run: (_m, argv) => unmodelled(argv) },
-  { names: ["dracut"], base: false, mutates: always, run: (_m, argv) => unmodelled(argv) },
 ];

@@ -45,6 +45,7 @@ import { nvidiaSmi } from "./nvidia-smi.ts";
 import { nvidiaTools } from "./nvidia-tools.ts";
 import { processes } from "./processes.ts";
 import { python } from "./python.ts";
+import { redHat } from "./red-hat.ts";
 import { sed } from "./sed.ts";
 import { systemctl } from "./systemctl.ts";
 import { virsh } from "./virsh.ts";
@@ -72,6 +73,7 @@ const ALL: readonly Command[] = [
   ...nvidiaTools,
   ...processes,
   ...python,
+  ...redHat,
   sed,
   ...systemctl,
   virsh,

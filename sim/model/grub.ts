@@ -1,10 +1,12 @@
 import * as shlex from "shlex";
 import { installedKernels } from "./kernel.ts";
 import type { Machine } from "./machine.ts";
+import { blsMenu, isRedHat, writeBls } from "./red-hat.ts";
 
 /** GRUB as grub-mkconfig writes it and as it boots: only what stands in grub.cfg and grubenv counts. */
 export const GRUB_CFG = "/boot/grub/grub.cfg";
 export const GRUBENV = "/boot/grub/grubenv";
+const grubenvOf = (machine: Machine): string => (isRedHat(machine) ? "/boot/grub2/grubenv" : GRUBENV);
 const ROOT_UUID = "5b6f5c1e-7d0a-4c52-9f3b-2f6f0a4d9e11";
 const DISTRO = "Ubuntu";
 
@@ -52,6 +54,7 @@ const variable = (name: string): string => `$\{${name}}`;
 
 /** What update-grub does. Returns the lines it prints. */
 export function updateGrub(machine: Machine): string[] {
+  if (isRedHat(machine)) return writeBls(machine);
   const defaults = readDefaults(machine);
   const releases = installedKernels(machine);
   const args = linuxArguments(defaults);
@@ -120,7 +123,7 @@ export function updateGrub(machine: Machine): string[] {
 
 export function readGrubenv(machine: Machine): Map<string, string> {
   const table = new Map<string, string>();
-  for (const line of (machine.files.readIf(GRUBENV) ?? "").split("\n")) {
+  for (const line of (machine.files.readIf(grubenvOf(machine)) ?? "").split("\n")) {
     const at = line.indexOf("=");
     if (!line.startsWith("#") && at > 0) table.set(line.slice(0, at), line.slice(at + 1));
   }
@@ -134,7 +137,7 @@ export function writeGrubenv(machine: Machine, table: ReadonlyMap<string, string
     ...[...table].map(([k, v]) => `${k}=${v}`),
     "",
   ].join("\n");
-  machine.files.write(GRUBENV, text.padEnd(1024, "#"));
+  machine.files.write(grubenvOf(machine), text.padEnd(1024, "#"));
 }
 
 export interface GrubEntry {
@@ -182,8 +185,8 @@ export function parseGrubCfg(text: string): GrubEntry[] {
 
 /** The entry GRUB boots now. A one-shot `next_entry` is used up by this. */
 export function chooseEntry(machine: Machine): GrubEntry | undefined {
-  const text = machine.files.readIf(GRUB_CFG) ?? "";
-  const entries = parseGrubCfg(text);
+  const text = machine.files.readIf(isRedHat(machine) ? "/boot/grub2/grub.cfg" : GRUB_CFG) ?? "";
+  const entries = isRedHat(machine) ? blsMenu(machine) : parseGrubCfg(text);
   const environment = readGrubenv(machine);
   const next = environment.get("next_entry") ?? "";
   let wanted = next;

@@ -9,6 +9,7 @@ import { FsError } from "../../sim/model/files.ts";
 import { Internet } from "../../sim/model/internet.ts";
 import type { Cpu } from "../../sim/model/machine.ts";
 import { TwinNode } from "../../sim/model/node.ts";
+import { isRedHat } from "../../sim/model/red-hat.ts";
 import { GENOA, hostFirmware, installSystem, systemFiles } from "../../sim/model/system.ts";
 
 /** A simulated host without SSH and BMC between: facets and reconcile at full speed. */
@@ -132,7 +133,7 @@ function act(node: TwinNode, action: Action): void {
       return;
     }
     case "reboot": {
-      if (action.trial !== undefined) run(["grub-reboot", action.trial.entry]);
+      if (action.trial !== undefined) run([isRedHat(node.host) ? "grub2-reboot" : "grub-reboot", action.trial.entry]);
       node.reset("GracefulRestart", "os");
       node.settle();
       if (host.running === undefined) {
