@@ -21,7 +21,7 @@ const UNIT = "teeup-vm-cvm0.service";
 const DROP_IN = "/etc/default/grub.d/50-teeup.cfg";
 const WORDS = ["intel_iommu=on", "iommu.strict=1"];
 /** Every one of these is minutes where the machine is busy, and seconds where it is not. */
-const LONG = 1_200_000;
+const LONG = 3_600_000;
 
 let site: Site;
 let vm: Vm;
@@ -124,9 +124,9 @@ test(
   "a killed up: its job goes on by itself, and the next up waits for that one and ends well, with one restart",
   step(async () => {
     const before = await vm.bootId();
-    const boots = Number(await vm.sh("journalctl --list-boots --no-pager -q | wc -l"));
     const killed = stack.start("up", "--yes", "--skip-preview");
-    await asked;
+    const early = await Promise.race([asked, killed.ended]);
+    expect(early?.said).toBeUndefined();
     const provider = killed.provider();
     killed.child.kill("SIGKILL");
     if (provider !== undefined) process.kill(provider, "SIGKILL");
@@ -140,9 +140,9 @@ test(
     const up = await stack.up();
     fine(up);
     expect(requests).toBe(1);
-    // One restart: the journal knows of the boot before and of this one.
     expect(await vm.bootId()).not.toBe(before);
-    expect(await vm.sh("journalctl --list-boots --no-pager -q | wc -l")).toBe(String(boots + 1));
+    // A clone's console begins empty: each start since then stands on it.
+    expect(vm.serial().match(/Linux version /g)).toHaveLength(1);
   }),
   LONG,
 );
@@ -226,7 +226,8 @@ test.each(DRIFTS)(
     expect(plans[resource]?.join("\n")).toMatch(plan);
     const refresh = await stack.run("refresh", "--preview-only", "--expect-no-changes");
     expect(refresh.status).toBe(7);
-    for (const name of drifted) expect(refresh.said).toMatch(new RegExp(`~ .*${name} `));
+    const updates = new Set([...refresh.stdout.matchAll(/^ ~ +\S+ (\S+) update /gm)].map(([, name]) => name));
+    expect([...updates].sort()).toEqual([...drifted].sort());
   }),
   LONG,
 );

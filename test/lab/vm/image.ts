@@ -12,10 +12,15 @@ export interface Recipe {
 /** Debian release of the guest; pinned, whatever release the machine that builds it runs. */
 const SUITE = "bookworm";
 const DISK_MIB = 3072;
+/**
+ * Words of the guest's kernel. `no_timer_check`: an emulated processor that gets no time for some milliseconds fails the
+ * kernel's test of its timer, and that is a panic ("timer doesn't work through Interrupt-remapped IO-APIC").
+ */
+const KERNEL_WORDS = "console=ttyS0,115200 net.ifnames=0 no_timer_check";
 
 const INCLUDE = [
   ...["systemd-sysv", "dbus", "udev", "openssh-server", "sudo", "iproute2", "kmod", "pciutils", "procps", "e2fsprogs"],
-  ...["initramfs-tools", "lz4", "zstd", "grub-pc-bin", "grub2-common", "driverctl", "python3-minimal", "curl"],
+  ...["initramfs-tools", "lz4", "zstd", "grub-pc-bin", "grub2-common", "driverctl", "python3", "curl", "ca-certificates"],
   // The confidential VM's stand-in runs a machine inside the machine.
   "qemu-system-x86",
 ];
@@ -57,7 +62,7 @@ GRUB_TIMEOUT=0
 GRUB_TIMEOUT_STYLE=hidden
 GRUB_DISTRIBUTOR=Debian
 GRUB_CMDLINE_LINUX_DEFAULT=""
-GRUB_CMDLINE_LINUX="console=ttyS0,115200 net.ifnames=0"
+GRUB_CMDLINE_LINUX="${KERNEL_WORDS}"
 GRUB_TERMINAL="serial"
 GRUB_DISABLE_OS_PROBER=true
 GRUB_DISABLE_RECOVERY=true
@@ -133,6 +138,8 @@ export function buildImage(recipe: Recipe, folder: string): void {
   // Accounts without a password count as locked for sshd unless the field is a star.
   inside("usermod", "-p", "*", "ops");
   cpSync(join(root, "etc/ssh/ssh_host_ed25519_key.pub"), join(folder, "host.pub"));
+  // One that lasts: the journal of an earlier boot lies under it.
+  inside("systemd-machine-id-setup");
   inside("systemctl", "mask", ...MASKED);
   inside("systemctl", "enable", "systemd-networkd", "ssh");
   putPackages(join(root, "srv/lab-packages"), work);
@@ -148,7 +155,7 @@ export function buildImage(recipe: Recipe, folder: string): void {
   put(
     "boot/grub/grub.cfg",
     `search --no-floppy --label root --set=root
-linux /boot/vmlinuz-${version} root=LABEL=root ro console=ttyS0,115200 net.ifnames=0
+linux /boot/vmlinuz-${version} root=LABEL=root ro ${KERNEL_WORDS}
 initrd /boot/initrd.img-${version}
 boot
 `,
