@@ -1,5 +1,5 @@
 import type { Finding } from "../kit/facet.ts";
-import { showFact, valueIfKnown } from "../kit/facts.ts";
+import { showFact } from "../kit/facts.ts";
 import { findingsOf } from "../kit/findings.ts";
 import { compareVersions } from "../kit/parse-packages.ts";
 import type { BiosEvidence } from "./bios-evidence.ts";
@@ -22,19 +22,26 @@ export function judgeTdxEvidence({ tdx, kernel, flags }: BiosEvidence, menu: Bio
         ? fail("keys-few", keys, `${tdx.value.keys} KeyIDs`, entries(/split/i))
         : tdx.value.keys !== undefined
           ? pass("keys", keys, `${tdx.value.keys} KeyIDs`)
-          : compareVersions(valueIfKnown(kernel) ?? "", SAYS_SO) < 0
-            ? warn(
-                "keys-not-visible",
-                keys,
-                "this kernel does not look for them",
-                "tdx-ready judges it once a TDX kernel runs",
-              )
-            : fail(
+          : kernel.state !== "known"
+            ? unsure(
                 "keys",
                 keys,
-                "no private KeyID range in the kernel log",
-                entries(/TME|TDX|Memory Encryption|46|Physical/),
-              ),
+                `no line in the kernel log, of a kernel of unknown release (${showFact(kernel)})`,
+                "uname -r",
+              )
+            : compareVersions(kernel.value, SAYS_SO) < 0
+              ? warn(
+                  "keys-not-visible",
+                  keys,
+                  "this kernel does not look for them",
+                  "tdx-ready judges it once a TDX kernel runs",
+                )
+              : fail(
+                  "keys",
+                  keys,
+                  "no private KeyID range in the kernel log",
+                  entries(/TME|TDX|Memory Encryption|46|Physical/),
+                ),
     ...(flags.state === "known" && flags.value.includes("sgx")
       ? []
       : [

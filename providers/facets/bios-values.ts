@@ -41,7 +41,7 @@ export function spell(
     return { saw: `${name} takes ${low} to ${high}`, hint: `set minSevAsid to at most ${high}` };
   }
   if (entry === undefined || entry.values.length === 0)
-    return typeof wanted === "object" ? (pairOf(snapshot.current[name]) ?? write ?? "Enabled") : wanted;
+    return typeof wanted === "object" ? (pairOf(snapshot.current[name], wanted) ?? write ?? "Enabled") : wanted;
   const accepted =
     typeof wanted === "object"
       ? wanted.map((w) => entry.values.find((v) => bareValue(name, v) === w)).find((v) => v !== undefined)
@@ -54,6 +54,12 @@ export function spell(
   );
 }
 
-/** Without a registry: BIOSes that say Disable also say Enable. */
-const pairOf = (value: BiosValue | undefined): string | undefined =>
-  value === "Disabled" ? "Enabled" : value === "Disable" ? "Enable" : undefined;
+/** Without a registry: BIOSes that say Disable also say Enable, of what is a switch. */
+const pairOf = (value: BiosValue | undefined, wanted: readonly string[]): string | undefined =>
+  !wanted.includes("enabled")
+    ? undefined
+    : value === "Disabled"
+      ? "Enabled"
+      : value === "Disable"
+        ? "Enable"
+        : undefined;

@@ -35,6 +35,8 @@ const OPTIONS = [
   "INTEL_TDX_HOST|KVM|KVM_INTEL|KVM_INTEL_TDX|TDX_GUEST_DRIVER|HYPERV|KEXEC|CRASH_DUMP",
 ].join("|");
 
+const LOOKED_AT: ReadonlySet<string> = new Set(OPTIONS.split("|").map((option) => `CONFIG_${option}`));
+
 const { grubby, grub2Default } = BOOT_MENU_ASKS;
 /** What facets of kernels ask besides, for machines of the Red Hat family. */
 export const OF_RED_HAT = {
@@ -142,7 +144,13 @@ export const KernelWantSchema = z.strictObject({
     .default([])
     .describe("Options that /boot/config-<release> must have as y or m."),
   configOff: z
-    .array(z.string().regex(/^CONFIG_[A-Z0-9_]+$/))
+    .array(
+      z
+        .string()
+        .regex(/^CONFIG_[A-Z0-9_]+$/)
+        // An option that is not asked for would seem to be off on every machine.
+        .refine((option) => LOOKED_AT.has(option), "not among the options that TeeUp looks at"),
+    )
     .optional()
     .describe("Options that it must not have."),
 });

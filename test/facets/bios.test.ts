@@ -313,3 +313,32 @@ test("what outputs show stays small", () => {
   for (const example of bios.examples)
     expect(JSON.stringify(bios.show(facts(example.answers))).length).toBeLessThan(500);
 });
+
+type BiosFactsKernel = ReturnType<typeof facts>["evidence"]["kernel"];
+
+describe("TDX", () => {
+  const tdx = BiosWant.parse({ tee: "tdx" });
+  const example = (name: string) => {
+    const found = bios.examples.find((e) => e.name === name);
+    if (found === undefined) throw new Error(name);
+    return facts(found.answers);
+  };
+
+  test("a kernel whose release is not known is no old kernel", () => {
+    const old = example("TDX without a BMC, a kernel that does not look");
+    const levels = (kernel: BiosFactsKernel) =>
+      bios.judge(tdx, { ...old, evidence: { ...old.evidence, kernel } }).map((f) => [f.code, f.level]);
+    expect(levels(old.evidence.kernel)).toContainEqual(["bios.keys-not-visible", "warn"]);
+    expect(levels({ state: "unknown", why: "timeout" })).toContainEqual(["bios.keys", "unknown"]);
+  });
+
+  test("without a registry, what is no switch is written by its own words", () => {
+    const current = { MemoryEncryption: "Disabled", EnableTdx: "Disabled", KeySplit: 1, EnableTdxSeamldr: "Disabled" };
+    const snapshot: BiosSnapshot = {
+      ...{ manufacturer: "Dell Inc.", model: "R760", biosVersion: "2.1", staged: {}, registry: {}, hasRegistry: false },
+      current: { ...current, IntelSgx: "Off" },
+    };
+    const [step] = bios.plan?.(tdx, withBmc(snapshot), context) ?? [];
+    expect(step?.actions).toEqual([{ do: "stage-bios", settings: { MemoryEncryption: "MultipleKeys" } }]);
+  });
+});

@@ -2,6 +2,7 @@ import { expect, test } from "@jest/globals";
 import { kernel } from "../../providers/facets/kernel.ts";
 import { KERNEL_EXAMPLES } from "../../providers/facets/kernel-examples.ts";
 import { failed, ok } from "../../providers/kit/ask.ts";
+import { KernelWantSchema } from "../../providers/kit/kernel.ts";
 import { argvs, bad, CONTEXT, codes, factsOf } from "./run-examples.ts";
 
 const named = (name: string) => {
@@ -76,4 +77,10 @@ test("delete lets the packages be upgraded again, once", () => {
     "apt-mark unhold linux-image-6.14.0-37-generic linux-generic",
   ]);
   expect(codes(kernel.undo?.(want, factsOf(kernel, { ...good, held: ok("") }), CONTEXT))).toEqual([]);
+});
+
+test("an option that no machine is asked about cannot be wanted off: it would seem to be off everywhere", () => {
+  const off = (...configOff: string[]) => KernelWantSchema.safeParse({ ...want, configOff }).success;
+  expect(off("CONFIG_KEXEC", "CONFIG_CRASH_DUMP")).toBe(true);
+  expect(off("CONFIG_HIBERNATION")).toBe(false);
 });
