@@ -7,8 +7,17 @@ import type { Fleet } from "../providers/kit/machine.ts";
 import { openFleet } from "../providers/machine/fleet.ts";
 import { openLocal } from "../providers/machine/local.ts";
 import { Reconciler } from "../providers/reconcile.ts";
+import { instanceGoals } from "../stacks/profiles/cloud-goals.ts";
+import type { CloudProfile } from "../stacks/profiles/cloud-schema.ts";
 import { type NodeGoal, nodeGoals } from "../stacks/profiles/goals.ts";
-import { profileByName, resolveProfile, unknowns } from "../stacks/profiles/resolve.ts";
+import {
+  CLOUD_PROFILES,
+  type Pins,
+  profileByName,
+  resolveCloudProfile,
+  resolveProfile,
+  unknowns,
+} from "../stacks/profiles/resolve.ts";
 import type { FacetReport, NodeReport } from "./report.ts";
 import { facetReport, nodeReport } from "./report.ts";
 
@@ -32,9 +41,8 @@ export interface AuditOptions {
 export async function auditMachine(host: string, options: AuditOptions, env = process.env): Promise<NodeReport> {
   const started = performance.now();
   const name = nameOf(host);
-  const fleet = open(host, name, options, env);
-  const reconciler = new Reconciler(fleet);
-  const goals = goalsOf(options).filter(({ facet }) => (facetNamed(facet).on === "guest") === (options.guest ?? false));
+  const goals = goalsOf(options);
+  const reconciler = new Reconciler(open(host, name, options, env));
   try {
     reconciler.prefetch(FACETS.filter((facet) => goals.some((goal) => goal.facet === facet.name)));
     await reconciler.reach(name);
@@ -54,10 +62,10 @@ const nameOf = (host: string): string =>
     .replaceAll(/^-+/g, "")
     .slice(0, 63) || "machine";
 
-function open(host: string, name: string, { local, guest }: AuditOptions, env: NodeJS.ProcessEnv): Fleet {
-  if (local === true) return openLocal(name, env);
+function open(host: string, name: string, options: AuditOptions, env: NodeJS.ProcessEnv): Fleet {
+  if (options.local === true) return openLocal(name, env);
   const fleet = openFleet(StackConfigSchema.parse({ nodes: [{ name, ssh: { host } }] }), env);
-  if (guest !== true) return fleet;
+  if (options.guest !== true && !CLOUD_PROFILES.some((profile) => profile.name === options.profile)) return fleet;
   const itself = fleet.node(name).host;
   return { names: fleet.names, node: () => ({ host: itself, guest: itself }), close: () => fleet.close() };
 }
@@ -72,22 +80,32 @@ interface AuditGoal extends NodeGoal {
 
 function goalsOf(options: AuditOptions): readonly AuditGoal[] {
   const pins = Object.fromEntries((options.pin ?? []).map(parsePin));
-  const profile = profileByName(options.profile);
-  const left = unknowns(profile).filter((path) => pins[path] === undefined);
-  const stand = (path: string) => (path.endsWith(".commit") ? OPEN.slice(0, 40) : OPEN);
-  const filled = resolveProfile(profile, { ...pins, ...Object.fromEntries(left.map((path) => [path, stand(path)])) });
-  const groups = nodeGoals(filled, {
+  const cloud = CLOUD_PROFILES.find((profile) => profile.name === options.profile);
+  const left = unknowns(cloud ?? profileByName(options.profile)).filter((path) => pins[path] === undefined);
+  const filled = { ...pins, ...Object.fromEntries(left.map((path) => [path, standIn(path)])) };
+  return goalsFor(options, cloud, filled).map((goal) =>
+    JSON.stringify(goal.want).includes(OPEN.slice(0, 32)) ? { ...goal, open: `one of ${left.join(", ")}` } : goal,
+  );
+}
+
+function goalsFor(options: AuditOptions, cloud: CloudProfile | undefined, pins: Pins): readonly NodeGoal[] {
+  // An instance has no host that could be asked: all that its recipe wants is looked at on the instance.
+  if (cloud !== undefined) return Object.values(instanceGoals(resolveCloudProfile(cloud, pins))).flat();
+  const goals = nodeGoals(resolveProfile(profileByName(options.profile), pins), {
     gpus: "all",
     gpuMode: options.gpuMode ?? "on",
     vm: { cpus: 16, memoryGiB: 64, diskGiB: 100 },
     guest: { user: "teeup", port: 2222 },
   });
-  return Object.values(groups)
+  const wanted = options.guest === true ? "guest" : "host";
+  return Object.values(goals)
     .flat()
-    .map((goal) =>
-      JSON.stringify(goal.want).includes(OPEN.slice(0, 40)) ? { ...goal, open: `one of ${left.join(", ")}` } : goal,
-    );
+    .filter(({ facet }) => facetNamed(facet).on === wanted);
 }
+
+/** As long as what it stands for. */
+const standIn = (path: string): string =>
+  OPEN.slice(0, path.endsWith(".commit") ? 40 : path.endsWith(".md5") ? 32 : 64);
 
 function parsePin(text: string): [string, string] {
   const at = text.indexOf("=");

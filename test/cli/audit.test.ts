@@ -68,6 +68,16 @@ test("--local --guest looks at this machine as the guest itself", async () => {
   expect(of(seen, "guest-evidence")?.findings.some(({ level }) => level !== "pass")).toBe(true);
 });
 
+test("a recipe of a cloud is looked at on the instance itself, restart and guest facets alike", async () => {
+  const { status, report: seen } = await report("here", "--local", "--profile", "alibaba-gn8v-tee-1gpu");
+  expect([status, seen.ok]).toEqual([3, false]);
+  const names = seen.facets.map(({ facet }) => facet);
+  expect(names).toEqual(expect.arrayContaining(["kernel-cmdline", "nvidia-driver", "guest-evidence", "attestation"]));
+  expect(of(seen, "nvidia-driver")?.findings).toEqual([
+    expect.objectContaining({ code: "nvidia-driver.undecided", level: "unknown" }),
+  ]);
+});
+
 test("an unknown profile, a pin that is none and flags without a profile say what to give", async () => {
   for (const [args, want] of [
     [["check", "x", "--profile", "nope"], /config\.unknown-profile.*\n {2}next: .*snp-upstream/],
