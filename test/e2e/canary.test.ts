@@ -6,7 +6,7 @@ import { blocking, isFailing, Reconciler } from "../../providers/reconcile.ts";
 import type { Twin } from "../../sim/twin.ts";
 import { viaAbi } from "./abi.ts";
 import { type Canaries, freshCanaries, Said } from "./canaries.ts";
-import { type Bench, bench, goalsOf, QUICK } from "./drive.ts";
+import { type Bench, bench, goalsOf, PLATFORMS, type Platform, QUICK, SNP, TDX, up } from "./drive.ts";
 
 let b: Bench | undefined;
 afterEach(async () => {
@@ -15,12 +15,12 @@ afterEach(async () => {
 });
 
 /** A twin whose every way in needs a canary: an encrypted key with its passphrase, sudo's and the BMC's password. */
-async function guarded(): Promise<{ b: Bench; canaries: Canaries }> {
+async function guarded(on: Platform = SNP): Promise<{ b: Bench; canaries: Canaries }> {
   const canaries = freshCanaries();
-  const made = await bench({
-    authorizedKeys: [canaries.publicKey],
-    bmcOptions: { password: canaries.bmcPassword },
-  });
+  const made = await bench(
+    { authorizedKeys: [canaries.publicKey], bmcOptions: { password: canaries.bmcPassword } },
+    on,
+  );
   b = made;
   made.twin.faults.sudoPassword = canaries.sudoPassword;
   const keyFile = join(made.folder, "id-encrypted");
@@ -89,16 +89,42 @@ async function listenToProvider(on: Bench, said: Said, create: boolean): Promise
 const journal = ({ twin }: Bench, said: Said) =>
   said.add("journal", { entries: twin.journal.entries, unmodelled: twin.journal.unmodelled });
 
-test("a whole up says no secret: not in plans, progress, outcomes, the provider's outputs or the twin's journal", async () => {
-  const { b: on, canaries } = await guarded();
+test.each(PLATFORMS.map((p) => [p.name, p] as const))(
+  "%s: a whole up says no secret: not in plans, progress, outcomes, the provider's outputs or the twin's journal",
+  async (_name, platform) => {
+    const { b: on, canaries } = await guarded(platform);
+    const said = new Said();
+    expect(await listen(on, said)).toEqual([]);
+    expect(await listenToProvider(on, said, false)).toEqual([]);
+    journal(on, said);
+    for (const where of ["plan", "progress", "outcome", "provider", "journal"])
+      expect(said.heard(where)).toBeGreaterThan(1000);
+    expect(said.leaks(canaries)).toEqual([]);
+    expect(on.twin.journal.unmodelled).toEqual([]);
+  },
+);
+
+test("the key of Intel's provisioning service that a person gave to PCCS is looked for and never read", async () => {
+  const { b: on, canaries } = await guarded(TDX);
+  expect((await up(on)).findings).toEqual([]);
+  const file = "/opt/intel/sgx-dcap-pccs/config/default.json";
+  const { host } = on.twin;
+  const before = host.files.read(file);
+  host.files.write(file, before.replace('"ApiKey" : ""', `"ApiKey" : "${canaries.bmcPassword}"`));
+  expect(host.files.read(file)).not.toBe(before);
+  const reconciler = new Reconciler(openFleet(on.config, on.env, QUICK));
   const said = new Said();
-  expect(await listen(on, said)).toEqual([]);
-  expect(await listenToProvider(on, said, false)).toEqual([]);
-  journal(on, said);
-  for (const where of ["plan", "progress", "outcome", "provider", "journal"])
-    expect(said.heard(where)).toBeGreaterThan(1000);
-  expect(said.leaks(canaries)).toEqual([]);
-  expect(on.twin.journal.unmodelled).toEqual([]);
+  try {
+    const goal = goalsOf(on).find((g) => g.facet.name === "quote-service");
+    if (goal === undefined) throw new Error("no goal for quotes");
+    const seen = await reconciler.look(goal);
+    expect(seen.findings.find((f) => f.code === "quote-service.api-key")).toMatchObject({ level: "pass" });
+    said.add("plan", seen);
+    journal(on, said);
+    expect(said.leaks(canaries)).toEqual([]);
+  } finally {
+    await reconciler.close();
+  }
 });
 
 test("a whole up of the provider itself says none either", async () => {

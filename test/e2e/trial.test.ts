@@ -2,7 +2,7 @@ import { afterEach, expect, test } from "@jest/globals";
 import { TeeUpError } from "../../providers/kit/errors.ts";
 import type { JournalEntry } from "../../sim/journal.ts";
 import type { TwinOptions } from "../../sim/twin.ts";
-import { type Bench, bench, look, type Reach, up } from "./drive.ts";
+import { type Bench, bench, look, type Platform, type Reach, SNP, TDX, up } from "./drive.ts";
 
 const NEW = "6.14.0-37-generic";
 const OLD = "6.8.0-45-generic";
@@ -14,8 +14,13 @@ afterEach(async () => {
 });
 
 /** A twin on which the new kernel never comes back; waiting for a restart takes some seconds at most. */
-async function broken(scenario: "trial-kernel-hangs" | "trial-kernel-panics", more: TwinOptions = {}) {
-  b = await bench({ scenario, ...more });
+async function broken(
+  scenario: "trial-kernel-hangs" | "trial-kernel-panics",
+  on: Platform = SNP,
+  more: TwinOptions = {},
+) {
+  b = await bench({ scenario, ...more }, on);
+  if (on !== SNP) b.twin.faults.brokenKernels = ["7.0.0-31-generic"];
   const reach: Reach = { config: b.config, env: { ...b.env, TEEUP_TIMEOUT_SCALE: "0.002" } };
   return { twin: b.twin, reach };
 }
@@ -35,28 +40,29 @@ const bmcResets = (entries: readonly JournalEntry[]) =>
   entries.filter((e) => e.machine === "bmc" && e.verb === "reset");
 
 test.each([
-  ["trial-kernel-hangs", 1],
-  ["trial-kernel-panics", 0],
+  ["trial-kernel-hangs", SNP.name, SNP, 1, NEW, OLD],
+  ["trial-kernel-panics", SNP.name, SNP, 0, NEW, OLD],
+  ["trial-kernel-hangs", TDX.name, TDX, 1, "7.0.0-31-generic", "7.0.0-14-generic"],
 ] as const)(
-  "%s: the node runs its old kernel, which stays the default, and the error says so",
-  async (scenario, byBmc) => {
-    const { twin, reach } = await broken(scenario);
+  "%s, %s: the node runs its old kernel, which stays the default, and the error says so",
+  async (scenario, _name, on, byBmc, wanted, old) => {
+    const { twin, reach } = await broken(scenario, on);
     const { journal } = twin;
     const error = await errorOf(up(reach));
     expect(error.code).toBe("boot.trial-failed");
     expect(error.message).toContain("gpu-01");
-    expect(error.message).toContain(`kernel ${NEW} did not come up`);
-    expect(error.message).toContain(`runs ${OLD} now`);
+    expect(error.message).toContain(`kernel ${wanted} did not come up`);
+    expect(error.message).toContain(`runs ${old} now`);
     expect(error.message).toMatch(/next: .*journalctl -k -b -1/);
     expect(error.message.includes("the BMC cut the power")).toBe(byBmc === 1);
 
     expect(bmcResets(journal.entries)).toHaveLength(byBmc);
-    expect(twin.host.now.kernel.release).toBe(OLD);
-    expect(entryThatBoots(twin)).toContain(OLD);
+    expect(twin.host.now.kernel.release).toBe(old);
+    expect(entryThatBoots(twin)).toContain(old);
     // Whatever restarts the node next, it is the old kernel again.
     twin.node.reset("GracefulRestart", "os");
     twin.node.settle();
-    expect(twin.host.now.kernel.release).toBe(OLD);
+    expect(twin.host.now.kernel.release).toBe(old);
     expect(journal.unmodelled).toEqual([]);
   },
 );
