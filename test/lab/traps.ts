@@ -3,7 +3,7 @@ import { addGroupMember, defaultGrub } from "../../sim/scenarios.ts";
 import type { Twin, TwinOptions } from "../../sim/twin.ts";
 import type { Want } from "./production.ts";
 import { H100 } from "./vm/ids.ts";
-import { PAIR, SPARE } from "./vm/machine.ts";
+import { SPARE } from "./vm/machine.ts";
 import type { Vm, VmOptions } from "./vm/vm.ts";
 
 /**
@@ -38,6 +38,8 @@ export interface Trap {
 }
 
 const BINDING: readonly Want[] = [["vfio-binding", { gpus: "all" }]];
+const OTHER = "0000:00:12.1";
+const at = (bdf: string) => `/sys/bus/pci/devices/${bdf}`;
 const WORD = "vfio-pci.disable_idle_d3=1";
 const CMDLINE: readonly Want[] = [["kernel-cmdline", { present: [WORD] }]];
 
@@ -132,20 +134,20 @@ export const TRAPS: readonly Trap[] = [
     name: "the host works with another device of the GPU's group",
     wants: BINDING,
     vm: {
-      // Behind one conventional bridge: a GPU of that group, and the two devices that are always there.
-      options: { extra: ["-device", "edu,id=third,bus=bridge,addr=3"], ids: { third: H100 } },
+      // Two functions of one card without ACS: the kernel puts them into one group.
+      options: {
+        extra: [...["-device", "edu,id=card,addr=0x12,multifunction=on"], ...["-device", "pci-testdev,addr=0x12.1"]],
+        ids: { card: H100 },
+      },
       set: (vm) =>
         vm.sh(
-          `modprobe pci-stub; echo pci-stub >/sys/bus/pci/devices/${PAIR[1]}/driver_override && echo ${PAIR[1]} >/sys/bus/pci/drivers_probe && readlink /sys/bus/pci/devices/${PAIR[1]}/driver`,
+          `modprobe pci-stub; echo pci-stub >${at(OTHER)}/driver_override && echo ${OTHER} >/sys/bus/pci/drivers_probe && readlink ${at(OTHER)}/driver`,
         ),
-      clear: (vm) =>
-        vm.sh(
-          `echo ${PAIR[1]} >/sys/bus/pci/drivers/pci-stub/unbind && echo >/sys/bus/pci/devices/${PAIR[1]}/driver_override`,
-        ),
-      // The whole group but its bridge, none left behind.
+      clear: (vm) => vm.sh(`echo ${OTHER} >/sys/bus/pci/drivers/pci-stub/unbind && echo >${at(OTHER)}/driver_override`),
+      // The whole group, none left behind.
       proof: {
-        ask: `for device in $(ls /sys/bus/pci/devices/${PAIR[0]}/iommu_group/devices); do basename $(readlink -f /sys/bus/pci/devices/$device/driver); done`,
-        says: "driver\nvfio-pci\nvfio-pci\nvfio-pci",
+        ask: `for device in $(ls ${at(OTHER)}/iommu_group/devices); do basename $(readlink ${at(OTHER)}/../$device/driver); done`,
+        says: "vfio-pci\nvfio-pci",
       },
     },
     twin: {
