@@ -6,7 +6,7 @@ import type { Fact } from "../kit/facts.ts";
 import { known, mapFact, showFact, valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import { inServiceOf, restartDisruption, SERVICE_ASKS } from "../kit/guest.ts";
-import { DRACUT_ALL } from "../kit/host.ts";
+import { DRACUT_ALL, dracutTakes } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { lkcaExamples } from "./lkca-examples.ts";
 
@@ -116,9 +116,9 @@ export const lkca = facet({
         disruption: "none",
         actions: [
           ...(written ? [] : [{ do: "write", path: PATH, content: want.text } as const]),
-          valueIfKnown(facts.maker) === "dracut"
-            ? DRACUT_ALL
-            : { do: "run", argv: ["update-initramfs", "-u"], timeoutSeconds: 600 },
+          ...(valueIfKnown(facts.maker) === "dracut"
+            ? [dracutTakes(PATH), DRACUT_ALL]
+            : [{ do: "run", argv: ["update-initramfs", "-u"], timeoutSeconds: 600 } as const]),
           { do: "write", path: STAMP, content: want.text },
         ],
       });

@@ -2,7 +2,7 @@ import type { Finding, Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import { known, valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown, isTrue } from "../kit/findings.ts";
-import { DRACUT_ALL, MODPROBE_FILE, MODULES_LOAD_FILE } from "../kit/host.ts";
+import { MODPROBE_FILE, MODULES_LOAD_FILE } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { ModuleOptionsFacts, ModuleOptionsWant } from "../kit/module-options.ts";
 import * as modules from "../kit/module-options.ts";
@@ -93,9 +93,12 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
     const missingModules = modules.notLoaded(want, loaded);
     const mark = { do: "write", path: modules.MODULE_OPTIONS_STAGED, content: "" } as const;
     const options = { do: "write", path: MODPROBE_FILE, content: optionsText } as const;
-    const stamp = { do: "write", path: modules.INITRAMFS_STAMP, content: optionsText } as const;
-    const made = valueIfKnown(facts.stamp) === optionsText;
-    const initramfs = isTrue(facts.dracut) && facts.stamp.state !== "unknown" && !made ? [DRACUT_ALL, stamp] : [];
+    const make = modules.initramfsWith(optionsText);
+    const dracut = isTrue(facts.dracut) && facts.stamp.state !== "unknown";
+    const initramfs = dracut && valueIfKnown(facts.stamp) !== optionsText ? make : [];
+    // Whatever the file said meanwhile, a kernel's upgrade may have put it into the initramfs; without the stamp a killed
+    // run is seen.
+    const afresh = dracut ? [{ do: "remove", path: modules.INITRAMFS_STAMP } as const] : [];
     const words = optionsText.split("\n").slice(1, -1).join("; ");
     const atBoot = { do: "write", path: MODULES_LOAD_FILE, content: loadText } as const;
     const probes = missingModules.map((name) => ({ do: "run", argv: ["modprobe", name] }) as const);
@@ -104,7 +107,12 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
         ? initramfs.length === 0
           ? []
           : step("initramfs", "make the initramfs again", "it was made before the options", [mark, ...initramfs])
-        : step("stage", `write ${MODPROBE_FILE}: ${words}`, "acts at the next restart", [mark, options, ...initramfs])),
+        : step("stage", `write ${MODPROBE_FILE}: ${words}`, "acts at the next restart", [
+            mark,
+            ...afresh,
+            options,
+            ...(dracut ? make : []),
+          ])),
       ...(load === loadText
         ? []
         : step("stage-load", `write ${MODULES_LOAD_FILE}: ${want.load.join(" ")}`, "loaded at every boot", [atBoot])),
@@ -120,7 +128,7 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
     const title = `remove ${there.join(" and ")}; acts at the next restart`;
     const actions: Step["actions"] = [
       ...there.map((path) => ({ do: "remove", path }) as const),
-      ...(isTrue(facts.dracut) ? [DRACUT_ALL, { do: "remove", path: modules.INITRAMFS_STAMP } as const] : []),
+      ...(isTrue(facts.dracut) ? modules.WITHOUT_OPTIONS : []),
     ];
     return [{ code: "module-options.remove", title, why: "deleted", disruption: "none", actions }];
   },

@@ -137,6 +137,17 @@ export const installPackageFile = (family: "debian" | "rpm", file: string): Acti
     ? [{ do: "run", argv: ["dnf", "install", "-y", file], timeoutSeconds: 1800 }]
     : [GO_ON, debian(1800, "apt-get", "-y", "install", file)];
 
+/**
+ * Has dracut take a file of /etc/modprobe.d into the initramfs. By itself it does so only in images for this host alone,
+ * which cloud images and Debian switch off (seen in the lab).
+ */
+export const dracutTakes = (file: string): Action => ({
+  do: "write",
+  path: dracutFile(file),
+  content: `# Written by TeeUp.\ninstall_items+=" ${file} "\n`,
+});
+export const dracutFile = (file: string): string => `/etc/dracut.conf.d/${file.split("/").at(-1) ?? "teeup.conf"}`;
+
 /** Every kernel's initramfs anew: the one that is tried next is seldom the one that runs. */
 export const DRACUT_ALL = {
   do: "run",

@@ -1,9 +1,20 @@
 import { z } from "zod";
+import type { Action } from "./action.ts";
 import type { Answers, Asks } from "./ask.ts";
 import { collected, isThere, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { known, mapFact } from "./facts.ts";
-import { familyOf, MODPROBE_FILE, MODULE_PARAMETERS, MODULES_LOAD_FILE, OS_RELEASE, STAGED_DIR } from "./host.ts";
+import {
+  DRACUT_ALL,
+  dracutFile,
+  dracutTakes,
+  familyOf,
+  MODPROBE_FILE,
+  MODULE_PARAMETERS,
+  MODULES_LOAD_FILE,
+  OS_RELEASE,
+  STAGED_DIR,
+} from "./host.ts";
 import type { ModuleOption } from "./parse-modules.ts";
 import { moduleName, parseModprobeOptions, parseModuleParameters, sameParameter } from "./parse-modules.ts";
 import { parseGrepLines, parseLines } from "./parse-packages.ts";
@@ -94,3 +105,15 @@ export const differing = (want: ModuleOptionsWant, parameters: Readonly<Record<s
 
 export const notLoaded = (want: ModuleOptionsWant, loaded: readonly string[]): string[] =>
   want.load.filter((name) => !loaded.includes(moduleName(name)));
+
+/** Every initramfs with the options in it, noted once that is done; and without them again. */
+export const initramfsWith = (text: string): Action[] => [
+  dracutTakes(MODPROBE_FILE),
+  DRACUT_ALL,
+  { do: "write", path: INITRAMFS_STAMP, content: text },
+];
+export const WITHOUT_OPTIONS: readonly Action[] = [
+  { do: "remove", path: dracutFile(MODPROBE_FILE) },
+  DRACUT_ALL,
+  { do: "remove", path: INITRAMFS_STAMP },
+];

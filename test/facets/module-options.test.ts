@@ -73,3 +73,15 @@ test("delete removes both files, once", () => {
   const bare = { ...good, modprobe: missing, modulesLoad: missing };
   expect(facet.undo?.(want, factsOf(facet, bare), CONTEXT)).toEqual([]);
 });
+
+test("with dracut, a file that somebody changed may be in the initramfs by now: it is made anew, and a kill in between shows", () => {
+  const made = { ...good, os: ok("ID=fedora\n"), stamp: ok(modprobeText(want)) };
+  const steps = facet.plan?.(want, factsOf(facet, { ...made, modprobe: ok("options kvm_amd sev_snp=0\n") }), CONTEXT);
+  const did = steps?.[0]?.actions.map((a) => ("path" in a ? `${a.do} ${a.path}` : "argv" in a ? a.argv[0] : a.do));
+  expect(did?.filter((action) => !/staged|dracut\.conf/.test(action))).toEqual([
+    "remove /var/lib/teeup/module-options-initramfs",
+    "write /etc/modprobe.d/teeup.conf",
+    "dracut",
+    "write /var/lib/teeup/module-options-initramfs",
+  ]);
+});
