@@ -6,7 +6,7 @@ import { DOMAIN, DOMAIN_SOURCE, shutDomain, VIRSH } from "../kit/libvirt.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
 import { isNvSwitch, selectGpus } from "../kit/parse-lspci.ts";
 import type { VmSpec } from "../kit/qemu-args.ts";
-import { argvOfUnit, LAUNCH, VM_UNIT, VM_UNIT_FILE, vmUnit } from "../kit/qemu-args.ts";
+import { argvOfUnit, gpuModeOfUnit, LAUNCH, VM_UNIT, VM_UNIT_FILE, vmUnit } from "../kit/qemu-args.ts";
 import type { ConfidentialVmFacts } from "./confidential-vm-facts.ts";
 import type { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
@@ -71,7 +71,9 @@ export function planUnit(
   const state = facts.active.state === "known" ? facts.active.value : "";
   const active = running !== undefined && state === "active";
   const argv = argvOfUnit(unit);
-  const good = active && running === argv;
+  // QEMU's arguments do not name it: a running VM keeps the mode that its unit was written for.
+  const made = facts.unit.state === "known" ? (gpuModeOfUnit(facts.unit.value) ?? want.gpuMode) : want.gpuMode;
+  const good = active && running === argv && made === want.gpuMode;
   const domain = isTrue(facts.domainFile);
   if (written && !isTrue(facts.stale) && isTrue(facts.enabled) && good && !domain) return [];
 
@@ -100,7 +102,9 @@ export function planUnit(
     ? "it is a libvirt domain now"
     : running === undefined
       ? `it is ${state}, or another guest has a GPU`
-      : differenceOf(running, argv);
+      : running === argv
+        ? `it was made for GPUs in CC mode ${made}, not ${want.gpuMode}`
+        : differenceOf(running, argv);
   return [
     {
       code: "confidential-vm.restart",

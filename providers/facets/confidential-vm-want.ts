@@ -58,5 +58,8 @@ const Parts = z.strictObject({
 export const ConfidentialVmWant = Parts.refine((w) => w.launcher === "qemu" || w.quoteSocket.startsWith("unix:"), {
   path: ["quoteSocket"],
   error: "libvirt reaches the quote generation service at a unix socket only",
+}).refine((w) => w.launcher === "qemu" || !w.iommufd, {
+  path: ["iommufd"],
+  error: "TeeUp's libvirt domain hands devices over through the group interface only",
 });
 export type ConfidentialVmWant = z.output<typeof ConfidentialVmWant>;

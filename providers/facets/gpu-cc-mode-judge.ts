@@ -59,6 +59,19 @@ function judgeFabric(want: GpuCcModeWant, all: readonly PciDevice[], seen: Reado
   return [fail("half", wanted, saw, hint, PPCIE)];
 }
 
+const QUERY_PPCIE = `sudo python3 ${GPU_TOOL} --devices gpus,nvswitches --query-ppcie-mode`;
+
+/**
+ * Devices behind NVSwitches of which nobody knows that they are out of Protected PCIe: a GPU's CC mode is off in it too.
+ * The tool ends at the first device that has none, as all of Blackwell: then nothing is in it.
+ */
+function ppcieUnread(devices: readonly PciDevice[], modes: readonly ToolGpu[]): readonly string[] {
+  if (!devices.some(isNvSwitch) || modes.some((m) => m.ppcie === "unsupported")) return [];
+  const said = new Map(modes.map((m) => [m.bdf, m]));
+  const out = (m: ToolGpu | undefined) => m?.ppcie !== undefined || m?.mode === "on" || m?.mode === "devtools";
+  return devices.filter((d) => !out(said.get(d.bdf))).map((d) => d.bdf);
+}
+
 const REFUSALS = {
   blackwell: [
     "there are Blackwell GPUs",
@@ -99,6 +112,7 @@ export function judgeCcMode(want: GpuCcModeWant, facts: GpuCcModeFacts): readonl
   const seen = new Map(modes.value.map((g) => [g.bdf, g]));
   if (want.mode === "ppcie") return judgeFabric(want, all, seen);
   const left = devices.value.filter((d) => !all.includes(d) && seen.get(d.bdf)?.ppcie === "on").map((d) => d.bdf);
+  const unread = ppcieUnread(devices.value, modes.value);
   const alone = want.mode === "on" && gpus.length > 1 && devices.value.some(isNvSwitch) && !gpus.some(isBlackwell);
   return [
     ...all.map((d) => judgeDevice(want, d, seen.get(d.bdf))),
@@ -112,6 +126,11 @@ export function judgeCcMode(want: GpuCcModeWant, facts: GpuCcModeFacts): readonl
             "pulumi up switches it off",
             PPCIE,
           ),
+        ]),
+    ...(unread.length === 0
+      ? []
+      : [
+          unsure("ppcie-unread", "no device left in Protected PCIe", `${unread.join(", ")} unread`, QUERY_PPCIE, PPCIE),
         ]),
     ...(alone
       ? [

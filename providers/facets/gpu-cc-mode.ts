@@ -68,18 +68,17 @@ export const gpuCcMode = facet({
   },
   parse(a): GpuCcModeFacts {
     const idle = text(a.idleD3);
-    const domain = parsed(
-      a.domain.kind === "missing" || a.domain.kind === "no-machine" ? absent : text(a.live),
-      vmOfDomain,
-      "the libvirt domain of the VM",
-    );
+    const pid: Fact<string> = text(a.domainPid);
+    const none = a.domain.kind === "missing" || a.domain.kind === "no-machine";
+    // A domain that does not run says nothing of the process of a unit that is there beside it.
+    const units = none || (pid.state !== "known" && a.unit.kind === "ran");
+    const domain = parsed(units ? absent : text(a.live), vmOfDomain, "the libvirt domain of the VM");
     const vm: GpuCcModeFacts["vm"] =
       domain.state === "absent"
         ? mapFact(text(a.unit), (t) => {
             return { mode: gpuModeOfUnit(t) ?? "unsaid", gpus: devicesOfUnit(t), launcher: "qemu" };
           })
         : mapFact(domain, (d) => ({ ...d, launcher: "libvirt" }));
-    const pid: Fact<string> = text(a.domainPid);
     return {
       devices: parsed(text(a.lspci), (t) => parseLspci(t)?.filter((d) => isGpu(d) || isNvSwitch(d)), "lspci"),
       held: yesNo(a.held),

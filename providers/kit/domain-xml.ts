@@ -149,9 +149,10 @@ function keyOf(device: unknown): string | undefined {
  * it changes what the guest is, or is given.
  */
 const WATCHED =
-  /^(launchSecurity|qemu:|memoryBacking|sysinfo|os\.(kernel|initrd|cmdline|nvram|bios)|cpu\.feature|devices\.(disk|hostdev|interface|filesystem|shmem|redirdev|channel|serial|graphics|tpm|vsock|memory)\b)/;
+  /^(launchSecurity|qemu:|memoryBacking|sysinfo|vcpu@current|os\.(kernel|initrd|cmdline|nvram|bios)|cpu\.feature|devices\.(disk|hostdev|interface|filesystem|shmem|redirdev|channel|serial|graphics|tpm|vsock|memory)\b)/;
 /** Additions of libvirt inside what is watched. */
-const LIBVIRTS = /(\.backingStore|\.address|\.rom)\b|\.target(\.model)?@|^devices\.channel.*spice|@xmlns|\.driver@/;
+const LIBVIRTS =
+  /(\.backingStore|\.address)\b|\.rom@(?!file)|\.target(\.model)?@|^devices\.channel.*spice|@xmlns|\.driver@/;
 
 /** Numbers and machine names as libvirt rewrites them. */
 function same(path: string, wanted: string, seen: string | undefined): boolean {

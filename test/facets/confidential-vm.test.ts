@@ -70,3 +70,21 @@ test("a restart that changed nothing is not made again", () => {
     "human",
   ]);
 });
+
+test("a VM that was made for another GPU mode is not called one of this mode: what its unit says is all that tells", () => {
+  const unit = answers["unit"]?.kind === "ran" ? answers["unit"].stdout : "";
+  const plan = (mode: string) => {
+    const now = factsOf(confidentialVm, { ...answers, unit: ok(unit.replace(/^GpuMode=.*$/m, `GpuMode=${mode}`)) });
+    return confidentialVm.plan?.(want, now, CONTEXT)?.map((s) => `${s.code} ${s.disruption}`);
+  };
+  expect(plan(want.gpuMode)).toEqual([]);
+  expect(plan("off")).toEqual(["confidential-vm.restart guest-stop"]);
+  expect(plan("")).toEqual(["confidential-vm.define none"]);
+});
+
+test("a domain without what was asked for is refused, not made", () => {
+  const parse = (more: object) => confidentialVm.want.safeParse({ cpus: 2, memoryGiB: 4, ...more }).success;
+  expect(parse({ launcher: "libvirt" })).toBe(true);
+  expect(parse({ iommufd: true })).toBe(true);
+  expect(parse({ launcher: "libvirt", iommufd: true })).toBe(false);
+});

@@ -81,6 +81,21 @@ describe("while a guest holds the GPU", () => {
     expect(levels(99, "off")).toEqual(["unknown", 0]);
   });
 
+  test("beside a domain that does not run, the unit's process is judged by its unit", () => {
+    const unit = ok("ExecStart=qemu -device vfio-pci,host=0000:81:00.0\n[X-TeeUp]\nGpuMode=off\n");
+    const live = ok(
+      '<domain type="kvm"><metadata><teeup:vm xmlns:teeup="urn:teeup:vm" gpuMode="on"/></metadata><devices><hostdev type="pci"><source><address domain="0x0000" bus="0x81" slot="0x00" function="0x0"/></source></hostdev></devices></domain>',
+    );
+    const both = { ...held, unit, vm: ok("ActiveState=active\nMainPID=4711\n"), domain: live, live };
+    const facts = factsOf(gpuCcMode, { ...both, domainPid: missing });
+    expect(facts.vm).toMatchObject({ value: { mode: "off", launcher: "qemu" } });
+    expect(bad(gpuCcMode.judge(want, facts))).toEqual(["gpu-cc-mode.mode"]);
+    expect(argvs(gpuCcMode.plan?.(want, facts, CONTEXT))[0]).toBe("systemctl stop teeup-vm-cvm0.service");
+    expect(factsOf(gpuCcMode, { ...both, domainPid: ok("4711\n") }).vm).toMatchObject({
+      value: { launcher: "libvirt" },
+    });
+  });
+
   test("only QEMU's process holds a GPU, not one that names the driver; whoever's QEMU it is", () => {
     const { node } = hostTwin();
     const holds = () => execute(node.host, GUEST_HOLDS_GPU).status;
@@ -137,6 +152,13 @@ describe("Protected PCIe", () => {
       expect(set).toContain("--devices 0000:11:00.0 --set-cc-mode=on");
     }
   });
+});
+
+test("off is not known of a device that did not say that it is out of Protected PCIe", () => {
+  const e = gpuCcMode.examples.find((x) => x.name.startsWith("one switch says nothing"));
+  const facts = factsOf(gpuCcMode, e?.answers ?? {});
+  for (const mode of ["off", "on"] as const)
+    expect(bad(gpuCcMode.judge({ gpus: "all", mode }, facts))).toContain("gpu-cc-mode.ppcie-unread");
 });
 
 test("devtools is never taken for on", () => {

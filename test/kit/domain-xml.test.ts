@@ -170,6 +170,16 @@ describe("differences", () => {
       /qemu:arg/,
     ],
     ["less memory", (x) => x.replace(">67108864<", ">1048576<"), /^memory: 1048576 → 67108864$/],
+    [
+      "fewer processors at the start",
+      (x) => x.replace('<vcpu placement="static"', '<vcpu placement="static" current="2"'),
+      /^vcpu@current/,
+    ],
+    [
+      "an option ROM of the host's choice",
+      (x) => x.replace("</hostdev>", '<rom file="/tmp/evil.rom"/></hostdev>'),
+      /rom@file/,
+    ],
     ["another firmware", (x) => x.replace("/usr/share/ovmf/OVMF.fd", "/tmp/x.fd"), /^os\.loader/],
   ];
   test.each(hands)("a hand's work shows: %s", (_name, edit, difference) => {
