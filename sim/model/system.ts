@@ -111,6 +111,8 @@ function common(os: OsName): [string, FileNode][] {
     ["/var/lib/dpkg/info", dir()],
     ["/var/log", dir()],
     ["/usr/local/lib", dir()],
+    ["/usr/lib/x86_64-linux-gnu", dir()],
+    ["/usr/lib64", dir()],
     ["/opt", dir()],
     ["/srv", dir()],
     ["/usr/src", dir()],
