@@ -48,7 +48,7 @@ export class AlibabaNode extends pulumi.ComponentResource {
 
   constructor(name: string, args: AlibabaNodeArgs, opts?: pulumi.ComponentResourceOptions) {
     super("teeup:node:AlibabaNode", name, {}, opts);
-    const profile = resolveCloudProfile(cloudProfileFor("alibaba-gn8v-tee", args.profile), args.pins ?? {});
+    const profile = resolveCloudProfile(cloudProfileFor("alibaba-gn8v-tee", args.profile), args.pins ?? {}, args);
     const { instance: recipe } = profile;
     if (recipe === undefined) throw new pulumi.RunError(`profile ${profile.name} says nothing of the instance itself`);
     const { zone, types, image, systemDisk } = recipe.value;
@@ -140,7 +140,7 @@ export class AlibabaNode extends pulumi.ComponentResource {
     this.attestation = parts.attestation;
     this.plan = pulumi
       .all([pulumi.recover<readonly string[]>(plan.plan, () => []), parts.plan])
-      .apply(([own, node]) => [...own, ...node]);
+      .apply(([own, node]) => [...(own ?? []), ...(node ?? [])]);
     this.registerOutputs({ attestation: this.attestation, plan: this.plan });
   }
 }

@@ -25,7 +25,7 @@ export class BaiduNode extends pulumi.ComponentResource {
 
   constructor(name: string, args: InstanceNodeArgs, opts?: pulumi.ComponentResourceOptions) {
     super("teeup:node:BaiduNode", name, {}, opts);
-    const profile = resolveCloudProfile(cloudProfileFor("baidu-bcc", args.profile), args.pins ?? {});
+    const profile = resolveCloudProfile(cloudProfileFor("baidu-bcc", args.profile), args.pins ?? {}, args);
     const parts = nodeParts(this, name, { node: args.node, groups: instanceGoals(profile, args) });
     this.attestation = parts.attestation;
     this.plan = parts.plan;

@@ -116,12 +116,13 @@ export const provider = {
   async create(inputs: Props): Promise<{ id: string; outs: Props }> {
     if (isInstancePart(inputs)) return { id: keyOf(InputsSchema.parse(inputs)), outs: instancePart(undefined, inputs) };
     const id = keyOf(InputsSchema.parse(inputs));
-    return { id, outs: await underWay(bring(id, inputs)) };
+    return { id, outs: await underWay(bring(id, inputs, true)) };
   },
 
   async update(id: string, olds: Props, news: Props): Promise<{ outs: Props }> {
     if (isInstancePart(news)) return { outs: instancePart(olds, news) };
-    return { outs: await underWay(bring(id, news)) };
+    const moved = digest(olds["at"] ?? {}) !== digest(news["at"] ?? {});
+    return { outs: await underWay(bring(id, news, moved)) };
   },
 
   async read(id: string, props: Props): Promise<{ id: string; props: Props }> {
@@ -308,9 +309,12 @@ function inShort(lines: readonly string[]): readonly string[] {
   return [`${first} (and ${more.length} more)`];
 }
 
-async function bring(id: string, props: Props): Promise<Props> {
+/** `arrives`: the node may be an instance that was made a moment ago. */
+async function bring(id: string, props: Props, arrives: boolean): Promise<Props> {
   try {
     const inputs = parseInputs(props);
+    if (arrives && inputs.at !== undefined && inputs.facet === NODE_PLAN)
+      await ready().reconciler.arrive(inputs.node, run());
     await ready().reconciler.reach(inputs.node);
     if (inputs.facet === NODE_PLAN) return await gate(inputs);
     const done = await ready().reconciler.reconcile(goalOf(inputs.node, inputs.facet, inputs.want), run());

@@ -17,6 +17,9 @@ export const MAX_ROUNDS = 4;
 /** The facet that boots gets more: three for BIOS settings that depend on each other, one to keep a trial kernel. */
 const MAX_BOOT_ROUNDS = 6;
 
+/** Seconds until a new instance must take SSH sessions. */
+const ARRIVAL_SECONDS = 900;
+
 /** A facet with its wanted state on one node. `want` has been parsed by the facet's schema. */
 export interface Goal {
   readonly facet: Facet;
@@ -133,6 +136,13 @@ export class Reconciler {
       saw: error === undefined ? why : `${error.subject ?? "ssh"}: ${error.saw} (${error.code})`,
       next: error?.next ?? `teeup check ${node}, once it can be reached`,
     });
+  }
+
+  /** Waits until an instance that was just made takes an SSH session: it is slow to start, with eight GPUs above all. */
+  async arrive(node: string, { onProgress, signal }: Pick<Run, "onProgress" | "signal">): Promise<void> {
+    const { host } = this.#fleet.node(node);
+    await host.act({ do: "wait-guest", timeoutSeconds: ARRIVAL_SECONDS }, { onProgress, signal });
+    host.forget();
   }
 
   /** Observes, judges and plans; changes nothing. */

@@ -19,7 +19,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   reconcile: ["facets", "machine", "attest", "kit"],
   /** The channel to the Pulumi engine that started the provider: progress out, and whether it still listens. */
   engine: [],
-  "host-provider": ["engine", "reconcile", "facets", "machine", "attest", "kit"],
+  /** The two resources around an instance that another provider makes. */
+  instances: ["reconcile", "kit"],
+  "host-provider": ["engine", "instances", "reconcile", "facets", "machine", "attest", "kit"],
   // Only by the specifier in its constant text does a resource know the provider.
   resource: ["facets", "kit"],
   profiles: ["kit", "facets"],

@@ -1,3 +1,4 @@
+import { CLOUD_ROWS } from "./clouds.ts";
 import type { Rows } from "./rows.ts";
 import { context, example, later, person, program, proven, steps, value } from "./rows.ts";
 import { TDX_ROWS } from "./tdx.ts";
@@ -116,5 +117,6 @@ export const ROWS: Rows = {
     ]),
   ),
 
+  ...CLOUD_ROWS,
   ...TDX_ROWS,
 };

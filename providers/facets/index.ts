@@ -28,6 +28,7 @@ import { packages } from "./packages.ts";
 import { quoteService } from "./quote-service.ts";
 import { sevFirmware } from "./sev-firmware.ts";
 import { snpReady } from "./snp-ready.ts";
+import { tdxQuote } from "./tdx-quote.ts";
 import { tdxReady } from "./tdx-ready.ts";
 import { vfioBinding } from "./vfio-binding.ts";
 import { vmStack } from "./vm-stack.ts";
@@ -61,6 +62,7 @@ export {
   quoteService,
   sevFirmware,
   snpReady,
+  tdxQuote,
   tdxReady,
   vfioBinding,
   vmStack,
@@ -96,6 +98,7 @@ export const FACETS: readonly Facet[] = [
   nvidiaPersistenced,
   cudaToolkit,
   guestEvidence,
+  tdxQuote,
   attestationTool,
   attestation,
   gpuReadyState,

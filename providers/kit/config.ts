@@ -103,7 +103,7 @@ export type NodeConfig = z.infer<typeof NodeSchema>;
 /** The stack config under `teeup:`. */
 const StackConfigShape = z.strictObject({
   platform: z
-    .enum(["onprem-snp", "onprem-tdx", "baidu-bcc"])
+    .enum(["onprem-snp", "onprem-tdx", "baidu-bcc", "alibaba-gn8v-tee"])
     .default("onprem-snp")
     .describe("Which program of stacks/ runs."),
   permit: PermitSchema.default("none"),
@@ -123,6 +123,16 @@ const StackConfigShape = z.strictObject({
     .prefault({}),
   instance: z
     .strictObject({
+      sshFrom: z
+        .array(z.cidrv4())
+        .default([])
+        .describe("Address ranges that may reach the instance's sshd, e.g. 203.0.113.7/32; nothing else is open."),
+      type: z.string().startsWith("ecs.").optional().describe("Instance type; default: the recipe's first."),
+      diskGiB: z.int().min(20).max(32768).optional().describe("GiB of the system disk; default: the recipe's."),
+      quote: z
+        .boolean()
+        .default(false)
+        .describe("Make and verify a TDX quote with Intel's sample tools, where the recipe has them."),
       swiotlbMiB: z
         .int()
         .min(64)

@@ -31,6 +31,7 @@ export const PARTS = {
   "nvidia-persistenced": "vm-admin:NvidiaPersistenced",
   "cuda-toolkit": "vm-admin:CudaToolkit",
   "guest-evidence": "vm-admin:GuestEvidence",
+  "tdx-quote": "vm-user:TdxQuote",
   "attestation-tool": "vm-user:AttestationTool",
   attestation: "vm-user:Attestation",
   "gpu-ready-state": "vm-user:GpuReadyState",

@@ -60,6 +60,12 @@ export const CLOUD_DOWNLOADS: readonly { readonly url: string; readonly node: Fi
     node: runFile(version, 400_000_000),
   })),
   {
+    url: `${NVIDIA}.com/compute/cuda/repos/rhel8/x86_64/cuda-rhel8.repo`,
+    node: file(
+      "[cuda-rhel8-x86_64]\nname=cuda-rhel8-x86_64\nbaseurl=https://developer.download.nvidia.com/compute/cuda/repos/rhel8/x86_64\nenabled=1\ngpgcheck=1\n",
+    ),
+  },
+  {
     url: `${NVIDIA}.com/compute/cuda/12.4.1/local_installers/cuda_12.4.1_550.54.15_linux.run`,
     node: cudaFile("12.4"),
   },

@@ -3,6 +3,7 @@ import { UNKNOWN } from "./schema.ts";
 import { seedPolicy } from "./seed-policy.ts";
 
 const SEED = "Baidu AI Cloud, 创建异构机密计算实例 (seed 003)";
+const DCAP = "https://download.01.org/intel-sgx/sgx-dcap/1.21/linux/distro/ubuntu22.04-server";
 const DRIVER = "570.195.03";
 
 /** Eight Hopper GPUs in Protected PCIe mode in a 7th generation instance, Ubuntu 22.04. The instance is adopted. */
@@ -72,6 +73,28 @@ export const baiduBccGen7 = cloudProfile({
       },
       source: `${SEED}, 注意事项: agents after nvidia-persistenced; TimeoutSec=600`,
     },
+  },
+  quote: {
+    value: {
+      repository: {
+        url: `${DCAP}/sgx_debian_local_repo.tgz`,
+        sha256: UNKNOWN,
+        md5: "71169068a5f0f99d203ad9f3d7976a9f",
+      },
+      sdk: {
+        url: `${DCAP}/sgx_linux_x64_sdk_2.24.100.3.bin`,
+        sha256: UNKNOWN,
+        md5: "bc8c3453b44c6c6ce0c9fa1804cd2565",
+      },
+      verifier: {
+        url: "https://github.com/intel/confidential-computing.tee.dcap/archive/refs/tags/DCAP_1.21.tar.gz",
+        sha256: UNKNOWN,
+        md5: "c4f2bd528e153f651adc9564a5b200b5",
+      },
+      verifierFolder: "confidential-computing.tee.dcap-DCAP_1.21",
+      pccs: "https://pccs.baidubce.com:8081",
+    },
+    source: `${SEED}, 步骤三; the sums in MD5 are the document's, SHA-256 is asked beside`,
   },
   attestation: {
     value: {

@@ -9,10 +9,19 @@ export interface InstanceSettings {
    * The argument of `swiotlb` is this times 512: it counts slots of 2 KiB (seed 003).
    */
   readonly swiotlbMiB?: number | undefined;
+  /** Make and verify a TDX quote with Intel's sample tools, where the recipe has them; default no. */
+  readonly quote?: boolean | undefined;
 }
 
 /** The parts of an instance, in the order in which they are brought about. */
 export type InstancePersona = "system" | "guest" | "attestation";
+
+/** The recipe without what the stack does not ask for. */
+export function askedOf(profile: CloudProfile, { quote }: InstanceSettings): CloudProfile {
+  if (quote === true) return profile;
+  const { quote: _, ...rest } = profile;
+  return rest;
+}
 
 /** Words of the kernel's command line: the recipe's, with the stack's own size of the bounce buffers. */
 export function commandLine(profile: CloudProfile, { swiotlbMiB }: InstanceSettings): readonly string[] {
@@ -69,6 +78,7 @@ export function instanceGoals(
       }),
     ],
     attestation: [
+      ...(settings.quote !== true || profile.quote === undefined ? [] : [goal("tdx-quote", profile.quote.value)]),
       goal("attestation-tool", tool(profile.attestation.value)),
       goal("attestation", appraisal(profile.attestation.value)),
       goal("gpu-ready-state", {}),

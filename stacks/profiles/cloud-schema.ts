@@ -18,6 +18,8 @@ export const InstanceSchema = z.strictObject({
   systemDisk: z.strictObject({ category: z.string(), sizeGiB: z.int().min(20) }),
 });
 
+const QuoteFileSchema = z.strictObject({ ...DownloadSchema.shape, md5: z.string().regex(/^[0-9a-f]{32}$/) });
+
 export const CloudProfileSchema = z.strictObject({
   name: z
     .string()
@@ -51,6 +53,17 @@ export const CloudProfileSchema = z.strictObject({
     cuda: from(z.strictObject({ version: z.string(), ...DownloadSchema.shape, args: z.array(z.string()) })).optional(),
     cublas: from(z.strictObject({ version: z.string() })).optional(),
   }),
+  quote: from(
+    z.strictObject({
+      repository: QuoteFileSchema,
+      sdk: QuoteFileSchema,
+      verifier: QuoteFileSchema,
+      verifierFolder: z.string(),
+      pccs: z.url({ protocol: /^https$/ }),
+    }),
+  )
+    .optional()
+    .describe("Intel's sample tools that make and verify a TD's quote; a stack asks for them."),
   attestation: from(AttestationSchema),
 });
 export type CloudProfile = z.infer<typeof CloudProfileSchema>;

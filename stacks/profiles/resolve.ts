@@ -4,7 +4,7 @@ import { TeeUpError } from "../../providers/kit/errors.ts";
 import { alibabaGn8vTee1gpu } from "./alibaba-gn8v-tee-1gpu.ts";
 import { alibabaGn8vTee8gpu } from "./alibaba-gn8v-tee-8gpu.ts";
 import { baiduBccGen7 } from "./baidu-bcc-gen7.ts";
-import { instanceGoals } from "./cloud-goals.ts";
+import { askedOf, type InstanceSettings, instanceGoals } from "./cloud-goals.ts";
 import type { CloudProfile } from "./cloud-schema.ts";
 import { CloudProfileSchema } from "./cloud-schema.ts";
 import { type NodeGoal, nodeGoals } from "./goals.ts";
@@ -52,7 +52,7 @@ export const PLATFORMS = {
 export function goalsOfNode(config: StackConfig, guest: NodeConfig["guest"]): readonly NodeGoal[] {
   const { platform, pins } = config;
   if (isCloudPlatform(platform)) {
-    const profile = resolveCloudProfile(cloudProfileFor(platform, config.profile), pins);
+    const profile = resolveCloudProfile(cloudProfileFor(platform, config.profile), pins, config.instance);
     return Object.values(instanceGoals(profile, config.instance)).flat();
   }
   const { cpu, profile } = PLATFORMS[platform];
@@ -113,9 +113,9 @@ export function resolveProfile(profile: Profile, pins: Pins): Profile {
   return resolveWith(ProfileSchema, profile, pins);
 }
 
-/** As {@link resolveProfile}, for the recipes of clouds. */
-export function resolveCloudProfile(profile: CloudProfile, pins: Pins): CloudProfile {
-  return resolveWith(CloudProfileSchema, profile, pins);
+/** As {@link resolveProfile}, for the recipes of clouds. What the stack does not ask for needs no pin. */
+export function resolveCloudProfile(profile: CloudProfile, pins: Pins, settings: InstanceSettings): CloudProfile {
+  return resolveWith(CloudProfileSchema, askedOf(profile, settings), pins);
 }
 
 function resolveWith<P extends { readonly name: string }>(schema: z.ZodType<P>, profile: P, pins: Pins): P {

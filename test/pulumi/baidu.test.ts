@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Twin } from "../../sim/twin.ts";
+import { askedOf } from "../../stacks/profiles/cloud-goals.ts";
 import { CLOUD_PROFILES } from "../../stacks/profiles/resolve.ts";
 import { pinsFor } from "../e2e/drive.ts";
 import { isFacet, nameOf, Site, Stack } from "./harness.ts";
@@ -17,7 +18,7 @@ const config = (permit: string, instance: object = {}) => {
   return {
     "teeup:platform": "baidu-bcc",
     "teeup:permit": permit,
-    "teeup:pins": pinsFor(PROFILE),
+    "teeup:pins": pinsFor(askedOf(PROFILE, {})),
     "teeup:instance": instance,
     "teeup:nodes": [{ name, ssh }],
   };
