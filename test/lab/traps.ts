@@ -139,11 +139,9 @@ export const TRAPS: readonly Trap[] = [
         extra: [...["-device", "edu,id=card,addr=0x12,multifunction=on"], ...["-device", "pci-testdev,addr=0x12.1"]],
         ids: { card: H100 },
       },
-      set: (vm) =>
-        vm.sh(
-          `modprobe pci-stub; echo pci-stub >${at(OTHER)}/driver_override && echo ${OTHER} >/sys/bus/pci/drivers_probe && readlink ${at(OTHER)}/driver`,
-        ),
-      clear: (vm) => vm.sh(`echo ${OTHER} >/sys/bus/pci/drivers/pci-stub/unbind && echo >${at(OTHER)}/driver_override`),
+      // Nothing to do: the host's driver took it at boot.
+      set: (vm) => vm.sh(`readlink ${at(OTHER)}/driver | grep virtio-pci`),
+      clear: (vm) => vm.sh(`echo ${OTHER} >/sys/bus/pci/drivers/virtio-pci/unbind`),
       // The whole group, none left behind.
       proof: {
         ask: `for device in $(ls ${at(OTHER)}/iommu_group/devices); do basename $(readlink ${at(OTHER)}/../$device/driver); done`,
@@ -164,7 +162,7 @@ export const TRAPS: readonly Trap[] = [
     ends: {
       code: "reconcile.human",
       subject: "vfio-binding",
-      saw: /free the GPUs' IOMMU groups of \S+ \((pci-stub|bnxt_en)\).*\n.*because/s,
+      saw: /free the GPUs' IOMMU groups of \S+ \((virtio-pci|bnxt_en)\).*\n.*because/s,
       next: /do that, then run pulumi up again/,
     },
   },
