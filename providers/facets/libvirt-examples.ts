@@ -1,7 +1,8 @@
 import { failed, missing, ok } from "../kit/ask.ts";
 import { example } from "../kit/example.ts";
 
-const show = (state: string) => ok(`ActiveState=${state}\nUnitFileState=enabled\nNeedDaemonReload=no\n`);
+const show = (state: string, enabled = "enabled") =>
+  ok(`ActiveState=${state}\nUnitFileState=${enabled}\nNeedDaemonReload=no\n`);
 
 const want = {
   packages: ["libvirt-daemon-system", "libvirt-clients"],
@@ -24,5 +25,12 @@ export const LIBVIRT_EXAMPLES = [
   ),
   example("no settings wanted", { packages: want.packages, settings: {} }, { ...good, conf: ok("") }),
   example("stopped", want, { ...good, socket: show("failed") }, codes("active"), codes("start")),
+  example(
+    "its socket alone starts with the host: no domain does",
+    want,
+    { ...good, daemon: show("inactive", "disabled") },
+    codes("enabled"),
+    codes("start"),
+  ),
   example("no answer", want, { ...good, conf: failed("connection lost") }, codes("settings")),
 ];

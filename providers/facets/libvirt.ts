@@ -1,9 +1,8 @@
 import { z } from "zod";
 import { text } from "../kit/ask.ts";
-import type { Step } from "../kit/facet.ts";
-import { facet } from "../kit/facet.ts";
-import type { Fact } from "../kit/facts.ts";
-import { mapFact, valueIfKnown } from "../kit/facts.ts";
+import { facet, type Step } from "../kit/facet.ts";
+import { type Fact, mapFact, valueIfKnown } from "../kit/facts.ts";
+import { firstUnknown, isTrue } from "../kit/findings.ts";
 import { DPKG_NAMES, installPackages } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import {
@@ -32,12 +31,14 @@ interface Facts {
   readonly conf: Fact<string>;
   /** Of the daemon, or of the socket that starts it. */
   readonly active: Fact<boolean>;
+  /** The daemon itself starts with the host: its socket alone starts no domain. */
+  readonly enabled: Fact<boolean>;
 }
+const systemctl = (verb: string) => ({ do: "run", argv: ["systemctl", verb, "libvirtd.service"] }) as const;
 
 const lacking = (want: z.output<typeof Want>, have: readonly string[]) =>
   want.packages.filter((n) => !have.includes(n));
 
-/** libvirt and what it tells the QEMUs that it starts. */
 export const libvirt = facet({
   name: "libvirt",
   type: "Libvirt",
@@ -59,6 +60,7 @@ export const libvirt = facet({
       packages: mapFact(text(a.packages), parseDpkgNames),
       conf: text(a.conf),
       active: valueIfKnown(up(daemon)) === true ? up(daemon) : up(socket),
+      enabled: parseSystemctlShow(text(a.daemon)).enabled,
     };
   },
   judge: (want, facts) => [
@@ -93,18 +95,25 @@ export const libvirt = facet({
       good: (active) => active,
       show: (active) => (active ? "active" : "neither is active"),
     }),
+    judgeFact(facts.enabled, {
+      code: "libvirt.enabled",
+      want: "libvirtd starts with the host, and its domains with it",
+      hint: "teeup enables it with the next up",
+      source: SOURCE,
+      good: (enabled) => enabled,
+    }),
   ],
   plan: (want, facts): Step[] => {
     const have = valueIfKnown(facts.packages);
-    if (have === undefined || facts.conf.state === "unknown" || facts.active.state === "unknown") return [];
+    if (have === undefined || facts.conf.state === "unknown" || firstUnknown(facts.active, facts.enabled)) return [];
     const names = lacking(want, have);
     const conf = valueIfKnown(facts.conf) ?? "";
     const settings = lackingSettings(want.settings, conf);
     const step = (code: string, title: string, why: string, actions: Step["actions"]): Step[] => [
       { code: `libvirt.${code}`, title, why, disruption: "service", actions },
     ];
-    const restart = { do: "run", argv: ["systemctl", "restart", "libvirtd.service"] } as const;
     const write = { do: "write", path: QEMU_CONF, content: withSettings(want.settings, conf) } as const;
+    const configure = [write, systemctl("restart")];
     return [
       ...(names.length === 0
         ? []
@@ -112,28 +121,26 @@ export const libvirt = facet({
       // Where it is about to be installed, its file has but comments: the settings may stand there alone.
       ...(settings.length === 0
         ? []
-        : step("configure", `${QEMU_CONF}: ${settings.join("; ")}, and restart libvirtd`, "not so yet", [
-            write,
-            restart,
-          ])),
-      ...(names.length === 0 && settings.length === 0 && valueIfKnown(facts.active) !== true
-        ? step("start", "start libvirtd", "not active", [restart])
+        : step("configure", `${QEMU_CONF}: ${settings.join("; ")}, and restart libvirtd`, "not so yet", configure)),
+      ...(names.length === 0 &&
+      (!isTrue(facts.enabled) || (settings.length === 0 && valueIfKnown(facts.active) !== true))
+        ? step("start", "start libvirtd, also at every boot", "not active, or not enabled", [
+            systemctl("enable"),
+            systemctl("restart"),
+          ])
         : []),
     ];
   },
   undo: (_want, facts): Step[] => {
     const conf = valueIfKnown(facts.conf);
     if (conf === undefined || withoutSettings(conf) === conf) return [];
-    const content = withoutSettings(conf);
-    const restart = { do: "run", argv: ["systemctl", "restart", "libvirtd.service"] } as const;
-    const title = `restore ${QEMU_CONF} and restart libvirtd`;
     return [
       {
         code: "libvirt.restore",
-        title,
+        title: `restore ${QEMU_CONF} and restart libvirtd`,
         why: "deleted",
         disruption: "service",
-        actions: [{ do: "write", path: QEMU_CONF, content }, restart],
+        actions: [{ do: "write", path: QEMU_CONF, content: withoutSettings(conf) }, systemctl("restart")],
       },
     ];
   },

@@ -11,7 +11,8 @@ const want = {
     key: { url: "https://download.01.org/intel-sgx/sgx_repo/ubuntu/intel-sgx-deb.key", sha256: "ab".repeat(32) },
   },
 };
-const show = (state: string) => ok(`ActiveState=${state}\nUnitFileState=enabled\nNeedDaemonReload=no\n`);
+const show = (state: string, enabled = "enabled") =>
+  ok(`ActiveState=${state}\nUnitFileState=${enabled}\nNeedDaemonReload=no\n`);
 const line = (text: string) => `[04-06-2024 03:05:54] ${text}\n`;
 const PASSED = line("INFO: Registration Flow - PLATFORM_ESTABLISHMENT or TCB_RECOVERY passed successfully.");
 const FAILED = line("ERROR: Registration Flow - Registration Server returned an error (Error 400).");
@@ -22,6 +23,7 @@ const good = {
   pccs: show("active"),
   qgs: show("active"),
   qgsFile: ok(QGS_TEXT),
+  socket: ok(""),
   registration: ok(PASSED + FINISHED),
   apiKey: ok("1\n"),
 };
@@ -32,6 +34,7 @@ const bare = {
   pccs: show("inactive"),
   qgs: show("inactive"),
   qgsFile: missing,
+  socket: ok("", 1),
   registration: gone("/var/log/mpa_registration.log"),
   apiKey: gone("/opt/intel/sgx-dcap-pccs/config/default.json"),
 };
@@ -52,6 +55,20 @@ export const QUOTE_SERVICE_EXAMPLES = [
     want,
     { ...good, qgsFile: ok("port = 4050\nnumber_threads = 4\n") },
     code("socket"),
+    code("start"),
+  ),
+  example(
+    "its file was written, and a run was killed before QGS read it",
+    want,
+    { ...good, socket: ok("", 1) },
+    code("socket"),
+    code("start"),
+  ),
+  example(
+    "QGS does not start with the host",
+    want,
+    { ...good, qgs: show("active", "disabled") },
+    code("qgs"),
     code("start"),
   ),
   example("QGS failed", want, { ...good, qgs: show("failed") }, code("qgs"), code("start")),

@@ -1,7 +1,6 @@
-import type { Finding, Step } from "../kit/facet.ts";
-import { facet } from "../kit/facet.ts";
+import { type Finding, facet, type Step } from "../kit/facet.ts";
 import { valueIfKnown } from "../kit/facts.ts";
-import { findingsOf } from "../kit/findings.ts";
+import { findingsOf, firstUnknown } from "../kit/findings.ts";
 import { installPackages, job } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import type { QuoteServiceFacts, QuoteServiceWant } from "../kit/quote-service.ts";
@@ -66,13 +65,12 @@ export const quoteService = facet<QuoteServiceWant, QuoteServiceFacts, typeof qu
       }),
       unit("pccs", "the provisioning certificate cache (PCCS)"),
       unit("qgs", "the quote generation service (QGS)"),
-      judgeFact(facts.qgsFile, {
+      judgeFact(quotes.listening(facts), {
         code: "quote-service.socket",
         want: `QGS listens at ${quotes.QGS_SOCKET}, where QEMU and libvirt look`,
         hint: `teeup takes the port out of ${quotes.QGS_FILE} with the next up`,
         source: "libvirt, Domain XML format, quoteGenerationService",
-        good: quotes.listensAtSocket,
-        show: (file) => (quotes.listensAtSocket(file) ? "no port is set" : "a port is set: it listens on vsock"),
+        good: (where) => where === "there",
       }),
       registrationFinding(facts),
       judgeFact(facts.apiKey, {
@@ -88,8 +86,8 @@ export const quoteService = facet<QuoteServiceWant, QuoteServiceFacts, typeof qu
   },
   plan: (want, facts): Step[] => {
     const have = valueIfKnown(facts.packages);
-    if (have === undefined || [facts.devices, facts.pccs, facts.qgs, facts.qgsFile].some((f) => f.state === "unknown"))
-      return [];
+    const { devices, pccs, qgs, qgsFile, socket } = facts;
+    if (have === undefined || firstUnknown(devices, pccs, qgs, qgsFile, socket) !== undefined) return [];
     const step = (code: string, title: string, why: string, actions: Step["actions"]): Step => ({
       code: `quote-service.${code}`,
       title,
@@ -128,11 +126,13 @@ export const quoteService = facet<QuoteServiceWant, QuoteServiceFacts, typeof qu
         ]),
       ];
     }
-    const down = valueIfKnown(facts.pccs) !== "active" || valueIfKnown(facts.qgs) !== "active";
-    const elsewhere = !quotes.listensAtSocket(valueIfKnown(facts.qgsFile) ?? "");
+    const down = valueIfKnown(pccs) !== "active" || valueIfKnown(qgs) !== "active";
+    const elsewhere = valueIfKnown(quotes.listening(facts)) !== "there";
     const title = `start PCCS and QGS, listening at ${quotes.QGS_SOCKET}`;
     return [
-      ...(down || elsewhere ? [step("start", title, down ? "not active" : "QGS listens on vsock", listen)] : []),
+      ...(down || elsewhere
+        ? [step("start", title, down ? "not active, or not at every boot" : "QGS does not listen there", listen)]
+        : []),
       ...(facts.registration.state !== "unknown" &&
       !["registered", "failed"].includes(valueIfKnown(facts.registration) ?? "")
         ? [step("register", "register the platform with Intel", "its log does not say that it is", register)]

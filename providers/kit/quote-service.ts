@@ -63,10 +63,12 @@ export interface QuoteServiceFacts {
   readonly packages: Fact<readonly string[]>;
   /** SGX devices that are there. */
   readonly devices: Fact<readonly string[]>;
-  /** Unit → `active`, `inactive`, `failed`, … */
+  /** `active`, `inactive`, `failed`, …; `active, not enabled` when it does not start with the host. */
   readonly pccs: Fact<string>;
   readonly qgs: Fact<string>;
   readonly qgsFile: Fact<string>;
+  /** Something is at QGS's socket: the file alone does not say that QGS has read it. */
+  readonly socket: Fact<boolean>;
   readonly registration: Fact<"registered" | "failed" | "open">;
   /** Last error of the registration. */
   readonly registrationError: string | null;
@@ -80,6 +82,7 @@ export const QUOTE_SERVICE_ASKS = {
   pccs: { kind: "argv", argv: ["systemctl", "show", UNITS[0], ...SHOWN] },
   qgs: { kind: "argv", argv: ["systemctl", "show", UNITS[1], ...SHOWN] },
   qgsFile: { kind: "file", path: QGS_FILE },
+  socket: { kind: "argv", argv: ["test", "-e", QGS_SOCKET] },
   registration: { kind: "argv", argv: ["grep", "-E", "(ERROR|passed successfully|Finished)", REGISTRATION_LOG] },
   // Only whether there is one: the key itself is a secret.
   apiKey: { kind: "argv", argv: ["grep", "-cE", '"ApiKey" *: *"[^"]+"', PCCS_FILE] },
@@ -92,9 +95,10 @@ export function parseQuoteService(a: Answers<typeof QUOTE_SERVICE_ASKS>): QuoteS
     devices: mapFact(collected(a.devices), (stdout) =>
       DEVICES.filter((path) => stdout.split("\n").includes(`${path} character special file`)),
     ),
-    pccs: parseSystemctlShow(text(a.pccs)).active,
-    qgs: parseSystemctlShow(text(a.qgs)).active,
+    pccs: unitOf(text(a.pccs)),
+    qgs: unitOf(text(a.qgs)),
     qgsFile: text(a.qgsFile),
+    socket: flatMapFact(ran(a.socket), (r) => (r.status <= 1 ? known(r.status === 0) : unknown(`exit ${r.status}`))),
     registration: mapFact(log, (stdout) => registrationOf(stdout)),
     registrationError: log.state === "known" ? (/^.*\bERROR\b.*$/m.exec(log.value)?.[0].trim() ?? null) : null,
     apiKey: flatMapFact(ran(a.apiKey), ({ status, stderr }) =>
@@ -107,6 +111,13 @@ export function parseQuoteService(a: Answers<typeof QUOTE_SERVICE_ASKS>): QuoteS
   };
 }
 
+function unitOf(shown: Fact<string>): Fact<string> {
+  const { active, enabled } = parseSystemctlShow(shown);
+  return flatMapFact(active, (state) =>
+    state === "active" ? mapFact(enabled, (on) => (on ? state : "active, not enabled")) : active,
+  );
+}
+
 /** The last run of the agent decides. */
 function registrationOf(log: string): "registered" | "failed" | "open" {
   const lines = log.split("\n").filter((line) => /ERROR|passed successfully/.test(line));
@@ -116,3 +127,11 @@ function registrationOf(log: string): "registered" | "failed" | "open" {
 
 /** A port line means that it listens on vsock instead of the socket. */
 export const listensAtSocket = (file: string): boolean => !/^\s*port\s*=/m.test(file);
+
+/** By its file and by the socket itself. */
+export const listening = ({ qgsFile, socket }: QuoteServiceFacts) =>
+  flatMapFact(qgsFile, (file) =>
+    listensAtSocket(file)
+      ? mapFact(socket, (is) => (is ? "there" : "no port is set, but there is no socket"))
+      : known("a port is set: it listens on vsock"),
+  );

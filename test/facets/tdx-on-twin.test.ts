@@ -116,6 +116,18 @@ describe("a TD of libvirt's with one GPU", () => {
       ["confidential-vm.define"],
     ],
     [
+      "libvirtd no longer starts with the host, and no domain with it",
+      (t) => void by(t.host, "systemctl", "disable", "libvirtd.service"),
+      "libvirt.enabled fail",
+      ["libvirt.start"],
+    ],
+    [
+      "QGS listens no more at its socket",
+      (t) => void by(t.host, "rm", "-f", "/run/tdx-qgs/qgs.socket"),
+      "quote-service.socket fail",
+      ["quote-service.start"],
+    ],
+    [
       "the domain was destroyed",
       (t) => void by(t.host, "virsh", "destroy", DOMAIN),
       "confidential-vm.inactive fail",
