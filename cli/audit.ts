@@ -7,7 +7,7 @@ import type { Fleet } from "../providers/kit/machine.ts";
 import { openFleet } from "../providers/machine/fleet.ts";
 import { openLocal } from "../providers/machine/local.ts";
 import { Reconciler } from "../providers/reconcile.ts";
-import { instanceGoals } from "../stacks/profiles/cloud-goals.ts";
+import { askedOf, instanceGoals } from "../stacks/profiles/cloud-goals.ts";
 import type { CloudProfile } from "../stacks/profiles/cloud-schema.ts";
 import { type NodeGoal, nodeGoals } from "../stacks/profiles/goals.ts";
 import {
@@ -80,7 +80,8 @@ interface AuditGoal extends NodeGoal {
 
 function goalsOf(options: AuditOptions): readonly AuditGoal[] {
   const pins = Object.fromEntries((options.pin ?? []).map(parsePin));
-  const cloud = CLOUD_PROFILES.find((profile) => profile.name === options.profile);
+  const recipe = CLOUD_PROFILES.find((profile) => profile.name === options.profile);
+  const cloud = recipe === undefined ? undefined : askedOf(recipe, {});
   const left = unknowns(cloud ?? profileByName(options.profile)).filter((path) => pins[path] === undefined);
   const filled = { ...pins, ...Object.fromEntries(left.map((path) => [path, standIn(path)])) };
   return goalsFor(options, cloud, filled).map((goal) =>
@@ -90,7 +91,7 @@ function goalsOf(options: AuditOptions): readonly AuditGoal[] {
 
 function goalsFor(options: AuditOptions, cloud: CloudProfile | undefined, pins: Pins): readonly NodeGoal[] {
   // An instance has no host that could be asked: all that its recipe wants is looked at on the instance.
-  if (cloud !== undefined) return Object.values(instanceGoals(resolveCloudProfile(cloud, pins))).flat();
+  if (cloud !== undefined) return Object.values(instanceGoals(resolveCloudProfile(cloud, pins, {}))).flat();
   const goals = nodeGoals(resolveProfile(profileByName(options.profile), pins), {
     gpus: "all",
     gpuMode: options.gpuMode ?? "on",
