@@ -136,7 +136,7 @@ export const TRAPS: readonly Trap[] = [
     vm: {
       // Two functions of one card without ACS: the kernel puts them into one group.
       options: {
-        extra: [...["-device", "edu,id=card,addr=0x12,multifunction=on"], ...["-device", "pci-testdev,addr=0x12.1"]],
+        extra: [...["-device", "edu,id=card,addr=0x12,multifunction=on"], ...["-device", "virtio-rng-pci,addr=0x12.1"]],
         ids: { card: H100 },
       },
       // Nothing to do: the host's driver took it at boot.
