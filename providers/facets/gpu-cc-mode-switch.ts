@@ -125,6 +125,8 @@ export function planCcMode(want: GpuCcModeWant, facts: GpuCcModeFacts, context: 
   // One mode per host: the fabric leaves Protected PCIe as a whole, as it came to it.
   const leave = want.mode === "ppcie" ? [] : there.filter(inPpcie);
   if (wanted.length + leave.length === 0 || unknownOf(facts) !== undefined) return [];
+  // What was asked for cannot be had: nothing is reset for a part of it.
+  if (selectGpus(there, want.gpus).absent.length > 0) return [];
   const devices = want.mode === "off" ? wanted.filter((d) => !leave.includes(d)) : wanted;
   const all = [...new Set([...devices, ...leave])];
   const held = context.guestRunning || isTrue(facts.held);

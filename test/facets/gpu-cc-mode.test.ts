@@ -143,6 +143,13 @@ describe("Protected PCIe", () => {
     expect(/--devices (\S+)/.exec(tools("half-switched")[0] ?? "")?.[1]?.split(",")).toHaveLength(8);
   });
 
+  test("the fabric stays in Protected PCIe while a wanted GPU is missing", () => {
+    const e = gpuCcMode.examples.find((x) => x.name.startsWith("back to CC mode on"));
+    const facts = factsOf(gpuCcMode, e?.answers ?? {});
+    for (const mode of ["on", "off"] as const)
+      expect(gpuCcMode.plan?.({ gpus: ["0000:99:00.0"], mode }, facts, CONTEXT)).toEqual([]);
+  });
+
   test("leaving it: the whole fabric first, then CC mode of what is wanted", () => {
     for (const name of ["back to CC mode on", "one GPU in CC mode on, from a guest"]) {
       const [leave, set, ...more] = tools(name);
