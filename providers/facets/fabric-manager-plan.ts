@@ -43,11 +43,20 @@ export const fits = (want: FabricManagerWant, version: string, driver: string | 
     ? version === want.version || version.startsWith(want.version.replace(/\.?$/, "."))
     : version === driver;
 
-function install(want: FabricManagerWant, facts: FabricManagerFacts): Step["actions"] {
+/** On dnf a lock on another version hides the wanted one from an installation. */
+const inTheWay = (want: FabricManagerWant, { family, held }: FabricManagerFacts): string[] =>
+  valueIfKnown(family) === "rpm" ? want.packages.map(bare).filter((p) => (valueIfKnown(held) ?? []).includes(p)) : [];
+
+function install(want: FabricManagerWant, facts: FabricManagerFacts, stop: boolean): Step["actions"] {
   const driver = valueIfKnown(facts.driver);
   const apt = (...args: string[]): JobLine => ({ argv: [...host.APT, ...args] });
   // The archive may be ahead of the driver, which is held.
   const names = want.packages.map((p) => (driver === undefined || p.includes("=") ? p : `${p}=${driver}*`));
+  // dnf takes `name-version`, and goes back to an older one by itself.
+  const rpms = want.packages.map((p) =>
+    driver === undefined || p.includes("=") ? p.replace("=", "-") : `${p}-${driver}`,
+  );
+  const locked = inTheWay(want, facts);
   const files = want.files.map((f) => host.download(f.url, f.sha256));
   const rpm = valueIfKnown(facts.family) === "rpm";
   return [
@@ -56,6 +65,9 @@ function install(want: FabricManagerWant, facts: FabricManagerFacts): Step["acti
       "fabric-manager",
       [
         ...files.flatMap((f) => f.lines),
+        ...(names.length === 0 || rpm ? [] : [apt("update")]),
+        // Stopped first: killed before its start, the old process would run on behind a program that fits.
+        ...(stop ? [{ argv: ["systemctl", "stop", FABRIC_MANAGER] } as const] : []),
         ...files.map(
           (f): JobLine => ({
             argv: rpm ? ["rpm", "--upgrade", "--oldpackage", f.file] : ["dpkg", "--install", f.file],
@@ -64,8 +76,11 @@ function install(want: FabricManagerWant, facts: FabricManagerFacts): Step["acti
         ...(names.length === 0
           ? []
           : rpm
-            ? [{ argv: ["dnf", "install", "-y", ...want.packages] } as const]
-            : [apt("update"), apt("install", "--allow-downgrades", "--allow-change-held-packages", ...names)]),
+            ? [
+                ...(locked.length === 0 ? [] : [{ argv: ["dnf", "versionlock", "delete", ...locked] } as const]),
+                { argv: ["dnf", "install", "-y", ...rpms] } as const,
+              ]
+            : [apt("install", "--allow-downgrades", "--allow-change-held-packages", ...names)]),
       ],
       1800,
     ),
@@ -90,10 +105,10 @@ export function planFabricManager(want: FabricManagerWant, facts: FabricManagerF
       `fabric manager: ${showFact(version)} → ${to}`,
       why,
       runs ? restartDisruption(facts.inService) : "none",
-      install(want, facts),
+      install(want, facts, runs && !good),
     );
   }
-  const hold = unheld(want, valueIfKnown(held) ?? []);
+  const hold = [...unheld(want, valueIfKnown(held) ?? []), ...(!good || other ? inTheWay(want, facts) : [])];
   if (hold.length > 0) {
     const actions = [host.holdPackages(valueIfKnown(family) ?? "debian", hold)];
     step("hold", `hold ${hold.join(", ")}`, "an upgrade would leave the driver behind", "none", actions);
