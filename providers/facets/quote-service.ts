@@ -22,6 +22,9 @@ function registrationFinding({ registration, registrationError }: QuoteServiceFa
   if (state === "registered") return pass("registration", want, "passed successfully", REGISTER);
   if (state === "failed")
     return fail("registration-failed", want, registrationError ?? "an error in the log", RESET, REGISTER);
+  const read = `read ${quotes.REGISTRATION_LOG}; when it is removed, the next up runs the agent again`;
+  if (state === "unclear")
+    return fail("registration-unclear", want, "the agent ended and says neither", read, REGISTER);
   const hint = `systemctl restart ${quotes.REGISTRATION}; it needs the way to api.trustedservices.intel.com`;
   return fail("registration", want, "nothing in its log yet", hint, REGISTER);
 }
@@ -101,21 +104,17 @@ export const quoteService = facet<QuoteServiceWant, QuoteServiceFacts, typeof qu
       run("systemctl", "enable", ...quotes.UNITS),
       run("systemctl", "restart", ...quotes.UNITS),
     ] as const;
-    const register = [
-      run("systemctl", "restart", quotes.REGISTRATION),
-      {
-        do: "wait",
-        argv: ["grep", "-q", "Finished Registration Agent Flow", quotes.REGISTRATION_LOG],
-        timeoutSeconds: 120,
-        what: "the end of the platform's registration",
-      },
-    ] as const;
+    // Never where the agent has ended once: the wait would take that end for this one's.
+    const { registration } = facts;
+    const open = registration.state !== "unknown" && (valueIfKnown(registration) ?? "open") === "open";
+    // Not where the agent has ended before: the wait would take that end for this one's.
+    const register = open ? [run("systemctl", "restart", quotes.REGISTRATION), quotes.AGENT_ENDS] : [];
     const lacking = missing(want, have);
     if (lacking.length > 0) {
       const { repository } = want;
       const key = repository && quotes.keyLines(repository);
       const source = repository && { path: quotes.sourcesFile(repository), content: quotes.sourcesText(repository) };
-      const title = `install ${lacking.join(" ")}, and register the platform with Intel`;
+      const title = `install ${lacking.join(" ")}${open ? ", and register the platform with Intel" : ""}`;
       return [
         step("install", title, "TDs get no quotes without them", [
           ...(key === undefined ? [] : [key.checks, ...job("quote-service-key", key.lines, 300)]),
@@ -133,8 +132,7 @@ export const quoteService = facet<QuoteServiceWant, QuoteServiceFacts, typeof qu
       ...(down || elsewhere
         ? [step("start", title, down ? "not active, or not at every boot" : "QGS does not listen there", listen)]
         : []),
-      ...(facts.registration.state !== "unknown" &&
-      !["registered", "failed"].includes(valueIfKnown(facts.registration) ?? "")
+      ...(open
         ? [step("register", "register the platform with Intel", "its log does not say that it is", register)]
         : []),
     ];

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { JobLine } from "./action.ts";
+import type { Action, JobLine } from "./action.ts";
 import type { Answers, Asks } from "./ask.ts";
 import { collected, ran, text } from "./ask.ts";
 import { Sha256Schema } from "./downloads.ts";
@@ -31,6 +31,13 @@ type Repository = NonNullable<QuoteServiceWant["repository"]>;
 export const UNITS = ["pccs.service", "qgsd.service"] as const;
 export const REGISTRATION = "mpa_registration_tool.service";
 export const REGISTRATION_LOG = "/var/log/mpa_registration.log";
+/** To be waited for only while the log has no such line: it is never emptied. */
+export const AGENT_ENDS = {
+  do: "wait",
+  argv: ["grep", "-q", "Finished Registration Agent Flow", REGISTRATION_LOG],
+  timeoutSeconds: 120,
+  what: "the end of the platform's registration",
+} as const satisfies Action;
 /** Where QEMU and libvirt look for the quoting service; it listens there when its file names no port. */
 export const QGS_SOCKET = "/run/tdx-qgs/qgs.socket";
 export const QGS_FILE = "/etc/qgs.conf";
@@ -69,7 +76,8 @@ export interface QuoteServiceFacts {
   readonly qgsFile: Fact<string>;
   /** Something is at QGS's socket: the file alone does not say that QGS has read it. */
   readonly socket: Fact<boolean>;
-  readonly registration: Fact<"registered" | "failed" | "open">;
+  /** `unclear`: the agent ended and says neither that it passed nor an error. `open`: it has not ended yet. */
+  readonly registration: Fact<"registered" | "failed" | "unclear" | "open">;
   /** Last error of the registration. */
   readonly registrationError: string | null;
   /** PCCS has a key of Intel's provisioning service; which one is never read. */
@@ -119,10 +127,11 @@ function unitOf(shown: Fact<string>): Fact<string> {
 }
 
 /** The last run of the agent decides. */
-function registrationOf(log: string): "registered" | "failed" | "open" {
+function registrationOf(log: string): "registered" | "failed" | "unclear" | "open" {
   const lines = log.split("\n").filter((line) => /ERROR|passed successfully/.test(line));
   const last = lines.at(-1);
-  return last === undefined ? "open" : /passed successfully/.test(last) ? "registered" : "failed";
+  if (last === undefined) return /\bFinished\b/.test(log) ? "unclear" : "open";
+  return /passed successfully/.test(last) ? "registered" : "failed";
 }
 
 /** A port line means that it listens on vsock instead of the socket. */
