@@ -26,8 +26,10 @@ export function runEntry(machine: Machine, id: number, entry: Entry, asRoot: boo
     : asRoot
       ? answer(machine, id, entry)
       : plainly(machine, id, entry, mutating);
-  journal.add({ machine: machine.kind, verb: entry.verb, argv, mutating, status: frame.status });
-  if (mutating && faults.dropAfterMutation !== undefined && --faults.dropAfterMutation <= 0) {
+  // A question that its gate held back was not asked.
+  const changed = mutating && frame.kind !== "skipped";
+  journal.add({ machine: machine.kind, verb: entry.verb, argv, mutating: changed, status: frame.status });
+  if (changed && faults.dropAfterMutation !== undefined && --faults.dropAfterMutation <= 0) {
     delete faults.dropAfterMutation;
     return { drop: true };
   }

@@ -1,7 +1,6 @@
 import type { Answer } from "../kit/ask.ts";
 import { ok } from "../kit/ask.ts";
 import type { AttestationWant } from "../kit/attestation-want.ts";
-import { SWITCH_POLICY } from "../kit/attestation-want.ts";
 import { policyOf } from "./attestation-plan.ts";
 
 export const NONCE = "5c".repeat(32);
@@ -10,7 +9,6 @@ export const want: Extract<AttestationWant, { tool: "nvattest" }> = {
   verifier: "local",
   policy: { name: "p", text: "package policy\n\ndefault nv_match := false\n" },
   switches: false,
-  switchPolicy: SWITCH_POLICY,
 };
 export const sdkWant: AttestationWant = {
   tool: "python-sdk",

@@ -1,6 +1,6 @@
 import type { Method } from "../kit/attest.ts";
 import { DEVICE_OF, METHODS, POLICY_FILES } from "../kit/attest.ts";
-import type { AttestationWant } from "../kit/attestation-want.ts";
+import { type AttestationWant, SWITCH_POLICY } from "../kit/attestation-want.ts";
 import type { Step } from "../kit/facet.ts";
 import { valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
@@ -16,7 +16,9 @@ export function methodsOf(want: AttestationWant): readonly Method[] {
 /** Text of the policy file. The Python SDK's is JSON: each claim must be true (seed 001, NVGPUPolicyExample.json). */
 export function policyOf(want: AttestationWant, method?: Method): string {
   if (want.tool === "nvattest")
-    return method !== undefined && DEVICE_OF[method] === "nvswitch" ? want.switchPolicy.text : want.policy.text;
+    return method !== undefined && DEVICE_OF[method] === "nvswitch"
+      ? (want.switchPolicy ?? SWITCH_POLICY).text
+      : want.policy.text;
   const rules = Object.fromEntries(want.policy.claims.map((claim) => [claim, true]));
   return `${JSON.stringify({ version: want.policy.version, "authorization-rules": rules }, null, 2)}\n`;
 }

@@ -79,7 +79,10 @@ export const AttestationWant = z.discriminatedUnion("tool", [
       .boolean()
       .default(false)
       .describe("Attest the guest's NVSwitches too: under Protected PCIe the GPUs talk through them."),
-    switchPolicy: Policy.default(SWITCH_POLICY).describe("Relying-party policy (Rego) for the NVSwitches."),
+    // Not a zod default: the whole text would then stand in every state, of nodes without switches too.
+    switchPolicy: Policy.optional().describe(
+      `Relying-party policy (Rego) for the NVSwitches; default: ${SWITCH_POLICY.name}, which comes with TeeUp.`,
+    ),
   }),
   z.strictObject({
     tool: z.literal("python-sdk"),

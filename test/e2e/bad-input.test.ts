@@ -177,7 +177,12 @@ describe("stack config", () => {
   const node = { name: "gpu-01", ssh: { host: "gpu-01.rack7" } };
   test.each<[string, unknown, string, RegExp]>([
     ["no nodes", {}, "nodes", /array|required/i],
-    ["a node without a host", { nodes: [{ name: "gpu-01", ssh: {} }] }, "nodes.0.ssh.host", /string/],
+    [
+      "a node without a host",
+      { nodes: [{ name: "gpu-01", ssh: {} }] },
+      "nodes.0.ssh.host",
+      /required: no program of onprem-snp makes/,
+    ],
     ["a field of another name", { nodes: [{ ...node, shh: {} }] }, "nodes.0", /"shh"/],
     ["a permit that is none", { permit: "reboots", nodes: [node] }, "permit", /"reboot"/],
     [

@@ -9,7 +9,7 @@ import type { JournalEntry } from "../../sim/journal.ts";
 import { freshKeyPair } from "../../sim/model/keys.ts";
 import { startTwin, type Twin, type TwinOptions } from "../../sim/twin.ts";
 import { pulumiEnv } from "../../tools/toolchain.ts";
-import { pinsOf } from "../e2e/drive.ts";
+import { type Platform, pinsOf, SNP } from "../e2e/drive.ts";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 
@@ -262,8 +262,13 @@ export class Stack {
 }
 
 /** Stack config of these nodes with the twins' downloads pinned. */
-export function configOf(nodes: readonly unknown[], permit = "reboot"): Record<string, unknown> {
-  return { "teeup:permit": permit, "teeup:pins": pinsOf("snp-upstream"), "teeup:nodes": nodes };
+export function configOf(
+  nodes: readonly unknown[],
+  permit = "reboot",
+  stack: Platform["stack"] = SNP.stack,
+): Record<string, unknown> {
+  const own = Object.fromEntries(Object.entries(stack).map(([key, value]) => [`teeup:${key}`, value]));
+  return { ...own, "teeup:permit": permit, "teeup:pins": pinsOf(stack.profile), "teeup:nodes": nodes };
 }
 
 /** Calls back for every change that the twin carries out, before its answer leaves the twin, until told to stop. */
