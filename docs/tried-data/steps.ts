@@ -58,6 +58,7 @@ export const STEPS: Readonly<Record<string, Trial>> = {
   "vm-stack.build-ovmf": untried("needs the network and an hour; the lab's machine has neither"),
   "libvirt.install": untried("libvirtd has not been given to the lab's machine yet"),
   "libvirt.configure": untried("libvirtd has not been given to the lab's machine yet"),
+  "libvirt.restore": untried("libvirtd has not been given to the lab's machine yet"),
   "libvirt.start": untried("libvirtd has not been given to the lab's machine yet"),
   "host-boot.restart": TRIED_KERNEL,
   "host-boot.keep": TRIED_KERNEL,
