@@ -1,5 +1,6 @@
 import { failed, missing, ok } from "../kit/ask.ts";
 import { example } from "../kit/example.ts";
+import { UNREAD } from "../kit/libvirt-conf.ts";
 
 const show = (state: string, enabled = "enabled") =>
   ok(`ActiveState=${state}\nUnitFileState=${enabled}\nNeedDaemonReload=no\n`);
@@ -20,6 +21,13 @@ export const LIBVIRT_EXAMPLES = [
     "its own settings",
     want,
     { ...good, conf: ok('user = "libvirt-qemu"\n') },
+    codes("settings"),
+    codes("configure"),
+  ),
+  example(
+    "its settings were written, and a run was killed before libvirtd read them",
+    want,
+    { ...good, conf: ok(`user = "root"\ndynamic_ownership = 0\nsecurity_driver = "none"\n${UNREAD}\n`) },
     codes("settings"),
     codes("configure"),
   ),

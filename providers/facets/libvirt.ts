@@ -8,7 +8,10 @@ import { judgeFact } from "../kit/judge.ts";
 import {
   LibvirtSettingsSchema,
   lackingSettings,
+  putInForce,
   QEMU_CONF,
+  showSettings,
+  startLibvirtd,
   withoutSettings,
   withSettings,
 } from "../kit/libvirt-conf.ts";
@@ -34,7 +37,6 @@ interface Facts {
   /** The daemon itself starts with the host: its socket alone starts no domain. */
   readonly enabled: Fact<boolean>;
 }
-const systemctl = (verb: string) => ({ do: "run", argv: ["systemctl", verb, "libvirtd.service"] }) as const;
 
 const lacking = (want: z.output<typeof Want>, have: readonly string[]) =>
   want.packages.filter((n) => !have.includes(n));
@@ -81,10 +83,7 @@ export const libvirt = facet({
             hint: "teeup writes them with the next up and restarts libvirtd",
             source: SOURCE,
             good: (conf) => lackingSettings(want.settings, conf).length === 0,
-            show: (conf) =>
-              lackingSettings(want.settings, conf)
-                .map((s) => `not ${s}`)
-                .join(", ") || "as wanted",
+            show: (conf) => showSettings(want.settings, conf),
           }),
         ]),
     judgeFact(facts.active, {
@@ -112,8 +111,7 @@ export const libvirt = facet({
     const step = (code: string, title: string, why: string, actions: Step["actions"]): Step[] => [
       { code: `libvirt.${code}`, title, why, disruption: "service", actions },
     ];
-    const write = { do: "write", path: QEMU_CONF, content: withSettings(want.settings, conf) } as const;
-    const configure = [write, systemctl("restart")];
+    const configure = putInForce(withSettings(want.settings, conf));
     return [
       ...(names.length === 0
         ? []
@@ -121,13 +119,15 @@ export const libvirt = facet({
       // Where it is about to be installed, its file has but comments: the settings may stand there alone.
       ...(settings.length === 0
         ? []
-        : step("configure", `${QEMU_CONF}: ${settings.join("; ")}, and restart libvirtd`, "not so yet", configure)),
+        : step(
+            "configure",
+            `${QEMU_CONF}: ${settings.join("; ")}, and restart libvirtd`,
+            "not so yet, or not read by libvirtd",
+            configure,
+          )),
       ...(names.length === 0 &&
       (!isTrue(facts.enabled) || (settings.length === 0 && valueIfKnown(facts.active) !== true))
-        ? step("start", "start libvirtd, also at every boot", "not active, or not enabled", [
-            systemctl("enable"),
-            systemctl("restart"),
-          ])
+        ? step("start", "start libvirtd, also at every boot", "not active, or not enabled", startLibvirtd)
         : []),
     ];
   },
@@ -140,7 +140,7 @@ export const libvirt = facet({
         title: `restore ${QEMU_CONF} and restart libvirtd`,
         why: "deleted",
         disruption: "service",
-        actions: [{ do: "write", path: QEMU_CONF, content: withoutSettings(conf) }, systemctl("restart")],
+        actions: putInForce(withoutSettings(conf)),
       },
     ];
   },

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Action } from "./action.ts";
 
 /** `key = value` lines of /etc/libvirt/qemu.conf. */
 export const LibvirtSettingsSchema = z
@@ -11,6 +12,8 @@ export type LibvirtSettings = z.output<typeof LibvirtSettingsSchema>;
 
 export const QEMU_CONF = "/etc/libvirt/qemu.conf";
 const MARK = "# Written by TeeUp; a change below is undone by the next up.";
+/** Stands in the file until libvirtd, which reads it at its start only, was restarted: a run may be killed before. */
+export const UNREAD = "# Not read by libvirtd yet.";
 /** Stands before lines that were switched off. */
 const OFF = "#teeup# ";
 
@@ -28,13 +31,18 @@ export function settingsOf(text: string): Readonly<Record<string, string>> {
   );
 }
 
-/** Wanted settings that the file lacks or has otherwise, as `key = value`. */
+/** Wanted settings that the file lacks or has otherwise, as `key = value`; all of them while libvirtd has read none. */
 export const lackingSettings = (want: LibvirtSettings, text: string): string[] => {
-  const have = settingsOf(text);
+  const have: Readonly<Record<string, string>> = text.includes(UNREAD) ? {} : settingsOf(text);
   return Object.entries(want).flatMap(([key, value]) =>
     have[key] === shown(value) ? [] : [`${key} = ${shown(value)}`],
   );
 };
+
+export function showSettings(want: LibvirtSettings, text: string): string {
+  const lacks = lackingSettings(want, text).map((s) => `not ${s}`);
+  return lacks.length === 0 ? "as wanted" : text.includes(UNREAD) ? "not read by libvirtd yet" : lacks.join(", ");
+}
 
 /** The file with the wanted settings at its end; older lines of the same keys are switched off, all others stay. */
 export function withSettings(want: LibvirtSettings, text: string): string {
@@ -52,6 +60,18 @@ export function withoutSettings(text: string): string {
   const before = at < 0 ? text : text.slice(0, at);
   return before
     .split("\n")
+    .filter((line) => line !== UNREAD)
     .map((line) => (line.startsWith(OFF) ? line.slice(OFF.length) : line))
     .join("\n");
+}
+
+const systemctl = (verb: string) => ({ do: "run", argv: ["systemctl", verb, "libvirtd.service"] }) as const;
+export const startLibvirtd: readonly Action[] = [systemctl("enable"), systemctl("restart")];
+
+/** Writes the file so that a run which is killed before libvirtd has read it is seen by the next. */
+export function putInForce(content: string): readonly Action[] {
+  const ended = content === "" || content.endsWith("\n") ? content : `${content}\n`;
+  const marked = `${ended}${ended.includes(MARK) ? "" : `${MARK}\n`}${UNREAD}\n`;
+  const write = (text: string) => ({ do: "write", path: QEMU_CONF, content: text }) as const;
+  return [write(marked), systemctl("restart"), write(content)];
 }
