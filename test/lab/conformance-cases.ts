@@ -504,11 +504,14 @@ const PACKAGES: readonly Case[] = asks("packages", [
   "apt-mark unhold lab-kernel-tools",
   ["apt-cache policy no-such-package", {}],
   "dpkg-query --show no-such-package",
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own fields
   "dpkg-query --show --showformat=${db:Status-Status}\u00a0${Package}\u00a0${Version}\\n lab-tool",
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own fields
   "dpkg-query --show --showformat=${db:Status-Status}\u00a0${Package}\\n lab-* no-such-*",
   "dpkg --install /nope.deb",
   ["dpkg --print-architecture", {}],
   ["apt-get -y remove lab-agent", { same: aptOutput }],
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own fields
   "dpkg-query --show --showformat=${db:Status-Status}\u00a0${Package}\\n lab-agent",
   ["apt-get -y frobnicate", {}],
   "rpm -qa",

@@ -20,7 +20,17 @@ const KERNEL_WORDS = "console=ttyS0,115200 net.ifnames=0 no_timer_check";
 
 const INCLUDE = [
   ...["systemd-sysv", "dbus", "udev", "openssh-server", "sudo", "iproute2", "kmod", "pciutils", "procps", "e2fsprogs"],
-  ...["initramfs-tools", "lz4", "zstd", "grub-pc-bin", "grub2-common", "driverctl", "python3", "curl", "ca-certificates"],
+  ...[
+    "initramfs-tools",
+    "lz4",
+    "zstd",
+    "grub-pc-bin",
+    "grub2-common",
+    "driverctl",
+    "python3",
+    "curl",
+    "ca-certificates",
+  ],
   // The confidential VM's stand-in runs a machine inside the machine.
   "qemu-system-x86",
 ];
