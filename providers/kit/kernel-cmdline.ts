@@ -15,6 +15,12 @@ const Word = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.,:=/+-]*$/, "one word wi
 export const CommandLineSchema = z.strictObject({
   present: z.array(Word).describe("Words that the kernel's command line must have."),
   forbidden: z.array(Word).default(["iommu=pt"]).describe("Words that it must not have."),
+  trials: z
+    .literal(false)
+    .optional()
+    .describe(
+      "False where no kernel is ever tried, as in an instance of a cloud: nothing then restarts the system when its kernel panics. Default: TeeUp adds panic=10, which ends a trial that panics.",
+    ),
 });
 export type CommandLine = z.output<typeof CommandLineSchema>;
 
@@ -72,13 +78,15 @@ const PANIC = "panic=10";
 
 /** The wanted words of entries that have no drop-in: with `panic=`, unless somebody has it there already. */
 export const entryWords = (want: CommandLine, there: readonly string[]): readonly string[] =>
-  [...want.present, ...there].some((word) => word.startsWith("panic=") && word !== PANIC)
+  want.trials === false || [...want.present, ...there].some((word) => word.startsWith("panic=") && word !== PANIC)
     ? want.present
     : [PANIC, ...want.present];
 
 /** The words that the drop-in adds. */
 export const dropInWords = (want: CommandLine): readonly string[] =>
-  want.present.some((word) => word.startsWith("panic=")) ? want.present : [PANIC, ...want.present];
+  want.trials === false || want.present.some((word) => word.startsWith("panic="))
+    ? want.present
+    : [PANIC, ...want.present];
 
 /**
  * The drop-in: the default entry is the saved one, so that a trial boot has something to fall back to, and a panic goes

@@ -46,6 +46,8 @@ export function instanceGoals(
   const goal = (facet: FacetName, want: Readonly<Record<string, unknown>>): NodeGoal => ({ facet, want });
   const words = commandLine(profile, settings);
   const cuda = guest.cuda?.value;
+  // Under Protected PCIe the GPUs talk through NVSwitches, which therefore attest themselves too.
+  const switches = gpu.mode.value === "ppcie" ? { switches: true } : {};
   return {
     system: [
       goal("instance-system", {
@@ -56,7 +58,9 @@ export function instanceGoals(
       }),
       goal("packages", { names: system.packages.value }),
       ...(guest.lkca === undefined ? [] : [goal("lkca", { text: guest.lkca.value.text })]),
-      ...(words.length === 0 ? [] : [goal("kernel-cmdline", { present: words, forbidden: [] }), goal("host-boot", {})]),
+      ...(words.length === 0
+        ? []
+        : [goal("kernel-cmdline", { present: words, forbidden: [], trials: false }), goal("host-boot", {})]),
     ],
     guest: [
       goal("nvidia-driver", guest.driver.value),
@@ -80,7 +84,7 @@ export function instanceGoals(
     attestation: [
       ...(settings.quote !== true || profile.quote === undefined ? [] : [goal("tdx-quote", profile.quote.value)]),
       goal("attestation-tool", tool(profile.attestation.value)),
-      goal("attestation", appraisal(profile.attestation.value)),
+      goal("attestation", { ...appraisal(profile.attestation.value), ...switches }),
       goal("gpu-ready-state", {}),
     ],
   };

@@ -70,7 +70,11 @@ describe("an instance that exists", () => {
     expect(await stack.outputs()).toEqual({
       nodes: {
         "gpu-01": {
-          attestation: { verdict: "pass", claims: expect.objectContaining({ gpus: 8, measurements: "success" }) },
+          attestation: {
+            verdict: "pass",
+            claims: expect.objectContaining({ gpus: 8, measurements: "success" }),
+            switches: "4 pass",
+          },
         },
       },
     });
