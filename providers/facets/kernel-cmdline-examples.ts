@@ -103,7 +103,7 @@ export const KERNEL_CMDLINE_EXAMPLES = [
     "grubby: entries of release 7, without ids",
     want,
     { ...redHat, grubby: ok("index=0\nkernel=/boot/vmlinuz-3\n") },
-    [inMenu],
+    ["kernel-cmdline.drop-in", "kernel-cmdline.iommu-pt", inMenu],
   ),
   example("no answer", want, { ...good, running: failed("connection lost") }, [running]),
 ];

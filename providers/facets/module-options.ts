@@ -14,7 +14,7 @@ const NEXT_UP = "teeup does it with the next up";
 
 /** dracut puts /etc/modprobe.d into the initramfs, and what loads there acts by that copy. */
 const judgeInitramfs = (want: ModuleOptionsWant, facts: ModuleOptionsFacts): Finding =>
-  judgeFact(facts.stamp, {
+  judgeFact(facts.dracut.state === "unknown" ? facts.dracut : facts.stamp, {
     code: "module-options.initramfs",
     want: "an initramfs made after the options",
     hint: `${NEXT_UP}: dracut --regenerate-all --force`,
@@ -46,7 +46,7 @@ export const moduleOptions = facet<ModuleOptionsWant, ModuleOptionsFacts, typeof
       });
     return [
       file("modprobe", MODPROBE_FILE, modules.modprobeText(want), SOURCE),
-      ...(isTrue(facts.dracut) ? [judgeInitramfs(want, facts)] : []),
+      ...(isTrue(facts.dracut) || facts.dracut.state === "unknown" ? [judgeInitramfs(want, facts)] : []),
       file("modulesLoad", MODULES_LOAD_FILE, modules.modulesLoadText(want), LOADING),
       judgeFact(facts.others.state === "absent" ? known([]) : facts.others, {
         code: "module-options.conflict",

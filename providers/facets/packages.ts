@@ -97,7 +97,8 @@ export const packages = facet({
   plan: (want, facts): Step[] => {
     const family = valueIfKnown(facts.family);
     const have = valueIfKnown(facts.installed);
-    if (family === undefined || family === "other" || have === undefined || blocked(want, facts).length > 0) return [];
+    if (family === undefined || family === "other" || have === undefined || facts.held.state === "unknown") return [];
+    if (blocked(want, facts).length > 0) return [];
     const step = (code: string, what: string, names: readonly string[], actions: Step["actions"]): Step[] =>
       names.length === 0
         ? []

@@ -95,11 +95,10 @@ const apt = (lock: "lists/lock" | "dpkg/lock-frontend"): Trap => {
 };
 
 /** Off by a word on the command line, as Debian's kernels turn it on by themselves; the product takes the word off. */
-const iommuOff = (word: string, options?: VmOptions): Trap => ({
+const iommuOff = (word: string): Trap => ({
   name: `${word}: binding would report success and bind nothing`,
   wants: BINDING,
   vm: {
-    ...(options === undefined ? {} : { options }),
     set: async (vm) => {
       await vm.sh(
         `sed -i 's/^GRUB_CMDLINE_LINUX_DEFAULT=.*/GRUB_CMDLINE_LINUX_DEFAULT="${word}"/' /etc/default/grub && update-grub`,
@@ -128,8 +127,6 @@ const iommuOff = (word: string, options?: VmOptions): Trap => ({
 
 export const TRAPS: readonly Trap[] = [
   iommuOff("intel_iommu=off"),
-  // QEMU's AMD IOMMU under a kernel that knows it; Debian's cloud kernel does not.
-  iommuOff("amd_iommu=off", { iommu: "amd", image: { kernel: "linux-image-amd64" } }),
   {
     name: "the host works with another device of the GPU's group",
     wants: BINDING,

@@ -65,6 +65,10 @@ describe.each(["snp-upstream", GUIDE])("drift on a node of %s", (profile) => {
   });
 });
 
-test("every facet has a drift", () => {
-  expect(FACETS.map((f) => f.name).filter((name) => !DRIFTS.some((d) => d.facet === name))).toEqual([]);
+/** Looked at in instances of a cloud alone, which have no named drifts yet. */
+const OF_INSTANCES = ["instance-system", "cuda-toolkit", "tdx-quote"];
+
+test("every facet of a node of one's own has a drift", () => {
+  const without = FACETS.map((f) => f.name).filter((name) => !DRIFTS.some((d) => d.facet === name));
+  expect(without).toEqual(OF_INSTANCES);
 });
