@@ -6,13 +6,13 @@ import { startTwin } from "../../sim/twin.ts";
 import { askedOf } from "../../stacks/profiles/cloud-goals.ts";
 import { CLOUD_PROFILES } from "../../stacks/profiles/resolve.ts";
 import { pinsFor } from "../e2e/drive.ts";
-import { AliCloud } from "../stand-in/alicloud.ts";
-import { type Plugin, servePlugin } from "../stand-in/plugin.ts";
+import { AliCloud } from "../../sim/stand-in/alicloud.ts";
+import { type Plugin, servePlugin } from "../../sim/stand-in/plugin.ts";
 import { Site, Stack } from "./harness.ts";
 
 /**
  * An instance of Alibaba Cloud from nothing, through the real Pulumi and @pulumi/alicloud. The plugin and the cloud behind
- * it are stand-ins (test/stand-in says what they do not cover); the instance is a twin.
+ * it are stand-ins (sim/stand-in says what they do not cover); the instance is a twin.
  */
 const PROFILE = CLOUD_PROFILES.find((p) => p.name === "alibaba-gn8v-tee-1gpu");
 if (PROFILE === undefined) throw new Error("no such profile");
