@@ -61,7 +61,7 @@ export function conformancePage(
   return [
     "# Twin and machine",
     "",
-    `Written by \`npm run conformance\`; \`test/lab/conformance-cases.ts\` has the cases. Each is put to the simulated node and to the lab's virtual machine (Debian 12, kernel ${kernel}, real GRUB, systemd, apt, driverctl and VFIO) in the same state and through the same production client. What is compared is the kind of the answer, the exit status, and both outputs, after what differs between any two machines was made alike: the functions there say what that is and why.`,
+    `Written by \`npm run test:lab\` (and by \`npm run conformance\` alone); \`test/lab/conformance-cases.ts\` has the cases. Each is put to the simulated node and to the lab's virtual machine (Debian 12, kernel ${kernel}, real GRUB, systemd, apt, driverctl and VFIO) in the same state and through the same production client. What is compared is the kind of the answer, the exit status, and both outputs, after what differs between any two machines was made alike: the functions there say what that is and why.`,
     "",
     `${good} of ${rows.length} agree: ${rate(rows).toFixed(1)} %. A test on every run compares the twin with what the machine is recorded to have said, and this page with both.`,
     "",

@@ -9,7 +9,8 @@ import type { Fleet, Machine } from "../../providers/kit/machine.ts";
 import { openFleet } from "../../providers/machine/fleet.ts";
 import { NAPLES } from "../../sim/model/system.ts";
 import { startTwin } from "../../sim/twin.ts";
-import { type Case, GRUB, type Place } from "./conformance-cases.ts";
+import { CASES, type Case, GRUB, NOT_ASKED, type Place } from "./conformance-cases.ts";
+import { conformancePage, type Row, rowsOf } from "./conformance-page.ts";
 import { SPARE } from "./vm/machine.ts";
 import { PACKAGES } from "./vm/repository.ts";
 import { startVm } from "./vm/vm.ts";
@@ -219,6 +220,23 @@ export async function heard(cases: readonly Case[], one: Side): Promise<Record<s
   );
 }
 
-/** Answers of the lab's machine as `npm run conformance` last heard them. */
+/** Answers of the lab's machine as the lab last heard them. */
 export const RECORDED = new URL("conformance-recorded.json", import.meta.url);
 export const PAGE = new URL("../../docs/conformance.md", import.meta.url);
+
+/** Asks twin and machine everything, and writes what the machine said (RECORDED) and the table of both (PAGE). */
+export async function compareAndRecord(): Promise<Row[]> {
+  const [twin, vm] = await Promise.all([twinSide(), vmSide()]);
+  try {
+    const [a, b] = await Promise.all([heard(CASES, twin), heard(CASES, vm)]);
+    const kernel = vm.place.release;
+    const recorded = { origin: `the lab's virtual machine, kernel ${kernel}`, kernel, pending: [], answers: b };
+    writeFileSync(RECORDED, `${JSON.stringify(recorded, null, 1)}\n`);
+    const rows = rowsOf(keysOf(CASES), a, b);
+    writeFileSync(PAGE, conformancePage(rows, kernel, NOT_ASKED, []));
+    return rows;
+  } finally {
+    await twin.close();
+    await vm.close();
+  }
+}
