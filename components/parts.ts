@@ -56,5 +56,6 @@ export const AttestationTool = part<Want<typeof facets.attestationTool>>("attest
 export const Attestation = part<Want<typeof facets.attestation>>("attestation");
 export const GpuReadyState = part<Want<typeof facets.gpuReadyState>>("gpu-ready-state");
 export const InstanceSystem = part<Want<typeof facets.instanceSystem>>("instance-system");
+export const GpuAgents = part<Want<typeof facets.gpuAgents>>("gpu-agents");
 export const CudaToolkit = part<Want<typeof facets.cudaToolkit>>("cuda-toolkit");
 export const TdxQuote = part<Want<typeof facets.tdxQuote>>("tdx-quote");

@@ -5,6 +5,7 @@ import { execute } from "./commands/exec.ts";
 import { applyDrift } from "./drift.ts";
 import type { Faults } from "./faults.ts";
 import { Journal } from "./journal.ts";
+import { installAgent } from "./model/agents.ts";
 import type { BiosVendor, Tee } from "./model/bios.ts";
 import { Bios } from "./model/bios.ts";
 import { Clock } from "./model/clock.ts";
@@ -15,6 +16,7 @@ import type { Cpu, Machine } from "./model/machine.ts";
 import { TwinNode } from "./model/node.ts";
 import type { PciFunction } from "./model/pci.ts";
 import { NVSWITCH_DRIVER } from "./model/pci.ts";
+import { installAlinux } from "./model/red-hat.ts";
 import type { SevFirmware } from "./model/stand-ins.ts";
 import type { OsName } from "./model/system.ts";
 import { EMERALD, GENOA, guestCpu, hostFirmware, installSystem, OS, systemFiles } from "./model/system.ts";
@@ -100,9 +102,29 @@ export interface Twin {
 
 /** What an instance of a cloud runs before anybody touched it, and what a reboot from inside does. */
 const CLOUDS = {
-  baidu: { os: "ubuntu-22.04", kernel: "6.8.0-90-generic", restart: "console" },
-  alibaba: { os: "ubuntu-22.04", kernel: "6.8.0-90-generic", restart: "inside" },
-} as const satisfies Readonly<Record<string, { os: OsName; kernel: string; restart: "inside" | "console" }>>;
+  baidu: { os: "ubuntu-22.04", kernel: "6.8.0-90-generic", install: installBcc, restart: "console" },
+  // Its files begin as Ubuntu's; then it becomes what its image is (model/red-hat.ts).
+  alibaba: { os: "ubuntu-22.04", kernel: "5.10.134-18.al8.x86_64", install: installAlinux, restart: "inside" },
+} as const satisfies Readonly<
+  Record<
+    string,
+    {
+      os: OsName;
+      kernel: string;
+      install: (machine: Machine, kernel: string) => void;
+      restart: "inside" | "console";
+    }
+  >
+>;
+
+const METAS = ["linux-image-generic", "linux-headers-generic", "linux-generic"];
+
+/** Ubuntu as Baidu's images have it, with the agents of the cloud (seed 003). */
+function installBcc(machine: Machine, kernel: string): void {
+  installSystem(machine, kernel, METAS);
+  for (const name of ["bcm-agent", "has-agent"])
+    installAgent(machine, `${name}.service`, `/opt/${name}/bin/${name}`, ["nvidia-persistenced.service"]);
+}
 
 /** The model alone: an untouched node that runs, without any server. */
 export function makeNode(wanted: TwinOptions = {}): TwinNode {
@@ -157,11 +179,8 @@ export function makeNode(wanted: TwinOptions = {}): TwinNode {
     options.sevFirmwareFile === undefined ? { major: 1, minor: 55, build: 21 } : (options.sevFirmwareFile ?? undefined);
   if (cloud === undefined) hostFirmware(node.host, file);
   else for (const device of [...gpus, ...switches]) given(device, hgx);
-  installSystem(node.host, options.kernel ?? cloud?.kernel ?? OS[os].kernel, [
-    "linux-image-generic",
-    "linux-headers-generic",
-    "linux-generic",
-  ]);
+  if (cloud === undefined) installSystem(node.host, options.kernel ?? OS[os].kernel, METAS);
+  else cloud.install(node.host, options.kernel ?? cloud.kernel);
   if (options.scenario !== undefined) applyScenario(node, options.scenario, "off");
   node.bootNow();
   if (!node.up) throw new Error("the fresh installation does not boot: is its kernel in repository.ts?");

@@ -16,10 +16,11 @@ const ready = (want: AttestationToolWant, facts: AttestationToolFacts): boolean 
 
 export function planAttestationTool(want: AttestationToolWant, facts: AttestationToolFacts): readonly Step[] {
   const asked = want.tool === "nvattest" ? [facts.nvattest] : [facts.commit, facts.wrapper];
-  if (firstUnknown(...asked) || ready(want, facts)) return [];
-  const apt = (...args: string[]) => ({ argv: [...host.APT, ...args] as const });
+  if (firstUnknown(facts.family, ...asked) || ready(want, facts)) return [];
+  const family = valueIfKnown(facts.family) ?? "debian";
   if (want.tool === "nvattest") {
-    const keyring = want.repository && host.download(want.repository.keyring.url, want.repository.keyring.sha256);
+    const { repository } = want;
+    const keyring = repository && host.download(repository.keyring.url, repository.keyring.sha256);
     return [
       {
         code: "attestation-tool.install",
@@ -31,9 +32,8 @@ export function planAttestationTool(want: AttestationToolWant, facts: Attestatio
           ...host.job(
             "attestation-tool",
             [
-              ...(keyring ? [...keyring.lines, { argv: ["dpkg", "--install", keyring.file] as const }] : []),
-              apt("update"),
-              apt("install", "--no-install-recommends", ...want.packages),
+              ...(keyring ? [...keyring.lines, host.addRepository(family, repository.name, keyring.file)] : []),
+              ...host.installLines(family, want.packages, "--no-install-recommends"),
             ],
             1800,
           ),
@@ -58,7 +58,7 @@ export function planAttestationTool(want: AttestationToolWant, facts: Attestatio
               ...host.job(
                 "attestation-sdk",
                 [
-                  ...(want.packages.length > 0 ? [apt("update"), apt("install", ...want.packages)] : []),
+                  ...(want.packages.length > 0 ? host.installLines(family, want.packages) : []),
                   ...host.checkout(want.source.url, want.source.commit, SDK_DIR),
                   { argv: ["python3", "-m", "venv", "--clear", VENV] },
                   pip(want.verifierPath),

@@ -3,6 +3,7 @@ import { AttestationToolWant } from "../kit/attestation-want.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { known, mapFact, unknown, valueIfKnown } from "../kit/facts.ts";
+import { familyOf, OS_RELEASE } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { ATTEST_PY, ATTEST_PY_TEXT, VENV } from "../kit/python-attest.ts";
 import { attestationToolExamples } from "./attestation-tool-examples.ts";
@@ -14,6 +15,7 @@ export interface AttestationToolFacts {
   readonly nvattest: Fact<string>;
   readonly commit: Fact<string>;
   readonly wrapper: Fact<string>;
+  readonly family: Fact<"debian" | "rpm">;
 }
 
 export const attestationTool = facet({
@@ -28,6 +30,7 @@ export const attestationTool = facet({
     nvattest: { kind: "argv", argv: ["nvattest", "version"] },
     commit: { kind: "file", path: STAMP },
     wrapper: { kind: "file", path: ATTEST_PY },
+    os: OS_RELEASE,
   },
   parse(a): AttestationToolFacts {
     const nvattest = ran(a.nvattest);
@@ -41,6 +44,7 @@ export const attestationTool = facet({
             ),
       commit: mapFact(text(a.commit), (t) => t.trim()),
       wrapper: text(a.wrapper),
+      family: familyOf(text(a.os)),
     };
   },
   judge: (want, facts) =>

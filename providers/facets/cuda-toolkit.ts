@@ -30,7 +30,12 @@ const Want = z.strictObject({
     .string()
     .regex(/^\d[\d.]*$/)
     .optional()
-    .describe(`Version of ${PIP} for the system's Python, where CUDA's own must not be used.`),
+    .describe(`Version of ${PIP}, where CUDA's own must not be used.`),
+  python: z
+    .string()
+    .regex(/^python3(\.\d+)?$/)
+    .optional()
+    .describe(`Interpreter that gets ${PIP}, for all users; default python3.`),
 });
 export type CudaToolkitWant = z.output<typeof Want>;
 type Want = CudaToolkitWant;
@@ -51,7 +56,8 @@ const ASKS = {
     kind: "argv",
     argv: ["find", "/usr/local", "-mindepth", "1", "-maxdepth", "1", "-name", "cuda-*", "-printf", "%f\\n"],
   },
-  pip: host.PIP_FOLDERS,
+  // The Red Hat family keeps what is not pure Python in lib64.
+  pip: { ...host.PIP_FOLDERS, argv: ["find", "/usr/local/lib64", ...host.PIP_FOLDERS.argv.slice(1)] },
 } as const satisfies Asks;
 
 /** The toolkit alone, so that the driver stays; and the cuBLAS that works. */
@@ -113,7 +119,11 @@ export const cudaToolkit = facet<Want, Facts, typeof ASKS>({
         why: "cuBLAS of CUDA 12.4 fails on a confidential GPU",
         disruption: "none",
         actions: [
-          { do: "run", argv: ["python3", "-m", "pip", "install", `${PIP}==${want.cublas}`], timeoutSeconds: 900 },
+          {
+            do: "run",
+            argv: [want.python ?? "python3", "-m", "pip", "install", `${PIP}==${want.cublas}`],
+            timeoutSeconds: 900,
+          },
         ],
       });
     }

@@ -9,6 +9,7 @@ export const STATE = "seed 001, Validating State and Versions";
 const TDX =
   "seed 002, step 2 and seed 003, step 2 (lscpu, /dev/tdx_guest, kernel log); Linux Documentation/ABI/testing/sysfs-devices-virtual-misc-tdx_guest";
 const MULTI = "seed 002, step 3 (Multi-GPU Mode: Protected PCIe; CC status: OFF is then normal)";
+const SWIOTLB = "seed 002, Step 1, kernel arguments; seed 003, 使用限制 (slots of 2 KiB: MiB × 512)";
 export const GUEST =
   "Linux Documentation/arch/x86/amd-memory-encryption.rst; docs/sources.md, Confidential VM and guests";
 
@@ -103,10 +104,17 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
     ...(want.tee === "tdx" ? judgeTdx(facts) : judgeSnp(facts)),
     judgeFact(facts.swiotlbMiB, {
       code: "guest-evidence.swiotlb",
-      want: "bounce buffers (software IO TLB)",
-      hint: "take swiotlb=noforce, and sizes above 1 GiB, off the guest's command line: they must fit below 4 GiB",
-      source: "NVIDIA/nvtrust#19; AMDESE/AMDSEV#281",
-      good: (m) => m > 0,
+      want: `bounce buffers (software IO TLB)${want.swiotlbMiB === undefined ? "" : ` of ${want.swiotlbMiB} MiB`}`,
+      ...(want.swiotlbMiB === undefined
+        ? {
+            hint: "take swiotlb=noforce, and sizes above 1 GiB, off the guest's command line: they must fit below 4 GiB",
+            source: "NVIDIA/nvtrust#19; AMDESE/AMDSEV#281",
+          }
+        : {
+            hint: "see the running command line (kernel-cmdline); a kernel that maps less than it was told has no room for more below 4 GiB",
+            source: SWIOTLB,
+          }),
+      good: (m) => m >= (want.swiotlbMiB ?? 1),
       show: (m) => (m > 0 ? `${m} MiB` : "none mapped"),
     }),
     ...causes.map((line) => {

@@ -24,6 +24,11 @@ const Want = z.strictObject({
     .string()
     .regex(/^[0-9A-F]{2}(\.[0-9A-F]{2}){4}$/)
     .describe("Lowest VBIOS version, e.g. 96.00.5E.00.00."),
+  swiotlbMiB: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("MiB of bounce buffers that the command line asked for and that must be mapped; default: any."),
   gpus: z.int().min(1).max(16).optional().describe("How many GPUs the guest must have; default: as many as PCI shows."),
 });
 export type GuestEvidenceWant = z.output<typeof Want>;

@@ -7,6 +7,7 @@ import { confidentialVm } from "./confidential-vm.ts";
 import { cpu } from "./cpu.ts";
 import { cudaToolkit } from "./cuda-toolkit.ts";
 import { fabricManager } from "./fabric-manager.ts";
+import { gpuAgents } from "./gpu-agents.ts";
 import { gpuCcMode } from "./gpu-cc-mode.ts";
 import { gpuInventory } from "./gpu-inventory.ts";
 import { gpuReadyState } from "./gpu-ready-state.ts";
@@ -41,6 +42,7 @@ export {
   cpu,
   cudaToolkit,
   fabricManager,
+  gpuAgents,
   gpuCcMode,
   gpuInventory,
   gpuReadyState,
@@ -96,6 +98,7 @@ export const FACETS: readonly Facet[] = [
   nvidiaDriver,
   fabricManager,
   nvidiaPersistenced,
+  gpuAgents,
   cudaToolkit,
   guestEvidence,
   tdxQuote,

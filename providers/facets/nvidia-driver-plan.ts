@@ -5,6 +5,7 @@ import type { Step } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
 import { showFact, valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
+import { awake, type GpuAgent, GpuAgentSchema, stopAgents } from "../kit/gpu-agents.ts";
 import { restartDisruption } from "../kit/guest.ts";
 import * as host from "../kit/host.ts";
 
@@ -14,6 +15,10 @@ const version = z
   .string()
   .regex(/^\d[\d.]*$/)
   .describe("Driver version, or its leading part: `580.` takes every 580.");
+const agents = z
+  .array(GpuAgentSchema)
+  .optional()
+  .describe("Units that would open the GPU as soon as the driver is there: stopped before, started by gpu-agents.");
 export const NvidiaDriverWant = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("packages"),
@@ -22,15 +27,20 @@ export const NvidiaDriverWant = z.discriminatedUnion("kind", [
     repository: RepositorySchema.optional().describe(
       "Where the packages come from; default: the distribution's archive.",
     ),
+    agents,
   }),
   z.strictObject({
     kind: z.literal("runfile"),
     version,
     url: Url.describe("NVIDIA's or CUDA's .run file."),
+    referer: Url.optional().describe(
+      "Page that the download names as the one it comes from, where a mirror asks for it.",
+    ),
     sha256: Sha256Schema,
     cuda: z.string().optional().describe("CUDA version that the file brings; not checked."),
     args: z.array(z.string().regex(/^-/)).describe("Arguments besides --silent, e.g. -m=kernel-open."),
     prerequisites: z.array(Name).default([]).describe("Packages the run file needs."),
+    agents,
   }),
 ]);
 export type NvidiaDriverWant = z.output<typeof NvidiaDriverWant>;
@@ -44,6 +54,8 @@ export interface NvidiaDriverFacts {
   readonly loaded: Fact<Module>;
   readonly held: Fact<readonly string[]>;
   readonly inService: Fact<string>;
+  readonly agents: Fact<readonly GpuAgent[]>;
+  readonly stopped: Fact<readonly string[]>;
 }
 
 export const good = (want: NvidiaDriverWant) => (m: Module) =>
@@ -55,7 +67,7 @@ export const unheld = (want: NvidiaDriverWant, held: readonly string[]) =>
 function installLines(want: NvidiaDriverWant): { checks: Step["actions"]; lines: JobLine[] } {
   const apt = (...args: string[]): JobLine => ({ argv: [...host.APT, ...args] });
   if (want.kind === "runfile") {
-    const run = host.download(want.url, want.sha256);
+    const run = host.download(want.url, want.sha256, want.referer);
     return {
       checks: [run.checks],
       lines: [
@@ -77,9 +89,21 @@ function installLines(want: NvidiaDriverWant): { checks: Step["actions"]; lines:
 }
 
 export function planNvidiaDriver(want: NvidiaDriverWant, facts: NvidiaDriverFacts): readonly Step[] {
-  if (firstUnknown(facts.installed, facts.loaded, facts.held)) return [];
+  const agents = want.agents ?? [];
+  const asked = agents.length === 0 ? [] : [facts.agents, facts.stopped];
+  if (firstUnknown(facts.installed, facts.loaded, facts.held, ...asked)) return [];
   const steps: Step[] = [];
   const installed = facts.installed.state === "known" && good(want)(facts.installed.value);
+  const inTheWay = installed && facts.loaded.state === "known" ? [] : awake(agents, facts.agents);
+  if (inTheWay.length > 0) {
+    steps.push({
+      code: "nvidia-driver.agents",
+      title: `stop ${inTheWay.join(", ")} until nvidia-persistenced runs`,
+      why: "the GPU gives one session, and whoever opens it first without the daemon loses it",
+      disruption: "service",
+      actions: stopAgents(inTheWay, facts.stopped),
+    });
+  }
   if (!installed) {
     const { checks, lines } = installLines(want);
     steps.push({

@@ -2,6 +2,7 @@ import { ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import { absent, known, mapFact, showFact, unknown } from "../kit/facts.ts";
 import { parsed } from "../kit/findings.ts";
+import { AGENT_ASKS, parseAgents, parseStopped } from "../kit/gpu-agents.ts";
 import { inServiceOf, SERVICE_ASKS } from "../kit/guest.ts";
 import { HELD_PACKAGES } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
@@ -26,6 +27,7 @@ export const nvidiaDriver = facet({
     loaded: { kind: "file", path: "/proc/driver/nvidia/version" },
     held: HELD_PACKAGES,
     ...SERVICE_ASKS,
+    ...AGENT_ASKS,
   },
   parse(a): NvidiaDriverFacts {
     const module = ran(a.module);
@@ -41,6 +43,8 @@ export const nvidiaDriver = facet({
       loaded: parsed(text(a.loaded), parseDriverVersion, "/proc/driver/nvidia/version"),
       held: mapFact(text(a.held), parseLines),
       inService: inServiceOf(a),
+      agents: parseAgents(a.agents),
+      stopped: parseStopped(a.stoppedAgents),
     };
   },
   judge: (want, facts) => [

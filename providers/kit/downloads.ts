@@ -8,5 +8,5 @@ export const RepositorySchema = z.strictObject({
   name: z.string().describe("Name for people."),
   keyring: z
     .strictObject({ url: z.url({ protocol: /^https?$/ }), sha256: Sha256Schema })
-    .describe("A .deb that sets up the archive and its key."),
+    .describe("A .deb that sets up the archive and its key; for the Red Hat family its .repo file."),
 });

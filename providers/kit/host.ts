@@ -189,18 +189,39 @@ export const familyOf = (osRelease: Fact<string>): Fact<"debian" | "rpm"> =>
 export const ofFamily = <T>(family: Fact<"debian" | "rpm">, debian: () => Fact<T>, rpm: () => Fact<T>): Fact<T> =>
   family.state === "unknown" ? family : valueIfKnown(family) === "rpm" ? rpm() : debian();
 
-/** Downloads a file into the artifacts folder and verifies it; the file keeps the last part of its url as name. */
-export function download(url: string, sha256: string): { file: string; checks: Action; lines: JobLine[] } {
+/**
+ * Downloads a file into the artifacts folder and verifies it; the file keeps the last part of its url as name. `referer`:
+ * the page that the request says it comes from, where a mirror asks for one.
+ */
+export function download(
+  url: string,
+  sha256: string,
+  referer?: string,
+): { file: string; checks: Action; lines: JobLine[] } {
   const file = `${ARTIFACTS_DIR}/${url.split("/").at(-1) ?? "download"}`;
+  const from = referer === undefined ? [] : ["--referer", referer];
+  const curl = ["curl", "--fail", "--location", "--silent", "--show-error", "--retry", "3"] as const;
   return {
     file,
     checks: { do: "write", path: `${file}.sha256`, content: `${sha256}  ${file}\n` },
     lines: [
-      { argv: ["curl", "--fail", "--location", "--silent", "--show-error", "--retry", "3", "--output", file, url] },
+      { argv: [...curl, ...from, "--output", file, url] },
       { argv: ["sha256sum", "--check", "--strict", `${file}.sha256`] },
     ],
   };
 }
+
+/** Sets an archive of packages up from its keyring file (.deb) or its .repo file, which is on the machine already. */
+export const addRepository = (family: "debian" | "rpm", name: string, file: string): JobLine =>
+  family === "rpm"
+    ? { argv: ["install", "-D", "--mode=0644", file, `/etc/yum.repos.d/${name}.repo`] }
+    : { argv: ["dpkg", "--install", file] };
+
+/** Installs packages as lines of a job. */
+export const installLines = (family: "debian" | "rpm", names: readonly string[], ...options: string[]): JobLine[] =>
+  family === "rpm"
+    ? [{ argv: ["dnf", "install", "-y", ...names] }]
+    : [{ argv: [...APT, "update"] }, { argv: [...APT, "install", ...options, ...names] }];
 
 /** Clones exactly one commit into `folder`, also over an earlier, half-done clone. */
 export const checkout = (url: string, commit: string, folder: string): JobLine[] => [

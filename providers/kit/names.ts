@@ -29,6 +29,7 @@ export const PARTS = {
   "nvidia-driver": "vm-admin:NvidiaDriver",
   "fabric-manager": "vm-admin:FabricManager",
   "nvidia-persistenced": "vm-admin:NvidiaPersistenced",
+  "gpu-agents": "vm-admin:GpuAgents",
   "cuda-toolkit": "vm-admin:CudaToolkit",
   "guest-evidence": "vm-admin:GuestEvidence",
   "tdx-quote": "vm-user:TdxQuote",

@@ -32,10 +32,13 @@ const curl: Command = {
         "--tlsv1.2",
         "--retry-delay",
         "-w|--write-out",
+        "-e|--referer",
       ],
     });
     const url = o.rest[0] ?? "";
-    const node = machine.node.internet.get(url);
+    const { internet } = machine.node;
+    if (internet.refuses(url, o.get("-e"))) return fail(22, "curl: (22) The requested URL returned error: 403");
+    const node = internet.get(url);
     if (machine.node.internet.down) return fail(6, `curl: (6) Could not resolve host: ${url.split("/")[2]}`);
     if (node === undefined) return fail(22, "curl: (22) The requested URL returned error: 404");
     const target = o.get("-o") ?? (o.has("-O") ? baseName(url) : undefined);
@@ -52,10 +55,11 @@ const wget: Command = {
   run: (machine, argv, context) => {
     const o = options(argv, {
       flags: ["-q|--quiet", "-nv", "-c|--continue"],
-      valued: ["-O|--output-document", "-P|--directory-prefix", "-t|--tries", "-T|--timeout"],
+      valued: ["-O|--output-document", "-P|--directory-prefix", "-t|--tries", "-T|--timeout", "--referer"],
     });
     const url = o.rest[0] ?? "";
     const node = machine.node.internet.get(url);
+    if (machine.node.internet.refuses(url, o.get("--referer"))) return fail(8, `${url}:\nERROR 403: Forbidden.`);
     if (machine.node.internet.down) return fail(4, `wget: unable to resolve host address '${url.split("/")[2]}'`);
     if (node === undefined) return fail(8, `${url}:\nERROR 404: Not Found.`);
     machine.files.place(normalise(o.get("-O") ?? `${o.get("-P") ?? "."}/${baseName(url)}`, context.cwd), node);

@@ -1,4 +1,4 @@
-import { normalise } from "../model/files.ts";
+import { normalise, program } from "../model/files.ts";
 import { installedKernels } from "../model/kernel.ts";
 import type { Machine } from "../model/machine.ts";
 import { loadModule } from "../model/modules.ts";
@@ -19,7 +19,9 @@ export function runNvidiaInstaller(machine: Machine, path: string, argv: readonl
   if (!argv.includes("--silent") && !argv.includes("-s"))
     return fail(1, "ERROR: no terminal for the installer's questions; use --silent");
   const release = machine.now.kernel.release;
-  const headers = machine.packages.installed.has(`linux-headers-${release}`);
+  const headers = [`linux-headers-${release}`, `kernel-devel-${release}`].some((n) =>
+    machine.packages.installed.has(n),
+  );
   if (!headers)
     return fail(
       1,
@@ -37,6 +39,22 @@ export function runNvidiaInstaller(machine: Machine, path: string, argv: readonl
   return ok("===========\n= Summary =\n===========\n\nDriver:   Installed\n", 240);
 }
 
+/** CUDA's run file. With `--toolkit` it leaves its driver out; without, it would put its own over the one that runs. */
+function runCudaInstaller(machine: Machine, path: string, argv: readonly string[]): Result {
+  const version = /^cuda-runfile version=(\S+)/.exec(machine.files.readIf(path) ?? "")?.[1];
+  if (version === undefined || !argv.includes("--silent"))
+    return fail(1, `${path}: no terminal to ask its questions at`);
+  if (!argv.includes("--toolkit")) return unmodelled(["sh", path, ...argv]);
+  const folder = `/usr/local/cuda-${version}`;
+  machine.files.place(`${folder}/bin/nvcc`, program("nvcc", version));
+  machine.files.write(`${folder}/version.json`, `{"cuda": {"name": "CUDA SDK", "version": "${version}"}}\n`, {
+    size: 6_000_000_000,
+  });
+  if (machine.files.lstat("/usr/local/cuda") !== undefined) machine.files.remove("/usr/local/cuda");
+  machine.files.link(folder, "/usr/local/cuda");
+  return ok("", 300);
+}
+
 const shell: Command = {
   names: ["sh", "bash"],
   base: true,
@@ -49,6 +67,7 @@ const shell: Command = {
         ? fail(127, "sh: scripts are not modelled")
         : fail(2, `sh: 0: cannot open ${argv[1]}: No such file`);
     if (node.program === "nvidia-runfile") return runNvidiaInstaller(machine, path, argv.slice(2));
+    if (node.program === "cuda-runfile") return runCudaInstaller(machine, path, argv.slice(2));
     return context.exec([path, ...argv.slice(2)]);
   },
 };

@@ -8,7 +8,11 @@ import type { Command, Result } from "./command.ts";
 import { always, fail, ok, unmodelled } from "./command.ts";
 import { runGpuTool } from "./gpu-admin-tools.ts";
 
-const SITE = "/usr/local/lib/python3.12/dist-packages";
+/** Where pip installs for all users: Debian and the Red Hat family name the folder differently. */
+const site = (python: string): string =>
+  python === "3.12" ? "/usr/local/lib/python3.12/dist-packages" : `/usr/local/lib/python${python}/site-packages`;
+/** Version of an interpreter by its name; one of a distribution's other than its main one says so. */
+const versionOf = (name: string): string => /python(3\.\d+)$/.exec(name)?.[1] ?? "3.12";
 
 const python: Command = {
   names: ["python3", "python"],
@@ -32,7 +36,11 @@ const python: Command = {
       machine.files.write(`${target}/pyvenv.cfg`, "home = /usr/bin\nversion = 3.12.3\n");
       return ok("", 8);
     }
-    if (first === "-m" && rest[0] === "pip") return runPip(machine, rest.slice(1), context.data, context.cwd);
+    if (first === "-m" && rest[0] === "pip") {
+      const version = versionOf(argv[0] ?? "");
+      const own = context.data === version ? "" : context.data;
+      return runPip(machine, rest.slice(1), own, context.cwd, version);
+    }
     if (first === "-c") {
       // The unit's ExecStop: QMP's system_powerdown.
       if ((rest[0] ?? "").includes("system_powerdown")) {
@@ -154,17 +162,19 @@ function prose(evidence: Evidence): string {
   ].join("\n");
 }
 
-function runPip(machine: Machine, words: readonly string[], venv: string, cwd: string): Result {
+function runPip(machine: Machine, words: readonly string[], venv: string, cwd: string, python = "3.12"): Result {
   const verb = words[0];
-  if (verb === "--version") return ok(`pip 24.0 from ${venv === "" ? SITE : venv}/pip (python 3.12)\n`);
+  if (verb === "--version") return ok(`pip 24.0 from ${venv === "" ? site(python) : venv}/pip (python ${python})\n`);
   if (verb !== "install") return unmodelled(["pip", ...words]);
-  if (venv === "" && !machine.packages.installed.has("python3-pip"))
-    return fail(1, "/usr/bin/python3: No module named pip");
+  const module = python === "3.12" ? "python3-pip" : `python${python}-pip`;
+  if (venv === "" && !machine.packages.installed.has(module))
+    return fail(1, `/usr/bin/${module.replace("-pip", "")}: No module named pip`);
   if (machine.node.internet.down) return fail(1, "ERROR: Could not find a version that satisfies the requirement");
   for (const name of words.slice(1).filter((w) => !w.startsWith("-"))) {
     if (!name.startsWith("/") && !name.startsWith(".")) {
-      const target = venv === "" ? SITE : `${venv}/lib/python3.12/site-packages`;
-      machine.files.mkdir(`${target}/${name.replace(/[=<>].*/, "")}-1.0.dist-info`);
+      const target = venv === "" ? site(python) : `${venv}/lib/python3.12/site-packages`;
+      const [bare = "", version = "1.0"] = name.split("==");
+      machine.files.mkdir(`${target}/${bare.replace(/[-.]+/g, "_")}-${version}.dist-info`);
       continue;
     }
     const project = /name = "([^"]+)"/.exec(machine.files.readIf(`${normalise(name, cwd)}/pyproject.toml`) ?? "")?.[1];
@@ -188,6 +198,9 @@ const pip: Command = {
   run: (machine, argv, context) => runPip(machine, argv.slice(1), context.data, context.cwd),
 };
 
-const programs: readonly Command[] = [python, pip];
+/** A second interpreter, which a package brings; its file says its version. */
+const other: Command = { ...python, names: ["python3.11"], base: false };
+
+const programs: readonly Command[] = [python, other, pip];
 
 export { programs as python };

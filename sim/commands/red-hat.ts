@@ -1,11 +1,13 @@
+import { normalise } from "../model/files.ts";
 import { readGrubenv, updateGrub, writeGrubenv } from "../model/grub.ts";
 import { installedKernels, updateInitramfs } from "../model/kernel.ts";
 import type { Machine } from "../model/machine.ts";
 import { AptError } from "../model/packages.ts";
 import type { BlsEntry } from "../model/red-hat.ts";
-import { blsEntries, LOCKS, writeEntry } from "../model/red-hat.ts";
+import { blsEntries, LOCKS, titleOf, writeEntry } from "../model/red-hat.ts";
 import type { Command, Result } from "./command.ts";
-import { always, fail, lines, never, ok, options, unmodelled } from "./command.ts";
+import { always, fail, lines, ok, options, unmodelled } from "./command.ts";
+import { packageInFile } from "./dpkg.ts";
 
 /** Programs of the Red Hat family; only a machine that is one has them (model/red-hat.ts). */
 
@@ -45,7 +47,7 @@ function info(machine: Machine, entries: readonly BlsEntry[]): string {
         `args="${args.join(" ")}"`,
         ...(root === undefined ? [] : [`root="${root.slice(5)}"`]),
         `initrd="/boot/initramfs-${release}.img"`,
-        `title="Rocky Linux (${release}) 9.4 (Blue Onyx)"`,
+        `title="${titleOf(machine, release)}"`,
         `id="${id}"`,
         "",
       ].join("\n");
@@ -143,12 +145,32 @@ function split(name: string, version: string): readonly [string, string] {
   return kernel === null ? [name, `${version}.x86_64`] : [kernel[1] ?? "", kernel[2] ?? ""];
 }
 
+/** What a .rpm holds, installed over whatever version is there. */
+function installFiles(machine: Machine, paths: readonly string[], cwd: string): Result {
+  for (const path of paths) {
+    const pkg = packageInFile(machine, normalise(path, cwd));
+    if (pkg === undefined) return fail(1, `error: open of ${path} failed: No such file or directory`);
+    machine.packages.install(pkg);
+  }
+  return ok("", 10);
+}
+
 const rpm: Command = {
   names: ["rpm"],
   base: false,
-  mutates: never,
-  run: (machine, argv) => {
-    const o = options(argv, { flags: ["-q", "-a", "-qa"], valued: ["--qf|--queryformat"] });
+  mutates: (argv) => argv.some((w) => /^(-[iU]|--(install|upgrade|erase)|-e)/.test(w)),
+  run: (machine, argv, context) => {
+    const o = options(argv, {
+      flags: ["-q", "-a", "-qa", "-U|--upgrade", "-i|--install", "-e|--erase", "--oldpackage", "-v", "-h"],
+      valued: ["--qf|--queryformat"],
+    });
+    if (o.has("-U") || o.has("-i")) return installFiles(machine, o.rest, context.cwd);
+    if (o.has("-e")) {
+      const missing = o.rest.find((name) => !machine.packages.installed.has(name));
+      if (missing !== undefined) return fail(1, `error: package ${missing} is not installed`);
+      for (const name of o.rest) machine.packages.remove(name);
+      return ok("", 5);
+    }
     const pattern = new RegExp(`^${(o.rest[0] ?? "*").replaceAll(".", "\\.").replaceAll("*", ".*")}$`);
     const format = o.get("--qf") ?? "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\\n";
     const rows = [...machine.packages.installed.values()]
@@ -204,7 +226,15 @@ const dnf: Command = {
     const o = options(argv, { flags: ["-y|--assumeyes", "-q|--quiet"] });
     const [verb, ...names] = o.rest;
     if (verb === "versionlock") return versionlock(machine, names);
+    if (verb === "remove") {
+      for (const name of names) machine.packages.remove(name);
+      return ok("Complete!\n", 10);
+    }
     if (verb !== "install") return unmodelled(argv);
+    if (machine.node.internet.down)
+      return fail(1, "Error: Failed to download metadata for repo 'alinux3-os': Cannot prepare internal mirrorlist");
+    // dnf fetches the lists of its archives by itself.
+    machine.packages.update();
     for (const name of names) {
       const [bare, version] = split(name, "");
       const locked = locksOf(machine).filter((entry) => split(entry.replace(/-0:/, "-"), "")[0] === bare);

@@ -36,7 +36,7 @@ export function collectSwitchEvidence(
 }
 
 /** Driver versions whose reference measurements are published. */
-const RIM_DRIVERS = ["535.86.05", "535.274.02", "570.195.03", "580.95.05", "580.105.08"];
+const RIM_DRIVERS = ["535.86.05", "535.274.02", "550.144.03", "570.86.15", "570.195.03", "580.95.05", "580.105.08"];
 
 /** VBIOS versions whose reference measurements are published. */
 const hasRim = (gpu: Gpu): boolean => gpu.vbios >= "96.00.5E.00.00";

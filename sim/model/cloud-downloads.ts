@@ -5,6 +5,7 @@ import { debText } from "./stand-ins.ts";
 
 /** What the clouds' documents download (seeds 002 and 003), as this twin's internet has it. All of it is synthetic. */
 const NVIDIA = "https://developer.download.nvidia";
+export const NVIDIA_CN = "https://cn.download.nvidia.cn/";
 const BAIDU = "http://mirrors.baidubce.com/nvidia-binary-driver";
 
 const runFile = (version: string, size: number): FileNode => ({
@@ -22,8 +23,9 @@ const cudaFile = (version: string): FileNode => ({
   size: 4_400_000_000,
 });
 
-const nscqFiles = (version: string): Readonly<Record<string, FileNode>> => ({
-  [`/usr/lib/x86_64-linux-gnu/libnvidia-nscq.so.${version}`]: file(`nscq ${version}\n`),
+/** Debian and the Red Hat family keep libraries in different folders. */
+const nscqFiles = (version: string, folder = "/usr/lib/x86_64-linux-gnu"): Readonly<Record<string, FileNode>> => ({
+  [`${folder}/libnvidia-nscq.so.${version}`]: file(`nscq ${version}\n`),
 });
 
 /** The same text for a .deb and an .rpm: the package that it holds. */
@@ -56,7 +58,7 @@ export const CLOUD_DOWNLOADS: readonly { readonly url: string; readonly node: Fi
     ),
   },
   ...["550.144.03", "570.86.15"].map((version) => ({
-    url: `https://cn.download.nvidia.cn/tesla/${version}/NVIDIA-Linux-x86_64-${version}.run`,
+    url: `${NVIDIA_CN}tesla/${version}/NVIDIA-Linux-x86_64-${version}.run`,
     node: runFile(version, 400_000_000),
   })),
   {
@@ -79,6 +81,6 @@ export const CLOUD_DOWNLOADS: readonly { readonly url: string; readonly node: Fi
   },
   {
     url: `${NVIDIA}.cn/compute/cuda/repos/rhel8/x86_64/libnvidia-nscq-570-570.86.15-1.x86_64.rpm`,
-    node: packageFile("libnvidia-nscq-570", "570.86.15", nscqFiles("570.86.15")),
+    node: packageFile("libnvidia-nscq-570", "570.86.15", nscqFiles("570.86.15", "/usr/lib64")),
   },
 ];

@@ -1,4 +1,4 @@
-import { CLOUD_DOWNLOADS } from "./cloud-downloads.ts";
+import { CLOUD_DOWNLOADS, NVIDIA_CN } from "./cloud-downloads.ts";
 import type { FileNode } from "./files.ts";
 import { file, program, sha256 } from "./files.ts";
 import { archive, debText, diskText, qemuData, readArchive, sevFirmwareFile } from "./stand-ins.ts";
@@ -217,6 +217,11 @@ export class Internet {
 
   get(url: string): FileNode | undefined {
     return this.down ? undefined : this.#downloads.get(url);
+  }
+
+  /** That server wants a page that the request says it comes from: its document sends one. */
+  refuses(url: string, referer: string | undefined): boolean {
+    return url.startsWith(NVIDIA_CN) && referer === undefined;
   }
 
   repository(url: string): GitRepository | undefined {

@@ -1,4 +1,5 @@
 import * as shlex from "shlex";
+import { agentsLook } from "./agents.ts";
 import { parseConfig } from "./kernel.ts";
 import type { Machine } from "./machine.ts";
 import { NVSWITCH_DRIVER, probeDevice } from "./pci.ts";
@@ -219,6 +220,7 @@ export function loadModule(
     }
     for (const f of machine.pci) if (!now.drivers.has(f.bdf)) probeDevice(machine, f);
   }
+  if (name === "nvidia") agentsLook(machine);
   return undefined;
 }
 

@@ -52,10 +52,10 @@ export class Packages {
     this.#machine = machine;
   }
 
-  /** Which Ubuntu this is. */
+  /** Which Ubuntu this is, or which platform of the Red Hat family, e.g. `al8`. */
   get codename(): string {
     const text = this.#machine.files.readIf("/etc/os-release") ?? "";
-    return /^VERSION_CODENAME=(\S+)$/m.exec(text)?.[1] ?? "noble";
+    return /^VERSION_CODENAME=(\S+)$/m.exec(text)?.[1] ?? /^PLATFORM_ID="platform:(\w+)"$/m.exec(text)?.[1] ?? "noble";
   }
 
   get #archive(): ReadonlyMap<string, readonly Package[]> {
@@ -71,13 +71,17 @@ export class Packages {
       .sort((a, b) => compareDebian(a.version, b.version));
   }
 
-  /** Hosts of extra archives in /etc/apt/sources.list.d. */
+  /** Hosts of extra archives that apt or dnf is told of, and folders that are such an archive. */
   sources(): string[] {
-    const folder = "/etc/apt/sources.list.d";
-    const text = this.#machine.files
-      .listIf(folder)
-      .map((name) => this.#machine.files.readIf(`${folder}/${name}`) ?? "");
-    return [...text.join("\n").matchAll(/https?:\/\/([^/\s]+)/g)].map((m) => m[1] ?? "");
+    const { files } = this.#machine;
+    const text = ["/etc/apt/sources.list.d", "/etc/yum.repos.d"]
+      .flatMap((folder) => files.listIf(folder).map((name) => files.readIf(`${folder}/${name}`) ?? ""))
+      .join("\n");
+    const folders = [...text.matchAll(/\bfile:(\/\S+)/g)].map((m) => m[1] ?? "");
+    return [
+      ...[...text.matchAll(/https?:\/\/([^/\s]+)/g)].map((m) => m[1] ?? ""),
+      ...folders.filter((folder) => files.isDir(folder)),
+    ];
   }
 
   update(): string[] {

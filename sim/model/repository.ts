@@ -2,6 +2,7 @@ import { fabricFiles } from "./fabric.ts";
 import { dir, file, program } from "./files.ts";
 import { atLeast, configText } from "./kernel.ts";
 import type { Package } from "./packages.ts";
+import { rpmPackages } from "./rpm-archive.ts";
 import { sgxPackages } from "./sgx.ts";
 import { ovmfData, qemuData } from "./stand-ins.ts";
 
@@ -357,6 +358,10 @@ function build(kind: "host" | "guest", codename: string): ReadonlyMap<string, re
     ...nvidia(),
     ...(kind === "host" ? sgxPackages() : []),
   ];
+  return byName(list);
+}
+
+function byName(list: readonly Package[]): ReadonlyMap<string, readonly Package[]> {
   const map = new Map<string, Package[]>();
   for (const p of list) map.set(p.name, [...(map.get(p.name) ?? []), p]);
   return map;
@@ -364,12 +369,12 @@ function build(kind: "host" | "guest", codename: string): ReadonlyMap<string, re
 
 const made = new Map<string, ReadonlyMap<string, readonly Package[]>>();
 
-/** The archive of a host or a guest with this Ubuntu; made once for all twins. */
+/** The archive of a host or a guest with this Ubuntu, or with this release of the Red Hat family; made once for all twins. */
 export function repository(kind: "host" | "guest", codename: string): ReadonlyMap<string, readonly Package[]> {
   const key = `${kind} ${codename}`;
   const had = made.get(key);
   if (had !== undefined) return had;
-  const map = build(kind, codename);
+  const map = /^(al|el)\d/.test(codename) ? byName(rpmPackages()) : build(kind, codename);
   made.set(key, map);
   return map;
 }

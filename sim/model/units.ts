@@ -1,5 +1,6 @@
 import * as shlex from "shlex";
 import { parseJobScript } from "../../providers/kit/job.ts";
+import { agentsLook, isAgent } from "./agents.ts";
 import type { Work } from "./clock.ts";
 import { systemdTime } from "./clock.ts";
 import { configureFabric, FABRIC_MANAGER } from "./fabric.ts";
@@ -299,6 +300,11 @@ export class Units {
       return complaint === undefined ? OK : this.#exited(state, unit, 1, true);
     }
     if (program.endsWith("/nvidia-persistenced")) return this.#persistenced(state, unit, argv, running);
+    if (isAgent(program)) {
+      running();
+      agentsLook(machine);
+      return OK;
+    }
     if (DAEMONS.some((daemon) => program.endsWith(daemon))) {
       running();
       return OK;
@@ -612,6 +618,19 @@ export class Units {
     return done;
   }
 
+  /** Units that run, or start at boot, and say themselves that this one comes after them. */
+  #beforeIt(name: string): string[] {
+    const { files } = this.#machine;
+    const wanted = files
+      .listIf("/etc/systemd/system")
+      .filter((folder) => /\.(wants|requires)$/.test(folder))
+      .flatMap((folder) => files.list(`/etc/systemd/system/${folder}`));
+    const known = [...new Set([...wanted, ...this.states.keys()])];
+    return known.filter((other) =>
+      (this.loaded(other)?.values.get("Unit.Before") ?? []).some((words) => words.split(/\s+/).includes(name)),
+    );
+  }
+
   /** Properties for `systemctl show`, in systemd's spelling. */
   properties(name: string): Record<string, string> {
     const state = this.state(name);
@@ -632,6 +651,7 @@ export class Units {
       LoadState: unit?.masked === true ? "masked" : known ? "loaded" : "not-found",
       ActiveState: state.active,
       SubState: state.sub,
+      After: [...(unit?.values.get("Unit.After") ?? []), ...this.#beforeIt(name)].join(" "),
       FragmentPath: unit?.path ?? (state.transient === undefined ? "" : `/run/systemd/transient/${name}`),
       UnitFileState: this.enabledState(name),
       ActiveEnterTimestamp: state.active === "active" ? systemdTime(state.since) : "",

@@ -16,6 +16,7 @@ export const GN8V = {
     value: ["openssl3", "gcc", "make", "pciutils", "curl"],
     source: `${SEED}, dependencies; from gcc on: what the driver's installer and TeeUp's own commands need`,
   },
+  referer: "https://www.nvidia.cn/",
   driverArgs: [
     "--ui=none",
     "--no-questions",
@@ -41,7 +42,7 @@ export const GN8V = {
       verifier: "local" as const,
       policy: { name: switches ? "teeup-ppcie" : "teeup-gpu", text: seedPolicy(switches) },
     },
-    source: `${SEED}, 步骤四: LOCAL, policy 3.0; its Python SDK ended (NVIDIA/nvtrust#144), the claims are the same`,
+    source: `${SEED}, 步骤四: LOCAL, policy 3.0; its Python SDK ended (NVIDIA/nvtrust#144), the claims are the same. NVIDIA names Ubuntu 22.04 and 24.04 alone for nvattest in a confidential VM: untried on Alibaba Cloud Linux`,
   }),
 };
 
@@ -67,7 +68,10 @@ export const alibabaGn8vTee1gpu = cloudProfile({
     uefi: GN8V.uefi,
     noRdma: GN8V.noRdma,
     commandLine: { value: ["swiotlb=4194304,any"], source: `${SEED}, 单GPU卡, kernel args (8 GiB)` },
-    packages: GN8V.packages,
+    packages: {
+      value: [...GN8V.packages.value, "python3.11", "python3.11-pip"],
+      source: `${GN8V.packages.source}; 步骤四 (python3.11, whose pip installs cuBLAS)`,
+    },
   },
   gpu: {
     count: { value: 1, source: `${SEED}, 步骤一` },
@@ -88,6 +92,7 @@ export const alibabaGn8vTee1gpu = cloudProfile({
         version: "550.144.03",
         url: "https://cn.download.nvidia.cn/tesla/550.144.03/NVIDIA-Linux-x86_64-550.144.03.run",
         sha256: UNKNOWN,
+        referer: GN8V.referer,
         args: [...GN8V.driverArgs],
         prerequisites: [],
       },
@@ -106,7 +111,10 @@ export const alibabaGn8vTee1gpu = cloudProfile({
       },
       source: `${SEED}, 单GPU卡, download and install`,
     },
-    cublas: { value: { version: "12.4.5.8" }, source: `${SEED}, 注意事项: cuBLAS of CUDA 12.4 fails under CC` },
+    cublas: {
+      value: { version: "12.4.5.8", python: "python3.11" },
+      source: `${SEED}, 注意事项: cuBLAS of CUDA 12.4 fails under CC; 步骤四: the system's Python is made 3.11 there`,
+    },
   },
   attestation: GN8V.attestation(false),
 });

@@ -50,6 +50,7 @@ export const alibabaGn8vTee8gpu = cloudProfile({
         version: DRIVER,
         url: `https://cn.download.nvidia.cn/tesla/${DRIVER}/NVIDIA-Linux-x86_64-${DRIVER}.run`,
         sha256: UNKNOWN,
+        referer: GN8V.referer,
         args: [...GN8V.driverArgs],
         prerequisites: [],
       },

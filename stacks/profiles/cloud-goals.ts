@@ -13,6 +13,9 @@ export interface InstanceSettings {
   readonly quote?: boolean | undefined;
 }
 
+/** `swiotlb` counts slots of 2 KiB (seed 003, 说明). */
+const SLOTS_PER_MIB = 512;
+
 /** The parts of an instance, in the order in which they are brought about. */
 export type InstancePersona = "system" | "guest" | "attestation";
 
@@ -28,7 +31,7 @@ export function commandLine(profile: CloudProfile, { swiotlbMiB }: InstanceSetti
   const words = profile.system.commandLine.value;
   if (swiotlbMiB === undefined) return words;
   const any = words.some((word) => /^swiotlb=.*,any$/.test(word)) ? ",any" : "";
-  return [...words.filter((word) => !word.startsWith("swiotlb=")), `swiotlb=${swiotlbMiB * 512}${any}`];
+  return [...words.filter((word) => !word.startsWith("swiotlb=")), `swiotlb=${swiotlbMiB * SLOTS_PER_MIB}${any}`];
 }
 
 /**
@@ -46,6 +49,7 @@ export function instanceGoals(
   const goal = (facet: FacetName, want: Readonly<Record<string, unknown>>): NodeGoal => ({ facet, want });
   const words = commandLine(profile, settings);
   const cuda = guest.cuda?.value;
+  const agents = guest.persistenced.value.before;
   // Under Protected PCIe the GPUs talk through NVSwitches, which therefore attest themselves too.
   const switches = gpu.mode.value === "ppcie" ? { switches: true } : {};
   return {
@@ -63,15 +67,16 @@ export function instanceGoals(
         : [goal("kernel-cmdline", { present: words, forbidden: [], trials: false }), goal("host-boot", {})]),
     ],
     guest: [
-      goal("nvidia-driver", guest.driver.value),
+      goal("nvidia-driver", { ...guest.driver.value, agents }),
       ...(guest.fabricManager === undefined ? [] : [goal("fabric-manager", guest.fabricManager.value)]),
       goal("nvidia-persistenced", guest.persistenced.value),
+      goal("gpu-agents", { units: agents }),
       ...(cuda === undefined
         ? []
         : [
             goal("cuda-toolkit", {
               ...cuda,
-              ...(guest.cublas === undefined ? {} : { cublas: guest.cublas.value.version }),
+              ...(guest.cublas === undefined ? {} : cublas(guest.cublas.value)),
             }),
           ]),
       goal("guest-evidence", {
@@ -79,6 +84,7 @@ export function instanceGoals(
         tee: "tdx",
         minimumVbios: gpu.minimumVbios.value,
         gpus: gpu.count.value,
+        ...bounceBuffers(words),
       }),
     ],
     attestation: [
@@ -89,3 +95,14 @@ export function instanceGoals(
     ],
   };
 }
+
+/** What the command line asks for is what must be mapped once it runs. */
+function bounceBuffers(words: readonly string[]): { swiotlbMiB?: number } {
+  const slots = words.map((word) => /^swiotlb=(\d+)/.exec(word)?.[1]).find((found) => found !== undefined);
+  return slots === undefined ? {} : { swiotlbMiB: Number(slots) / SLOTS_PER_MIB };
+}
+
+const cublas = ({ version, python }: { readonly version: string; readonly python?: string | undefined }) => ({
+  cublas: version,
+  ...(python === undefined ? {} : { python }),
+});

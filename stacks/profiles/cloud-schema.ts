@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CloudSchema } from "../../providers/kit/cloud.ts";
+import { GpuAgentSchema } from "../../providers/kit/gpu-agents.ts";
 import { AttestationSchema, DownloadSchema, DriverSchema, deepFreeze, from, PersistencedSchema } from "./schema.ts";
 
 /**
@@ -49,9 +50,16 @@ export const CloudProfileSchema = z.strictObject({
     fabricManager: from(z.strictObject({ version: z.string(), files: z.array(DownloadSchema).min(1) }))
       .optional()
       .describe("Fabric manager and NSCQ of the driver's own version; where there are NVSwitches."),
-    persistenced: from(PersistencedSchema),
+    persistenced: from(
+      PersistencedSchema.extend({
+        before: z
+          .array(GpuAgentSchema)
+          .min(1)
+          .describe("Agents of the cloud and of users that ask the GPU by themselves."),
+      }),
+    ),
     cuda: from(z.strictObject({ version: z.string(), ...DownloadSchema.shape, args: z.array(z.string()) })).optional(),
-    cublas: from(z.strictObject({ version: z.string() })).optional(),
+    cublas: from(z.strictObject({ version: z.string(), python: z.string().optional() })).optional(),
   }),
   quote: from(
     z.strictObject({

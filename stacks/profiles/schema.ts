@@ -131,6 +131,10 @@ export const DriverSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("runfile"),
     ...DownloadSchema.shape,
+    referer: z
+      .url({ protocol: /^https?$/ })
+      .optional()
+      .describe("Page that the download names as the one it comes from."),
     version: z.string().describe("Driver version that /proc/driver/nvidia/version shows, or its leading part."),
     cuda: z.string().optional().describe("CUDA version the run file brings."),
     args: z.array(z.string()).describe("Arguments of the run file; it always gets --silent too."),

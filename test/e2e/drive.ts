@@ -11,8 +11,16 @@ import type { FleetOptions } from "../../providers/machine/options.ts";
 import { blocking, type Goal, isFailing, Reconciler, type Run } from "../../providers/reconcile.ts";
 import { downloadSha256, memberSha256 } from "../../sim/model/internet.ts";
 import { startTwin, type Twin, type TwinOptions } from "../../sim/twin.ts";
-import { type NodeSettings, nodeGoals } from "../../stacks/profiles/goals.ts";
-import { profileByName, resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
+import { askedOf } from "../../stacks/profiles/cloud-goals.ts";
+import { type NodeGoal, type NodeSettings, nodeGoals } from "../../stacks/profiles/goals.ts";
+import {
+  cloudProfileFor,
+  goalsOfNode,
+  isCloudPlatform,
+  profileByName,
+  resolveProfile,
+  unknowns,
+} from "../../stacks/profiles/resolve.ts";
 
 export const NODE = "gpu-01";
 
@@ -28,7 +36,10 @@ export interface Platform {
   readonly twin: TwinOptions;
   /** How many restarts the board's BIOS takes: settings of TDX open one after another. */
   readonly restarts: number;
-  readonly stack: Pick<StackConfig, "platform" | "gpuMode"> & { readonly profile: string };
+  readonly stack: Pick<StackConfig, "platform" | "gpuMode"> & {
+    readonly profile: string;
+    readonly instance?: Partial<StackConfig["instance"]>;
+  };
 }
 export const SNP: Platform = {
   name: "SNP with 1 GPU",
@@ -49,6 +60,27 @@ export const TDX_8GPU: Platform = {
   stack: { platform: "onprem-tdx", profile: "tdx-upstream", gpuMode: "ppcie" },
 };
 export const PLATFORMS: readonly Platform[] = [SNP, TDX, TDX_8GPU];
+
+/** Instances of clouds: the node is the confidential VM. How often each restarts itself on its way. */
+export const ALIBABA: Platform = {
+  name: "Alibaba gn8v-tee with 1 GPU",
+  twin: { cloud: "alibaba" },
+  restarts: 1,
+  stack: { platform: "alibaba-gn8v-tee", profile: "alibaba-gn8v-tee-1gpu", gpuMode: "on" },
+};
+export const ALIBABA_8GPU: Platform = {
+  name: "Alibaba gn8v-tee with 8 GPUs and 4 NVSwitches",
+  twin: { cloud: "alibaba", gpus: 8, switches: 4 },
+  restarts: 1,
+  stack: { platform: "alibaba-gn8v-tee", profile: "alibaba-gn8v-tee-8gpu", gpuMode: "ppcie" },
+};
+export const BAIDU: Platform = {
+  name: "Baidu BCC with 8 GPUs and 4 NVSwitches",
+  twin: { cloud: "baidu", gpus: 8, switches: 4 },
+  restarts: 0,
+  stack: { platform: "baidu-bcc", profile: "baidu-bcc-gen7", gpuMode: "ppcie" },
+};
+export const INSTANCES: readonly Platform[] = [ALIBABA, ALIBABA_8GPU, BAIDU];
 
 /** A twin with a stack config that leads to it, in a folder of its own. */
 export interface Bench extends Reach {
@@ -75,7 +107,7 @@ export async function bench(options: TwinOptions = {}, on: Platform = SNP): Prom
         guest: { publicKey: twin.ssh.publicKey },
       },
     ],
-    pins: pinsOf(on.stack.profile),
+    pins: pinsOn(on.stack),
   });
   const env: NodeJS.ProcessEnv = { PATH: process.env["PATH"], HOME: folder };
   if (twin.bmc !== undefined) env["TEEUP_BMC_PASSWORD"] = twin.bmc.password;
@@ -94,6 +126,11 @@ export async function bench(options: TwinOptions = {}, on: Platform = SNP): Prom
 /** Sums and commits that a profile leaves open, as the twin's internet serves them. */
 export function pinsOf(profileName: string): Record<string, string> {
   return pinsFor(profileByName(profileName));
+}
+
+function pinsOn({ platform, profile, instance = {} }: Platform["stack"]): Record<string, string> {
+  if (!isCloudPlatform(platform)) return pinsOf(profile);
+  return pinsFor(askedOf(cloudProfileFor(platform, profile), instance));
 }
 
 /** The same for any recipe, also a cloud's. */
@@ -118,6 +155,12 @@ export function goalsOf({ config }: Reach, named?: string, settings: Partial<Nod
   const profileName = named ?? config.profile ?? "snp-upstream";
   const node = config.nodes[0];
   if (node === undefined) throw new Error("no node");
+  const goal = ({ facet, want }: NodeGoal): Goal => ({
+    facet: facetNamed(facet),
+    node: node.name,
+    want: facetNamed(facet).want.parse(want),
+  });
+  if (isCloudPlatform(config.platform)) return goalsOfNode(config, node.guest).map(goal);
   const groups = nodeGoals(resolveProfile(profileByName(profileName), config.pins), {
     gpus: "all",
     gpuMode: config.gpuMode,
@@ -125,13 +168,7 @@ export function goalsOf({ config }: Reach, named?: string, settings: Partial<Nod
     guest: node.guest,
     ...settings,
   });
-  return Object.values(groups)
-    .flat()
-    .map(({ facet, want }) => ({
-      facet: facetNamed(facet),
-      node: node.name,
-      want: facetNamed(facet).want.parse(want),
-    }));
+  return Object.values(groups).flat().map(goal);
 }
 
 /** Fast polling: the twin's time is virtual. */

@@ -51,6 +51,7 @@ describe("an instance that exists", () => {
     expect(whole).toEqual([
       "[service] install packages build-essential",
       expect.stringMatching(/^\[none\] write \/etc\/modprobe.d\/nvidia-lkca.conf/),
+      "[service] stop bcm-agent.service, has-agent.service until nvidia-persistenced runs",
       "[none] driver: absent → 570.195.03 (runfile, open kernel modules)",
       "[none] load the driver",
       "[none] fabric manager: absent → 570.195.03",
@@ -104,6 +105,7 @@ describe("more memory for device I/O", () => {
     expect((await stack.plans()).plans["gpu-01-plan"]).toEqual([
       "[none] stage kernel command line: swiotlb=2097152",
       expect.stringMatching(human),
+      "[check] guest-evidence.swiotlb: want bounce buffers (software IO TLB) of 4096 MiB, saw 1024 MiB",
     ]);
     const { status, stdout, reboots } = await counted(() => stack.up());
     expect([status === 0, reboots]).toEqual([false, 0]);
