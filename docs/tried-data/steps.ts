@@ -64,6 +64,7 @@ export const STEPS: Readonly<Record<string, Trial>> = {
   "host-boot.keep": TRIED_KERNEL,
   "host-boot.clear": TRIED_KERNEL,
   "host-boot.no-saved-default": PERSON,
+  "quote-service.key": untried("a download over the network, which the lab's machine does not have"),
   "quote-service.install": TDX,
   "quote-service.start": TDX,
   "quote-service.register": TDX,

@@ -17,7 +17,9 @@ const line = (text: string) => `[04-06-2024 03:05:54] ${text}\n`;
 const PASSED = line("INFO: Registration Flow - PLATFORM_ESTABLISHMENT or TCB_RECOVERY passed successfully.");
 const FAILED = line("ERROR: Registration Flow - Registration Server returned an error (Error 400).");
 const FINISHED = line("INFO: Finished Registration Agent Flow.");
+const KEY = "/etc/apt/keyrings/teeup-quote-service.asc";
 const good = {
+  key: ok(`${"ab".repeat(32)}  ${KEY}\n`),
   packages: ok(want.packages.map((name) => `installed\t${name}\t\n`).join("")),
   devices: ok("/dev/sgx_enclave character special file\n/dev/sgx_provision character special file\n"),
   pccs: show("active"),
@@ -30,6 +32,7 @@ const good = {
 const gone = (path: string) => ok("", 2, `grep: ${path}: No such file or directory\n`);
 const bare = {
   ...good,
+  key: ok("", 1, `sha256sum: ${KEY}: No such file or directory\n`),
   packages: ok(""),
   pccs: show("inactive"),
   qgs: show("inactive"),
@@ -42,13 +45,28 @@ const code = (...codes: string[]) => codes.map((c) => `quote-service.${c}`);
 
 export const QUOTE_SERVICE_EXAMPLES = [
   example("quotes can be made", want, good),
-  example("the distribution's own packages", { packages: want.packages }, good),
+  example("the distribution's own packages", { packages: want.packages }, { ...good, key: bare.key }),
+  example(
+    "its key was fetched, and a run was killed before the installation",
+    want,
+    { ...bare, key: good.key },
+    code("packages", "pccs", "qgs", "socket", "registration", "api-key"),
+    code("install"),
+  ),
+  example(
+    "somebody put another key in its place",
+    want,
+    { ...good, key: ok(`${"cd".repeat(32)}  ${KEY}\n`) },
+    code("key"),
+    code("key"),
+  ),
+  example("its key cannot be read", want, { ...good, key: failed("connection lost") }, code("key")),
   example(
     "nothing installed",
     want,
     bare,
-    code("packages", "pccs", "qgs", "socket", "registration", "api-key"),
-    code("install"),
+    code("key", "packages", "pccs", "qgs", "socket", "registration", "api-key"),
+    code("key", "install"),
   ),
   example(
     "QGS on vsock",

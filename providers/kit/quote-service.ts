@@ -4,9 +4,9 @@ import type { Answers, Asks } from "./ask.ts";
 import { collected, ran, text } from "./ask.ts";
 import { Sha256Schema } from "./downloads.ts";
 import type { Fact } from "./facts.ts";
-import { flatMapFact, known, mapFact, unknown } from "./facts.ts";
+import { absent, flatMapFact, known, mapFact, unknown } from "./facts.ts";
 import { DPKG_NAMES, download } from "./host.ts";
-import { parseDpkgNames } from "./parse-packages.ts";
+import { parseDpkgNames, parseSha256sum } from "./parse-packages.ts";
 import { parseSystemctlShow, SHOWN } from "./parse-systemctl.ts";
 
 /** What a host needs so that its TDs get quotes. */
@@ -48,7 +48,8 @@ export const DEVICES = ["/dev/sgx_enclave", "/dev/sgx_provision"] as const;
 const PCCS_FILE = "/opt/intel/sgx-dcap-pccs/config/default.json";
 
 export const sourcesFile = ({ name }: Repository): string => `/etc/apt/sources.list.d/teeup-${name}.sources`;
-const keyFile = ({ name }: Repository): string => `/etc/apt/keyrings/teeup-${name}.asc`;
+/** Where apt finds the archive's key; one place, whatever the archive's name, so that it can be asked for. */
+const KEY_FILE = "/etc/apt/keyrings/teeup-quote-service.asc";
 export const sourcesText = (repository: Repository): string =>
   [
     "Types: deb",
@@ -56,18 +57,20 @@ export const sourcesText = (repository: Repository): string =>
     `Suites: ${repository.suite}`,
     "Components: main",
     "Architectures: amd64",
-    `Signed-By: ${keyFile(repository)}`,
+    `Signed-By: ${KEY_FILE}`,
     "",
   ].join("\n");
 
 /** Fetches the archive's key, verified, and puts it where apt looks. */
 export function keyLines(repository: Repository): { checks: ReturnType<typeof download>["checks"]; lines: JobLine[] } {
   const { file, checks, lines } = download(repository.key.url, repository.key.sha256);
-  return { checks, lines: [...lines, { argv: ["install", "-D", "-m", "0644", file, keyFile(repository)] }] };
+  return { checks, lines: [...lines, { argv: ["install", "-D", "-m", "0644", file, KEY_FILE] }] };
 }
 
 export interface QuoteServiceFacts {
   readonly packages: Fact<readonly string[]>;
+  /** SHA-256 of the archive's key where apt looks for it. */
+  readonly key: Fact<string>;
   /** SGX devices that are there. */
   readonly devices: Fact<readonly string[]>;
   /** `active`, `inactive`, `failed`, …; `active, not enabled` when it does not start with the host. */
@@ -86,6 +89,7 @@ export interface QuoteServiceFacts {
 
 export const QUOTE_SERVICE_ASKS = {
   packages: DPKG_NAMES,
+  key: { kind: "argv", argv: ["sha256sum", KEY_FILE] },
   devices: { kind: "argv", argv: ["stat", "-c", "%n %F", ...DEVICES] },
   pccs: { kind: "argv", argv: ["systemctl", "show", UNITS[0], ...SHOWN] },
   qgs: { kind: "argv", argv: ["systemctl", "show", UNITS[1], ...SHOWN] },
@@ -100,6 +104,10 @@ export function parseQuoteService(a: Answers<typeof QUOTE_SERVICE_ASKS>): QuoteS
   const log = collected(a.registration);
   return {
     packages: mapFact(text(a.packages), parseDpkgNames),
+    key: flatMapFact(collected(a.key), (stdout) => {
+      const sum = parseSha256sum(stdout)[KEY_FILE];
+      return sum === undefined ? absent : known(sum);
+    }),
     devices: mapFact(collected(a.devices), (stdout) =>
       DEVICES.filter((path) => stdout.split("\n").includes(`${path} character special file`)),
     ),

@@ -1,5 +1,6 @@
 /** One `up` of one node in a process of its own, for tests that kill it. argv: a file with {@link Order}. */
 import { readFileSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import type { StackConfig } from "../../providers/kit/config.ts";
 import { TeeUpError } from "../../providers/kit/errors.ts";
 import { goalsOf, up } from "./drive.ts";
@@ -9,6 +10,8 @@ export interface Order {
   readonly env: NodeJS.ProcessEnv;
 }
 
+// Killed runs leave no compiled code behind otherwise, and the next one compiles all of it again.
+flushCompileCache();
 const order = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8")) as Order;
 try {
   const { findings } = await up(order, "reboot", goalsOf(order));
