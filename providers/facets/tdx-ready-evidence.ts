@@ -50,13 +50,34 @@ const CODES: Readonly<Record<number, readonly [what: string, hint: string, sourc
 
 const initialised = "the kernel initialised the TDX module";
 
-function moduleFindings(log: TdxLog, minimum: string | undefined): Finding[] {
-  const version = `TDX module ${minimum} or later`;
-  const old = log.module !== undefined && minimum !== undefined && compareVersions(log.module, minimum) < 0;
+/** What upstream's kernels initialise at all: they read the module's fields as only modules from here on can be read. */
+const READABLE = "1.5";
+const UPSTREAM = "6.16";
+const METADATA = "Linux, arch/x86/virt/vmx/tdx/tdx_global_metadata.c (TDH.SYS.RD); canonical/tdx#331";
+
+/** The version of a module that was initialised, against the lowest that is wanted. Kernels before 7.1 do not name it. */
+function versionFindings({ module }: TdxLog, kernel: Fact<string>, minimum: string | undefined): Finding[] {
+  if (minimum === undefined) return [];
+  const want = `TDX module ${minimum} or later`;
+  if (module !== undefined)
+    return [
+      compareVersions(module, minimum) < 0
+        ? fail("module-version", want, module, MODULE)
+        : pass("module-version", want, module),
+    ];
+  const release = valueIfKnown(kernel);
+  const upstream = release !== undefined && compareVersions(release, UPSTREAM) >= 0;
+  if (upstream && compareVersions(READABLE, minimum) >= 0)
+    return [pass("module-version", want, `kernel ${release} initialises none before ${READABLE}`, METADATA)];
+  const hint = "kernels from 7.1 on name it: journalctl -k -b --grep 'module version'; else leave minimumModule out";
+  return [unsure("module-version", want, `kernel ${release ?? "unknown"} does not name the module's version`, hint)];
+}
+
+function moduleFindings(log: TdxLog, kernel: Fact<string>, minimum: string | undefined): Finding[] {
   if (log.initialized)
     return [
       pass("module", initialised, `module initialized${log.module === undefined ? "" : `, version ${log.module}`}`),
-      ...(old ? [fail("module-version", version, log.module ?? "", MODULE)] : []),
+      ...versionFindings(log, kernel, minimum),
     ];
   if (log.failed === undefined) {
     if (log.notLoaded || log.notEnabled) {
@@ -111,7 +132,7 @@ export function logFindings(want: TdxReadyWant, facts: TdxReadyFacts): Finding[]
           ),
         ]
       : []),
-    ...moduleFindings(log, want.minimumModule),
+    ...moduleFindings(log, facts.kernel, want.minimumModule),
   ];
 }
 

@@ -116,6 +116,30 @@ export const TDX_READY_EXAMPLES = [
     },
     ["tdx-ready.module-version"],
   ),
+  example(
+    "initialised by a kernel that does not name the module, and that takes none before 1.5: more is not known",
+    { ...want, minimumModule: "2.0" },
+    good,
+    ["tdx-ready.module-version"],
+  ),
+  example(
+    "initialised by a kernel of before upstream's: nothing says how old the module is",
+    want,
+    { ...good, kernel: ok("6.5.0-1003-intel-opt\n") },
+    ["tdx-ready.module-version"],
+  ),
+  example("initialised, and nobody knows by which kernel", want, { ...good, kernel: failed("connection lost") }, [
+    "tdx-ready.module-version",
+  ]),
+  example(
+    "a kernel from 7.1 on",
+    { ...want, minimumModule: "2.0" },
+    {
+      ...good,
+      kernel: ok("7.1.0-4-generic\n"),
+      log: tdx(KEYS, S3, "Module version: 2.0.08", "1050644 KB allocated for PAMT", "module initialized"),
+    },
+  ),
   example("kvm_intel without tdx", want, { ...bad, log: tdx(KEYS, S3) }, [
     "tdx-ready.module",
     "tdx-ready.parameters",
