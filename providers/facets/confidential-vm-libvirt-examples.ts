@@ -104,6 +104,25 @@ export const libvirtExamples: readonly Example<ConfidentialVmWant>[] = [
     td,
   ),
   example(
+    "a transient domain of somebody else's has the VM's name",
+    { ...libvirt, domainFile: missing, info: info("running", "disable") },
+    ["confidential-vm.stray", "confidential-vm.enabled"],
+    ["confidential-vm.stray"],
+    lv,
+  ),
+  example(
+    "the same beside the unit's VM",
+    {
+      ...up,
+      process: ok(
+        `${up["process"]?.kind === "ran" ? up["process"].stdout : ""}815 /usr/bin/qemu-system-x86_64 -name guest=teeup-vm-cvm0\n`,
+      ),
+      domainPid: ok("815\n"),
+    },
+    ["confidential-vm.stray"],
+    [],
+  ),
+  example(
     "libvirtd does not run",
     { ...libvirt, info: ok("", 1, "error: failed to connect to the hypervisor\n") },
     ["confidential-vm.unknown"],

@@ -55,7 +55,8 @@ export const removeUnit: readonly Action[] = [
 ];
 export const removeDomain: readonly Action[] = [
   ...shutDomain,
-  { do: "run", argv: [...VIRSH, "undefine", DOMAIN] },
+  // Of a domain that somebody gave NVRAM libvirt lets go only with it.
+  { do: "run", argv: [...VIRSH, "undefine", DOMAIN, "--nvram"] },
   { do: "remove", path: DOMAIN_SOURCE },
 ];
 

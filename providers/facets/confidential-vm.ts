@@ -55,13 +55,14 @@ export const confidentialVm = facet({
   },
   parse(a): ConfidentialVmFacts {
     const file = text(a.domainFile);
+    const domainFile = file.state === "unknown" ? file : known(file.state === "known");
     return {
       devices: parsed(text(a.lspci), (t) => parseLspci(t)?.filter((d) => isGpu(d) || isNvSwitch(d)), "lspci"),
       unit: text(a.unit),
       ...parseSystemctlShow(text(a.state)),
-      ...processesOf(text(a.state), a.process, text(a.domainPid)),
+      ...processesOf(text(a.state), a.process, text(a.domainPid), domainFile),
       tried: text(a.tried),
-      domainFile: file.state === "unknown" ? file : known(file.state === "known"),
+      domainFile,
       ...domainsOf(a),
     };
   },

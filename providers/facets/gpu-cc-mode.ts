@@ -68,8 +68,9 @@ export const gpuCcMode = facet({
   },
   parse(a): GpuCcModeFacts {
     const idle = text(a.idleD3);
-    const pid: Fact<string> = text(a.domainPid);
     const none = a.domain.kind === "missing" || a.domain.kind === "no-machine";
+    // Without its file it is a transient domain, which TeeUp never makes: somebody else's guest of the same name.
+    const pid: Fact<string> = none ? absent : text(a.domainPid);
     // A domain that does not run says nothing of the process of a unit that is there beside it.
     const units = none || (pid.state !== "known" && a.unit.kind === "ran");
     const domain = parsed(units ? absent : text(a.live), vmOfDomain, "the libvirt domain of the VM");

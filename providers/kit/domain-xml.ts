@@ -28,7 +28,9 @@ function launchSecurity(vm: VmSpec) {
  * - What libvirt has no word for, or a reserved one (firmware names of OVMF, a port forwarded on the loopback without
  *   passt), are QEMU's own arguments.
  * - Only with its `uuid` can a domain be defined anew; without one libvirt draws one.
- * - A TD's reboot is a fresh QEMU (libvirt ≥ 11.6); an SNP guest's ends it, as the guide says.
+ * - A TD's reboot is a fresh QEMU (libvirt ≥ 11.6). An SNP guest's ends QEMU, as the guide says, and libvirt up to 12.0
+ *   does not start it again, whatever stands here (src/qemu/qemu_process.c, qemuProcessShutdownOrReboot): the finding is
+ *   `confidential-vm.inactive`, and the next up starts it. TeeUp's unit starts it by itself.
  */
 export function domainXml(vm: VmSpec, gpuMode: string, uuid?: string): string {
   const args = [
@@ -68,7 +70,7 @@ export function domainXml(vm: VmSpec, gpuMode: string, uuid?: string): string {
         : { "@mode": "custom", "@match": "exact", model: { "@fallback": "forbid", "#": vm.cpuModel } },
     clock: { "@offset": "utc" },
     on_poweroff: "destroy",
-    on_reboot: vm.tee === "tdx" ? "restart" : "destroy",
+    on_reboot: "restart",
     on_crash: "destroy",
     devices: {
       emulator: vm.qemu,

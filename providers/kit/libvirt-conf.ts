@@ -1,5 +1,9 @@
 import { z } from "zod";
 import type { Action } from "./action.ts";
+import type { Answer, Ask } from "./ask.ts";
+import { ran } from "./ask.ts";
+import type { Fact } from "./facts.ts";
+import { flatMapFact, known, unknown } from "./facts.ts";
 
 /** `key = value` lines of /etc/libvirt/qemu.conf. */
 export const LibvirtSettingsSchema = z
@@ -12,8 +16,6 @@ export type LibvirtSettings = z.output<typeof LibvirtSettingsSchema>;
 
 export const QEMU_CONF = "/etc/libvirt/qemu.conf";
 const MARK = "# Written by TeeUp; a change below is undone by the next up.";
-/** Stands in the file until libvirtd, which reads it at its start only, was restarted: a run may be killed before. */
-export const UNREAD = "# Not read by libvirtd yet.";
 /** Stands before lines that were switched off. */
 const OFF = "#teeup# ";
 
@@ -31,18 +33,18 @@ export function settingsOf(text: string): Readonly<Record<string, string>> {
   );
 }
 
-/** Wanted settings that the file lacks or has otherwise, as `key = value`; all of them while libvirtd has read none. */
+/** Wanted settings that the file lacks or has otherwise, as `key = value`. */
 export const lackingSettings = (want: LibvirtSettings, text: string): string[] => {
-  const have: Readonly<Record<string, string>> = text.includes(UNREAD) ? {} : settingsOf(text);
+  const have = settingsOf(text);
   return Object.entries(want).flatMap(([key, value]) =>
     have[key] === shown(value) ? [] : [`${key} = ${shown(value)}`],
   );
 };
 
-export function showSettings(want: LibvirtSettings, text: string): string {
-  const lacks = lackingSettings(want, text).map((s) => `not ${s}`);
-  return lacks.length === 0 ? "as wanted" : text.includes(UNREAD) ? "not read by libvirtd yet" : lacks.join(", ");
-}
+export const showSettings = (want: LibvirtSettings, text: string): string =>
+  lackingSettings(want, text)
+    .map((s) => `not ${s}`)
+    .join(", ") || "as wanted";
 
 /** The file with the wanted settings at its end; older lines of the same keys are switched off, all others stay. */
 export function withSettings(want: LibvirtSettings, text: string): string {
@@ -60,7 +62,6 @@ export function withoutSettings(text: string): string {
   const before = at < 0 ? text : text.slice(0, at);
   return before
     .split("\n")
-    .filter((line) => line !== UNREAD)
     .map((line) => (line.startsWith(OFF) ? line.slice(OFF.length) : line))
     .join("\n");
 }
@@ -68,10 +69,29 @@ export function withoutSettings(text: string): string {
 const systemctl = (verb: string) => ({ do: "run", argv: ["systemctl", verb, "libvirtd.service"] }) as const;
 export const startLibvirtd: readonly Action[] = [systemctl("enable"), systemctl("restart")];
 
-/** Writes the file so that a run which is killed before libvirtd has read it is seen by the next. */
-export function putInForce(content: string): readonly Action[] {
-  const ended = content === "" || content.endsWith("\n") ? content : `${content}\n`;
-  const marked = `${ended}${ended.includes(MARK) ? "" : `${MARK}\n`}${UNREAD}\n`;
-  const write = (text: string) => ({ do: "write", path: QEMU_CONF, content: text }) as const;
-  return [write(marked), systemctl("restart"), write(content)];
+/** A run that is killed between the two is seen by the next: {@link QEMU_CONF_UNREAD}. */
+export const putInForce = (content: string): readonly Action[] => [
+  { do: "write", path: QEMU_CONF, content },
+  systemctl("restart"),
+];
+
+/**
+ * Prints the file's name when it was changed after libvirtd, which reads it at its start only, was started: systemd leaves
+ * such a link at every start of a unit (src/core/unit.c, unit_export_invocation_id). By the change of its inode, since
+ * an editor may keep the time of its text.
+ */
+export const QEMU_CONF_UNREAD = {
+  kind: "argv",
+  argv: ["find", QEMU_CONF, "-maxdepth", "0", "-cnewer", "/run/systemd/units/invocation:libvirtd.service"],
+} as const satisfies Ask;
+
+/** Whether libvirtd, which is `active` or not, has yet to read its file. One that does not run will, when it starts. */
+export function unreadOf(answer: Answer, active: Fact<string>): Fact<boolean> {
+  if (active.state !== "known" || active.value !== "active") return active.state === "unknown" ? active : known(false);
+  return flatMapFact(ran(answer), ({ status, stdout, stderr }) => {
+    if (status === 0) return known(stdout.trim() !== "");
+    return new RegExp(`${QEMU_CONF}\\W{0,3}: No such file`).test(stderr)
+      ? known(false)
+      : unknown(stderr.trim() || `exit ${status}`);
+  });
 }

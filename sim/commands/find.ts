@@ -55,7 +55,14 @@ export const find: Command = {
       else if (word === "-mindepth") min = Number(value());
       else if (word === "-empty")
         push((p, node) => (node.kind === "dir" ? machine.files.list(p).length === 0 : nodeSize(node) === 0));
-      else if (word === "!" || word === "-not") negate = !negate;
+      else if (word === "-newer" || word === "-cnewer") {
+        const path = value();
+        const reference = machine.files.stat(normalise(path, context.cwd));
+        if (reference === undefined)
+          return { status: 1, stdout: "", stderr: `find: '${path}': No such file or directory\n` };
+        const changed = (node: FileNode) => (node.kind === "file" || node.kind === "dir" ? node.mtime : 0);
+        push((_p, node) => changed(node) > changed(reference));
+      } else if (word === "!" || word === "-not") negate = !negate;
       else if (word === "(") orGroups = [[]];
       else if (word === "-o" || word === "-or") orGroups?.push([]);
       else if (word === ")") {

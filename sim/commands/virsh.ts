@@ -54,7 +54,7 @@ export const virsh: Command = {
             `Domain '${libvirt.define(machine.files.read(normalise(name, context.cwd)))}' defined from ${name}`,
           );
         case "undefine":
-          libvirt.undefine(name);
+          libvirt.undefine(name, o.has("--nvram"));
           return line(`Domain '${name}' has been undefined`);
         case "start":
           libvirt.start(name);

@@ -19,6 +19,8 @@ export const LIBVIRTD = "/usr/sbin/libvirtd";
 const ETC = "/etc/libvirt/qemu";
 const RUN = "/run/libvirt/qemu";
 const CONF = "/etc/libvirt/qemu.conf";
+/** systemd's mark of when the unit was started: a link there, a file here. */
+const STARTED = "/run/systemd/units/invocation:libvirtd.service";
 const UNIT = "libvirt:";
 /** Word of what a type of launchSecurity is called in errors, and the first libvirt that has it. */
 const SECURITY = { "sev-snp": ["SEV SNP", "10.5"], tdx: ["Intel TDX", "11.6"] } as const;
@@ -62,6 +64,7 @@ export class Libvirt {
       settings.set(match[1], match[2] ?? match[3] ?? "");
     }
     this.#settings = settings;
+    files.write(STARTED, "");
     this.#defined = new Map(
       files
         .listIf(ETC)
@@ -170,8 +173,13 @@ export class Libvirt {
     else this.#machine.files.remove(link);
   }
 
-  undefine(name: string): void {
-    this.#find(name);
+  undefine(name: string, nvram: boolean): void {
+    const file = word(at(this.#find(name), "os"), "nvram");
+    if (file !== "" && !nvram)
+      throw new LibvirtError(
+        `Failed to undefine domain '${name}'\nerror: Requested operation is not valid: cannot undefine domain with nvram`,
+      );
+    if (file !== "") this.#machine.files.remove(file);
     this.#defined.delete(name);
     this.#machine.files.remove(`${ETC}/${name}.xml`);
     this.#machine.files.remove(`${ETC}/autostart/${name}.xml`);
@@ -257,7 +265,10 @@ export class Libvirt {
   processEnded(unit: string, how: "reboot" | "poweroff"): boolean {
     if (!unit.startsWith(UNIT)) return false;
     const name = unit.slice(UNIT.length);
-    const again = how === "reboot" && word(this.#running.get(name)?.live ?? {}, "on_reboot") === "restart";
+    const live = this.#running.get(name)?.live ?? {};
+    // A TD's processors cannot be reset, so libvirt makes a fresh QEMU of it; with an SNP guest's it only ends.
+    const starts = word(at(live, "launchSecurity"), "@type") !== "sev-snp";
+    const again = how === "reboot" && starts && word(live, "on_reboot") === "restart";
     this.#gone(name);
     if (again) this.start(name);
     return true;
