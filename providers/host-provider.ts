@@ -8,6 +8,7 @@ import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
 import type { Step } from "./kit/facet.ts";
 import { readStackConfig } from "./kit/read-config.ts";
+import type { NodeReview } from "./kit/review.ts";
 import { openFleet } from "./machine/fleet.ts";
 import { redact } from "./machine/redact.ts";
 import type { Goal, Look } from "./reconcile.ts";
@@ -80,14 +81,18 @@ export const provider = {
 
   /** Adds `plan`, what would be done now, so that even the first preview shows it. */
   async check(olds: Props, news: Props): Promise<{ inputs: Props; failures: CheckFailure[] }> {
-    const { __provider, plan: _plan, ...rest } = news;
+    const { __provider, plan: _plan, review, ...rest } = news;
     if (JSON.stringify(rest).includes(UNKNOWN)) return { inputs: { ...rest, plan: laterPlan(rest) }, failures: [] };
     if (isInstancePart(rest)) return { inputs: { ...rest, plan: instanceLines(olds, rest) }, failures: [] };
     try {
       const inputs = parseInputs(rest);
       managed.add(keyOf(inputs));
       const kept = { ...rest, ...(inputs.goals === undefined ? {} : { goals: keepGoals(inputs.goals) }) };
-      return { inputs: { ...kept, plan: await planOf(inputs) }, failures: [] };
+      const plan = await planOf(inputs);
+      return {
+        inputs: { ...kept, plan, ...(review === true ? { review: await reviewed(inputs) } : {}) },
+        failures: [],
+      };
     } catch (error) {
       // Without a property: Pulumi would put its name and value before a message that names all it has to.
       return { inputs: rest, failures: [{ property: "", reason: message(error) }] };
@@ -278,6 +283,22 @@ async function hasDrifted(inputs: Inputs): Promise<boolean> {
     return (await lookAll(inputs)).some(({ look }) => drifted(look));
   } catch (error) {
     if (isUnreachable(error)) return true;
+/** For a preview that was asked for it. Loaded only then: what compares files costs every other run its start. */
+async function reviewed(inputs: Inputs): Promise<NodeReview> {
+  const { planHash, reviewOf, unreachedReview } = await import("./review.ts");
+  const { reconciler, permit } = ready();
+  try {
+    await reconciler.reach(inputs.node);
+    const seen = await lookAll(inputs);
+    if (inputs.facet !== NODE_PLAN) return await reviewOf(reconciler, inputs.node, seen, permit);
+    // Its parts say theirs themselves.
+    return { ...(await reviewOf(reconciler, inputs.node, [], permit)), hash: planHash(inputs.node, seen) };
+  } catch (error) {
+    if (!isUnreachable(error)) throw error;
+    return unreachedReview(inputs.node, permit, error);
+  }
+}
+
     throw quiet(error);
   }
 }

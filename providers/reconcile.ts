@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
 import { GUEST_HOLDS_GPU } from "./kit/argv.ts";
-import type { Asks } from "./kit/ask.ts";
-import { HOST_FACETS_OF_INSTANCES, inCloud } from "./kit/cloud.ts";
+import type { Ask, Asks } from "./kit/ask.ts";
+import { text } from "./kit/ask.ts";
+import { CLOUDS, type Cloud, HOST_FACETS_OF_INSTANCES, inCloud } from "./kit/cloud.ts";
 import type { Disruption, Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
 import type { Facet, Finding, Pending, PlanContext, Step } from "./kit/facet.ts";
+import type { Fact } from "./kit/facts.ts";
 import type { Fleet, Lock, Machine, Place } from "./kit/machine.ts";
 
 /** Asked of every host in its first batch, whatever facets it has. */
@@ -164,6 +166,21 @@ export class Reconciler {
     const pending = facet.pending?.(want, facts);
     return { look: { facts, findings, steps, pending, observed: facet.show(facts) }, context };
   }
+  /** Whether a guest with a passed-through device runs on the node's host. */
+  async guest(node: string): Promise<"running" | "none" | "unknown"> {
+    const { holder } = await this.#fleet.node(node).host.observe(GUEST_PROBE);
+    if (holder.kind !== "ran" || holder.status > 1) return "unknown";
+    return holder.status === 0 ? "running" : "none";
+  }
+
+  /** Texts of files on the goal's machine, for a reviewer: what a step would write over. */
+  async read(goal: Goal, paths: readonly string[]): Promise<ReadonlyMap<string, Fact<string>>> {
+    if (paths.length === 0) return new Map();
+    const asks = Object.fromEntries(paths.map((path): [string, Ask] => [path, { kind: "file", path }]));
+    const answers = await this.#machine(goal).observe(asks);
+    return new Map(Object.entries(answers).map(([path, answer]) => [path, text(answer)]));
+  }
+
 
   /**
    * Brings the goal about. Throws `permit.refused` before anything is touched when a step is above the permit,
@@ -403,9 +420,9 @@ function stopped(goal: Goal, step: Step, lockLost: boolean): TeeUpError {
   });
 }
 
-/** Short stable hash of anything JSON can hold; keys in order. */
-export function digest(value: unknown): string {
-  return createHash("sha256").update(canonical(value)).digest("hex").slice(0, 16);
+/** Short stable hash of anything JSON can hold; keys in order. `digits` of SHA-256 in hex. */
+export function digest(value: unknown, digits = 16): string {
+  return createHash("sha256").update(canonical(value)).digest("hex").slice(0, digits);
 }
 
 function canonical(value: unknown): string {

@@ -9,6 +9,13 @@ import type { Place } from "./kit/machine.ts";
 export const PROVIDER_TEXT =
   'exports.handler=()=>require("module").createRequire(process.cwd()+"/")("teeup/host-provider").provider';
 
+/**
+ * In a preview with TEEUP_REVIEW=1 the provider puts what a reviewer wants to know among the inputs. Never in an update:
+ * a state is to stay small, and is no place for what is on a node's files.
+ */
+const review = (): { readonly review?: true } =>
+  pulumi.runtime.isDryRun() && process.env["TEEUP_REVIEW"] === "1" ? { review: true } : {};
+
 export interface FacetArgs {
   /** Name of a node in `teeup:nodes`. How to reach it is read from the stack config by the provider. */
   readonly node: pulumi.Input<string>;
@@ -37,6 +44,7 @@ export class FacetResource extends pulumi.CustomResource {
         node: args.node,
         want: args.want,
         ...(args.at === undefined ? {} : { at: args.at }),
+        ...review(),
         __provider: PROVIDER_TEXT,
         observed: undefined,
         findings: undefined,
@@ -72,6 +80,7 @@ export class NodePlan extends pulumi.CustomResource {
         node: args.node,
         goals: args.goals,
         ...(args.at === undefined ? {} : { at: args.at }),
+        ...review(),
         __provider: PROVIDER_TEXT,
         plan: undefined,
       },

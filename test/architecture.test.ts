@@ -21,7 +21,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   engine: [],
   /** The two resources around an instance that another provider makes. */
   instances: ["reconcile", "kit"],
-  "host-provider": ["engine", "instances", "reconcile", "facets", "machine", "attest", "kit"],
+  /** What a preview tells a reviewer. */
+  review: ["reconcile", "machine", "kit"],
+  "host-provider": ["engine", "instances", "review", "reconcile", "facets", "machine", "attest", "kit"],
   // Only by the specifier in its constant text does a resource know the provider.
   resource: ["facets", "kit"],
   profiles: ["kit", "facets"],

@@ -1,0 +1,277 @@
+import { stripVTControlCharacters } from "node:util";
+import { z } from "zod";
+import {
+  DISRUPTIONS,
+  type Disruption,
+  DisruptionSchema,
+  PermitSchema,
+  permits,
+  worst,
+} from "../../providers/kit/disruption.ts";
+import { TeeUpError } from "../../providers/kit/errors.ts";
+import type { FacetReview, NodeReview } from "../../providers/kit/review.ts";
+import { FacetReviewSchema, NodeReviewSchema } from "../../providers/kit/review.ts";
+import { redact } from "../../providers/machine/redact.ts";
+
+/** What a review is told of a preview: the facts that Markdown, JSON and SARIF are made from. */
+const DowntimeSchema = z.strictObject({
+  /** Restarts of the host. */
+  restarts: z.int(),
+  gpuResets: z.int(),
+  /** Times that a guest is stopped or restarted, those by a restart of the host included. */
+  guestStops: z.int(),
+  /** Seconds after which every interrupting step would have been given up: the most that it can take. */
+  atMostSeconds: z.number(),
+});
+
+const NodeSchema = z.strictObject({
+  node: z.string(),
+  /**
+   * `unknown`: nothing is planned, and something could not be looked at. `failing`: nothing is planned, and a check
+   * fails. `later`: decided once the instance exists. `removed`: its resources go.
+   */
+  status: z.enum(["changes", "as-wanted", "failing", "unknown", "unreachable", "later", "removed"]),
+  /** Worst class of its steps. */
+  disruption: DisruptionSchema,
+  permit: z.strictObject({ given: PermitSchema, enough: z.boolean() }).optional(),
+  downtime: DowntimeSchema,
+  guest: z.strictObject({ state: z.enum(["running", "none", "unknown"]), stops: z.boolean() }),
+  facts: NodeReviewSchema.shape.facts.optional(),
+  unreachable: NodeReviewSchema.shape.unreachable,
+  /** Approves this plan: `teeup:approved`. */
+  hash: z.string().optional(),
+  facets: z.array(FacetReviewSchema.extend({ op: z.string() })),
+  /** What could not be looked at, one line each. */
+  unknown: z.array(z.string()),
+  /** Facets whose resources would be deleted; what that undoes is in no preview. */
+  removed: z.array(z.string()),
+});
+export type ReviewedNode = z.infer<typeof NodeSchema>;
+
+export const ReviewReportSchema = z.strictObject({
+  version: z.literal(1),
+  stack: z.string(),
+  /** `lines`: the preview was made without TEEUP_REVIEW=1, so there are no commands, no file diffs and no hash. */
+  detail: z.enum(["full", "lines"]),
+  nodes: z.array(NodeSchema),
+  /** Resources of other providers that change. */
+  others: z.array(z.strictObject({ name: z.string(), type: z.string(), op: z.string() })),
+  /** Errors of the preview: it is not whole. */
+  errors: z.array(z.string()),
+  /** `teeup:approved` for all nodes with a plan; absent when one of them has no hash. */
+  approval: z.string().optional(),
+});
+export type ReviewReport = z.infer<typeof ReviewReportSchema>;
+
+/** What is read of `pulumi preview --json`; all else in it, the provider's text above all, is left behind. */
+const StateSchema = z.looseObject({ inputs: z.record(z.string(), z.unknown()).default({}) });
+const PreviewSchema = z.object({
+  config: z.record(z.string(), z.unknown()).nullish(),
+  steps: z
+    .array(
+      z.looseObject({
+        op: z.string(),
+        urn: z.string(),
+        oldState: StateSchema.optional(),
+        newState: StateSchema.optional(),
+      }),
+    )
+    .default([]),
+  diagnostics: z
+    .array(z.looseObject({ message: z.string().default(""), severity: z.string().default("") }))
+    .nullish()
+    .transform((all) => all ?? []),
+});
+type PreviewStep = z.infer<typeof PreviewSchema>["steps"][number];
+
+const InputsSchema = z.looseObject({
+  node: z.string(),
+  facet: z.string(),
+  plan: z.array(z.string()).default([]),
+  review: NodeReviewSchema.optional(),
+});
+
+/** Throws `report.no-preview` for a text that is no `pulumi preview --json`. */
+export function reviewReport(text: string): ReviewReport {
+  const { config, steps, diagnostics } = parsePreview(text);
+  const errors = diagnostics.filter(({ severity }) => severity === "error").map(({ message }) => withoutTrace(message));
+  const own = steps.flatMap((step) => {
+    const inputs = InputsSchema.safeParse((step.newState ?? step.oldState)?.inputs);
+    return typeOf(step).startsWith(OWN_TYPE) && inputs.success ? [{ step, inputs: inputs.data }] : [];
+  });
+  // A node that is as wanted has no step at all.
+  const names = new Set([...own.map(({ inputs }) => inputs.node), ...configured(config?.["teeup:nodes"])]);
+  const nodes = [...names].map((name) =>
+    nodeOf(
+      name,
+      own.filter(({ inputs }) => inputs.node === name),
+      errors.length === 0,
+    ),
+  );
+  const planned = nodes.filter(({ status }) => status === "changes");
+  const approved = planned.flatMap(({ node, hash }) => (hash === undefined ? [] : [`${node}=${hash}`]));
+  const ours = new Set(own.map(({ step }) => step));
+  return ReviewReportSchema.parse({
+    version: 1,
+    stack: steps[0]?.urn.split("::")[0]?.replace(/^urn:pulumi:/, "") ?? "unknown",
+    detail: own.every(({ inputs, step }) => step.op === "delete" || inputs.review !== undefined) ? "full" : "lines",
+    nodes,
+    others: steps
+      .filter((step) => !ours.has(step) && step.op !== "same" && !/^(pulumi:|teeup:)/.test(typeOf(step)))
+      .map((step) => ({ name: nameOf(step), type: typeOf(step), op: step.op })),
+    errors,
+    ...(approved.length > 0 && approved.length === planned.length ? { approval: approved.join(",") } : {}),
+  });
+}
+
+const OWN_TYPE = "pulumi-nodejs:dynamic/";
+const NODE_PLAN = "node-plan";
+
+function parsePreview(text: string): z.infer<typeof PreviewSchema> {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch {
+    throw noPreview("it is no JSON");
+  }
+  const parsed = PreviewSchema.safeParse(raw);
+  if (!parsed.success) throw noPreview(parsed.error.issues.map((i) => `${i.path.join(".")}: ${i.message}`).join("; "));
+  if (parsed.data.steps.length === 0 && parsed.data.diagnostics.length === 0) throw noPreview("it has no steps");
+  return parsed.data;
+}
+
+const noPreview = (saw: string): TeeUpError =>
+  new TeeUpError({
+    code: "report.no-preview",
+    saw: `this is not what pulumi preview --json prints: ${saw}`,
+    next: "TEEUP_REVIEW=1 pulumi preview --json > preview.json, then teeup report preview.json",
+  });
+
+/** `urn:pulumi:<stack>::<project>::<types>::<name>`: the last of the types, joined by `$`. */
+const typeOf = ({ urn }: PreviewStep): string => urn.split("::")[2]?.split("$").at(-1) ?? "";
+const nameOf = ({ urn }: PreviewStep): string => urn.split("::").slice(3).join("::");
+
+/** The stack trace of a program's exception says nothing to a reviewer. */
+const withoutTrace = (message: string): string =>
+  redact(stripVTControlCharacters(message))
+    .split("\n")
+    .filter((line) => !/^\s+at /.test(line))
+    .join("\n")
+    .trim();
+
+/** Names of the nodes in the stack config, as the preview repeats it; none when Pulumi keeps it secret. */
+function configured(nodes: unknown): string[] {
+  try {
+    return z
+      .array(z.looseObject({ name: z.string() }))
+      .parse(JSON.parse(String(nodes)))
+      .map(({ name }) => name);
+  } catch {
+    return [];
+  }
+}
+
+interface Part {
+  readonly step: PreviewStep;
+  readonly inputs: z.infer<typeof InputsSchema>;
+}
+
+/** `whole`: the preview got to its end, so that a node without a step is as it should be. */
+function nodeOf(node: string, parts: readonly Part[], whole: boolean): ReviewedNode {
+  const kept = parts.filter(({ step }) => step.op !== "delete");
+  const plan = kept.find(({ inputs }) => inputs.facet === NODE_PLAN);
+  const said: NodeReview | undefined = (plan ?? kept[0])?.inputs.review;
+  const facets = kept.filter(({ inputs }) => inputs.facet !== NODE_PLAN).map(facetOf);
+  const steps = facets.flatMap((facet) => facet.steps);
+  const findings = facets.flatMap((facet) => facet.findings.map((finding) => ({ facet: facet.facet, ...finding })));
+  const unreachable = kept.flatMap(({ inputs }) => inputs.review?.unreachable ?? [])[0];
+  const missing = parts.length === 0 && !whole ? ["the preview ended before it got here"] : [];
+  const unknown = findings.filter(({ level }) => level === "unknown").map(({ code, saw }) => `${code}: ${saw}`);
+  const removed = parts.filter(({ step }) => step.op === "delete").map(({ inputs }) => inputs.facet);
+  const status = (): ReviewedNode["status"] => {
+    if (parts.length === 0) return whole ? "as-wanted" : "unknown";
+    if (kept.length === 0) return "removed";
+    if (unreachable !== undefined) return "unreachable";
+    if (steps.length > 0) return "changes";
+    if (parts.some(({ inputs }) => inputs.plan.some((line) => line.startsWith("[later]")))) return "later";
+    if (findings.some(({ level }) => level === "fail")) return "failing";
+    return unknown.length > 0 || !whole ? "unknown" : "as-wanted";
+  };
+  const disruption = worst(steps.map((step) => step.disruption));
+  const guest = said?.guest ?? "unknown";
+  const stops = steps.some((step) => STOPS_GUEST.includes(step.disruption));
+  return {
+    node,
+    status: status(),
+    disruption,
+    ...(said === undefined
+      ? {}
+      : { permit: { given: said.permit, enough: permits(said.permit, disruption) }, facts: said.facts }),
+    downtime: downtimeOf(facets, guest),
+    guest: { state: guest, stops: stops && guest !== "none" },
+    ...(unreachable === undefined ? {} : { unreachable }),
+    ...(plan?.inputs.review?.hash === undefined ? {} : { hash: plan.inputs.review.hash }),
+    facets,
+    unknown: [...missing, ...unknown],
+    removed,
+  };
+}
+
+const STOPS_GUEST: readonly Disruption[] = ["guest-stop", "reboot", "power-cycle"];
+
+function facetOf({ step, inputs }: Part): ReviewedNode["facets"][number] {
+  const reviewed = inputs.review?.facets.find(({ facet }) => facet === inputs.facet);
+  return { op: step.op, ...(reviewed ?? fromLines(inputs.facet, inputs.review === undefined ? inputs.plan : [])) };
+}
+
+/** Of a preview without reviews: class and title of each step, as the terminal shows them. */
+function fromLines(facet: string, plan: readonly string[]): FacetReview {
+  const lines = plan.flatMap((line) => {
+    const [, mark = "", title = ""] = /^\[([a-z-]+)\] (.*)$/s.exec(line) ?? [];
+    return title === "" ? [] : [{ mark, title }];
+  });
+  const disruptionOf = (mark: string) => DISRUPTIONS.find((name) => name === mark);
+  return {
+    facet,
+    steps: lines.flatMap(({ mark, title }) => {
+      const disruption = disruptionOf(mark);
+      return disruption === undefined
+        ? []
+        : [{ code: facet, title, why: "", disruption, files: [], commands: [], limitSeconds: 0 }];
+    }),
+    findings: lines
+      .filter(({ mark }) => mark === "check" || mark === "unknown")
+      .map(({ mark, title }) => {
+        const [, code = facet, want = "", saw = title] = /^(\S+): want (.*), saw (.*)$/s.exec(title) ?? [];
+        return {
+          code,
+          level: mark === "check" ? ("fail" as const) : ("unknown" as const),
+          want,
+          saw,
+          hint: "",
+          source: "",
+        };
+      }),
+    waiting: [],
+    boots: 0,
+  };
+}
+
+function downtimeOf(facets: readonly FacetReview[], guest: ReviewedNode["guest"]["state"]): ReviewedNode["downtime"] {
+  const steps = facets.flatMap((facet) => facet.steps);
+  const count = (...classes: Disruption[]) => steps.filter((step) => classes.includes(step.disruption)).length;
+  const reboots = count("reboot", "power-cycle");
+  // Settings that open only once others act take a restart each, of one step.
+  const restarts = reboots === 0 ? 0 : Math.max(reboots, ...facets.map(({ boots }) => boots));
+  return {
+    restarts,
+    gpuResets: count("gpu-reset"),
+    guestStops: count("guest-stop") + (guest === "none" ? 0 : restarts),
+    atMostSeconds: steps
+      .filter(({ disruption }) => disruption !== "none")
+      .reduce((sum, { disruption, limitSeconds }) => {
+        const times = disruption === "reboot" && reboots > 0 ? Math.max(1, restarts / reboots) : 1;
+        return sum + limitSeconds * times;
+      }, 0),
+  };
+}

@@ -1,0 +1,48 @@
+import { readFile } from "node:fs/promises";
+import { text as textOf } from "node:stream/consumers";
+import { TeeUpError } from "../providers/kit/errors.ts";
+import type { ReviewReport } from "./formats/review-facts.ts";
+import { reviewReport } from "./formats/review-facts.ts";
+import { runPulumi } from "./pulumi.ts";
+
+export interface PreviewSource {
+  /** File with what `pulumi preview --json` printed, `-` for stdin; without one a preview is made now. */
+  readonly preview?: string | undefined;
+  /** Stack of the preview that is made now; default: the selected one. */
+  readonly stack?: string | undefined;
+}
+
+/**
+ * What a preview says, for people who review it. Throws `report.unreadable`, `report.no-preview`, and
+ * `report.preview-failed` when a preview that is made now gives nothing.
+ */
+export async function previewReport(source: PreviewSource): Promise<ReviewReport> {
+  return reviewReport(source.preview === undefined ? await preview(source.stack) : await read(source.preview));
+}
+
+async function read(path: string): Promise<string> {
+  if (path === "-") return textOf(process.stdin);
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    throw new TeeUpError({
+      code: "report.unreadable",
+      subject: path,
+      saw: error instanceof Error ? error.message : String(error),
+      next: "TEEUP_REVIEW=1 pulumi preview --json > preview.json makes one",
+    });
+  }
+}
+
+async function preview(stack: string | undefined): Promise<string> {
+  const argv = ["preview", "--json", ...(stack === undefined ? [] : ["--stack", stack])];
+  const { status, stdout, stderr } = await runPulumi(argv, { env: { TEEUP_REVIEW: "1" } });
+  // A preview that failed half-way still tells the rest, and the report says that it is not whole.
+  if (stdout.trimStart().startsWith("{")) return stdout;
+  throw new TeeUpError({
+    code: "report.preview-failed",
+    subject: stack === undefined ? "the selected stack" : `stack ${stack}`,
+    saw: `pulumi preview ended with status ${status}: ${stderr.trim().split("\n").slice(0, 5).join("\n") || "no message"}`,
+    next: "pulumi preview, which says more",
+  });
+}
