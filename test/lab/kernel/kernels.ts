@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 import { z } from "zod";
 import { KERNEL_PACKAGES, KERNEL_SOURCE, whatIsMissing } from "../../../tools/debian.ts";
 import { withLock } from "../../../tools/lock.mjs";
-import { labCache } from "../vm/vm.ts";
+import { labCache } from "../cache.ts";
 import { VARIANTS, type Variant } from "./options.ts";
 
 const KernelSchema = z.strictObject({

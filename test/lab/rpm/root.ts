@@ -1,9 +1,7 @@
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { withLock } from "../../../tools/lock.mjs";
-import { labCache } from "../vm/vm.ts";
+import { cached, run } from "../cache.ts";
 
 /*
  * A system whose packages are rpm's: real rpm, dnf with its plugin for version locks, and dracut, all of Debian's
@@ -65,9 +63,6 @@ const FILES: Readonly<Record<string, string>> = {
   "root/.ssh/authorized_keys": "",
 };
 
-const run = (program: string, ...args: string[]) =>
-  execFileSync(program, args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8", maxBuffer: 64 << 20 });
-
 /** Runs a program inside, in a mount and process namespace that ends with it. */
 const inside = (root: string, ...argv: string[]) =>
   run(
@@ -77,9 +72,9 @@ const inside = (root: string, ...argv: string[]) =>
     ...argv,
   );
 
-function build(folder: string): void {
+async function build(folder: string): Promise<void> {
   const root = join(folder, "root");
-  run(
+  await run(
     "mmdebstrap",
     ...["--quiet", "--mode=root", "--variant=minbase", "--aptopt=APT::Install-Recommends false"],
     ...["man", "locale", "doc"].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
@@ -96,14 +91,14 @@ function build(folder: string): void {
   for (const [name, spec, versions] of SPECS) {
     put(`srv/lab-rpms/${name}.spec`, spec);
     for (const [version, release] of versions)
-      inside(
+      await inside(
         root,
         ...["rpmbuild", "-bb", "--quiet", "--target", name === "kernel-core" ? "x86_64" : "noarch"],
         ...["--define", "_topdir /srv/lab-rpms", "--define", `v ${version}`, "--define", `r ${release}`],
         `/srv/lab-rpms/${name}.spec`,
       );
   }
-  inside(root, "createrepo_c", "--quiet", "/srv/lab-rpms/RPMS");
+  await inside(root, "createrepo_c", "--quiet", "/srv/lab-rpms/RPMS");
 }
 
 /** Folder of the system, built once (about a minute) under the lab's cache by the hash of this file. */
@@ -111,19 +106,5 @@ export async function ensureRpmRoot(): Promise<string> {
   const hash = createHash("sha256")
     .update(readFileSync(new URL(import.meta.url)))
     .digest("hex");
-  const folder = join(labCache(), `rpm-${hash.slice(0, 16)}`);
-  mkdirSync(labCache(), { recursive: true });
-  await withLock(
-    `${folder}.lock`,
-    async () => {
-      if (existsSync(folder)) return;
-      const making = `${folder}.making`;
-      rmSync(making, { recursive: true, force: true });
-      mkdirSync(making);
-      build(making);
-      renameSync(making, folder);
-    },
-    () => process.stderr.write("Waiting for another build of the lab's RPM system.\n"),
-  );
-  return join(folder, "root");
+  return join(await cached(`rpm-${hash.slice(0, 16)}`, build), "root");
 }

@@ -1,6 +1,6 @@
-import { execFileSync } from "node:child_process";
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { run } from "../cache.ts";
 import { putPackages } from "./repository.ts";
 
 /** What the image is made of. */
@@ -81,14 +81,13 @@ GRUB_DISABLE_LINUX_PARTUUID=true
   "etc/apt/sources.list": "deb [trusted=yes] file:/srv/lab-packages ./\n",
 };
 
-const run = (program: string, ...args: string[]) =>
-  execFileSync(program, args, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8", maxBuffer: 64 << 20 });
-
 /** This machine's own Debian mirrors, as apt knows them; Debian's when it has none. */
-function mirrors(): readonly string[] {
+async function mirrors(): Promise<readonly string[]> {
   const fields = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)";
-  const lines = run("apt-get", "indextargets", "--format", fields, "Created-By: Packages").trim().split("\n");
-  const own = lines
+  const said = await run("apt-get", "indextargets", "--format", fields, "Created-By: Packages");
+  const own = said
+    .trim()
+    .split("\n")
     .map((line) => line.split(" "))
     .filter(([, , component, origin]) => component === "main" && origin === "Debian");
   const first = (security: boolean) => own.find(([, release = ""]) => release.endsWith("-security") === security)?.[0];
@@ -99,14 +98,14 @@ function mirrors(): readonly string[] {
 }
 
 /** `--aptopt` for each proxy that this machine's apt is told to use; mmdebstrap reads no apt.conf. */
-const proxies = (): string[] =>
-  run("apt-config", "dump", "Acquire")
+const proxies = async (): Promise<string[]> =>
+  (await run("apt-config", "dump", "Acquire"))
     .split("\n")
     .filter((line) => /^Acquire::\S*proxy\S* "\S+";$/i.test(line))
     .map((line) => `--aptopt=${line}`);
 
 /** Makes `root/` (also the lower layer of the namespace hosts), `id`, `host.pub` and `first.qcow2` in `folder`. */
-export function buildImage(recipe: Recipe, folder: string): void {
+export async function buildImage(recipe: Recipe, folder: string): Promise<void> {
   const root = join(folder, "root");
   const work = join(folder, "work");
   mkdirSync(work, { recursive: true });
@@ -120,9 +119,9 @@ export function buildImage(recipe: Recipe, folder: string): void {
   // Only what this machine's disk needs: a tenth of the time and the size, at every update-initramfs.
   writeFileSync(join(work, "lab.conf"), "MODULES=list\nCOMPRESS=lz4\n");
   writeFileSync(join(work, "modules"), "virtio_pci\nvirtio_blk\next4\n");
-  run(
+  await run(
     "mmdebstrap",
-    ...["--quiet", "--mode=root", "--variant=minbase", ...proxies()],
+    ...["--quiet", "--mode=root", "--variant=minbase", ...(await proxies())],
     ...["--aptopt=APT::Install-Recommends false"],
     ...["man", "locale", "doc"].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
     `--include=${[...INCLUDE, recipe.kernel].join(",")}`,
@@ -132,27 +131,27 @@ export function buildImage(recipe: Recipe, folder: string): void {
     '--customize-hook=mkdir -p "$1/srv/lab-packages/partial"',
     `--customize-hook=chroot "$1" apt-get install --yes --quiet --download-only --option Dir::Cache::archives=/srv/lab-packages ${OFFERED.join(" ")}`,
     '--customize-hook=rm -r "$1/srv/lab-packages/partial" "$1/srv/lab-packages/lock"',
-    ...[SUITE, root, ...mirrors()],
+    ...[SUITE, root, ...(await mirrors())],
   );
 
   for (const [path, text] of Object.entries(FILES)) put(path, text, path.startsWith("etc/sudoers.d") ? 0o440 : 0o644);
-  run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "teeup-lab", "-f", join(folder, "id"));
+  await run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "teeup-lab", "-f", join(folder, "id"));
   const login = readFileSync(join(folder, "id.pub"), "utf8");
   const inside = (...argv: string[]) => run("chroot", root, ...argv);
-  inside("useradd", "--create-home", "--shell", "/bin/sh", "ops");
+  await inside("useradd", "--create-home", "--shell", "/bin/sh", "ops");
   for (const home of ["root", "home/ops"]) {
     put(`${home}/.ssh/authorized_keys`, login, 0o600);
     chmodSync(join(root, home, ".ssh"), 0o700);
   }
-  inside("chown", "-R", "ops:ops", "/home/ops/.ssh");
+  await inside("chown", "-R", "ops:ops", "/home/ops/.ssh");
   // Accounts without a password count as locked for sshd unless the field is a star.
-  inside("usermod", "-p", "*", "ops");
+  await inside("usermod", "-p", "*", "ops");
   cpSync(join(root, "etc/ssh/ssh_host_ed25519_key.pub"), join(folder, "host.pub"));
   // One that lasts: the journal of an earlier boot lies under it.
-  inside("systemd-machine-id-setup");
-  inside("systemctl", "mask", ...MASKED);
-  inside("systemctl", "enable", "systemd-networkd", "ssh");
-  putPackages(join(root, "srv/lab-packages"), work);
+  await inside("systemd-machine-id-setup");
+  await inside("systemctl", "mask", ...MASKED);
+  await inside("systemctl", "enable", "systemd-networkd", "ssh");
+  await putPackages(join(root, "srv/lab-packages"), work);
 
   const version = readdirSync(join(root, "boot"))
     .map((name) => /^vmlinuz-(.+)$/.exec(name)?.[1])
@@ -160,7 +159,7 @@ export function buildImage(recipe: Recipe, folder: string): void {
   if (version === undefined) throw new Error(`${recipe.kernel} installed no kernel`);
   const grub = join(root, "usr/lib/grub/i386-pc");
   cpSync(grub, join(root, "boot/grub/i386-pc"), { recursive: true });
-  run("grub-editenv", join(root, "boot/grub/grubenv"), "create");
+  await run("grub-editenv", join(root, "boot/grub/grubenv"), "create");
   // For the first boot only: the guest's own update-grub writes the real one.
   put(
     "boot/grub/grub.cfg",
@@ -176,20 +175,20 @@ boot
   // No loop device: the file system is made from the folder, and GRUB's core goes into the gap before it.
   const partition = join(work, "partition.img");
   const disk = join(work, "disk.img");
-  run("mke2fs", "-q", "-t", "ext4", "-L", "root", "-m0", "-d", root, partition, `${DISK_MIB}M`);
+  await run("mke2fs", "-q", "-t", "ext4", "-L", "root", "-m0", "-d", root, partition, `${DISK_MIB}M`);
   writeFileSync(disk, "");
   truncateSync(disk, (DISK_MIB + 2) * 2 ** 20);
-  execFileSync("sfdisk", ["-q", disk], { input: `2048,${DISK_MIB}M,83,*\n` });
+  await run("sh", "-c", 'echo "2048,$0M,83,*" | sfdisk -q "$1"', `${DISK_MIB}`, disk);
   writeFileSync(join(work, "early.cfg"), "search --no-floppy --label root --set=root\nset prefix=($root)/boot/grub\n");
-  run(
+  await run(
     "grub-mkimage",
     ...["-O", "i386-pc", "-d", grub, "-c", join(work, "early.cfg"), "-p", "(hd0,msdos1)/boot/grub"],
     ...["-o", join(work, "core.img"), "biosdisk", "part_msdos", "ext2", "search", "search_label", "normal", "serial"],
   );
   const dd = (from: string, ...args: string[]) => run("dd", `if=${from}`, `of=${disk}`, "conv=notrunc,sparse", ...args);
-  dd(join(grub, "boot.img"), "bs=446", "count=1");
-  dd(join(work, "core.img"), "bs=512", "seek=1");
-  dd(partition, "bs=1M", "seek=1");
-  run("qemu-img", "convert", "-O", "qcow2", disk, join(folder, "first.qcow2"));
+  await dd(join(grub, "boot.img"), "bs=446", "count=1");
+  await dd(join(work, "core.img"), "bs=512", "seek=1");
+  await dd(partition, "bs=1M", "seek=1");
+  await run("qemu-img", "convert", "-O", "qcow2", disk, join(folder, "first.qcow2"));
   rmSync(work, { recursive: true, force: true });
 }

@@ -1,7 +1,7 @@
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { run } from "../cache.ts";
 
 /** A made-up package: what apt and dpkg do with it is real, what is in it is one file. */
 interface Made {
@@ -19,7 +19,7 @@ export const PACKAGES: readonly Made[] = [
 ];
 
 /** Builds the packages into `folder`, beside those that are there, with the index that makes the folder an apt source. */
-export function putPackages(folder: string, work: string): void {
+export async function putPackages(folder: string, work: string): Promise<void> {
   mkdirSync(folder, { recursive: true });
   for (const { name, version, depends } of PACKAGES) {
     const tree = join(work, "package");
@@ -38,15 +38,14 @@ export function putPackages(folder: string, work: string): void {
     ].join("\n");
     writeFileSync(join(tree, "DEBIAN/control"), control);
     const file = join(folder, `${name}_${version}_all.deb`);
-    execFileSync("dpkg-deb", ["--build", "--root-owner-group", tree, file], { stdio: "pipe" });
+    await run("dpkg-deb", "--build", "--root-owner-group", tree, file);
   }
-  const index = readdirSync(folder)
-    .filter((file) => file.endsWith(".deb"))
-    .map((file) => {
-      const path = join(folder, file);
-      const control = execFileSync("dpkg-deb", ["--field", path], { encoding: "utf8" });
-      const sum = createHash("sha256").update(readFileSync(path)).digest("hex");
-      return `${control}Filename: ./${file}\nSize: ${statSync(path).size}\nSHA256: ${sum}\n`;
-    });
+  const index: string[] = [];
+  for (const file of readdirSync(folder).filter((name) => name.endsWith(".deb"))) {
+    const path = join(folder, file);
+    const control = await run("dpkg-deb", "--field", path);
+    const sum = createHash("sha256").update(readFileSync(path)).digest("hex");
+    index.push(`${control}Filename: ./${file}\nSize: ${statSync(path).size}\nSHA256: ${sum}\n`);
+  }
   writeFileSync(join(folder, "Packages"), index.join("\n"));
 }

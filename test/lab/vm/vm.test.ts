@@ -8,9 +8,10 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { StackConfigSchema } from "../../../providers/kit/config.ts";
 import { gone } from "../../pulumi/harness.ts";
+import { labCache } from "../cache.ts";
 import { Shell } from "../shell.ts";
 import { PAIR, SPARE } from "./machine.ts";
-import { labCache, startVm, stopVms } from "./vm.ts";
+import { startVm, stopVms } from "./vm.ts";
 
 /** The first one may have to build the image. */
 const LONG = 1_200_000;

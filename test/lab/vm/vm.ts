@@ -8,16 +8,15 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
-  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fingerprint } from "../../../sim/model/keys.ts";
 import { LAB_PACKAGES, whatIsMissing } from "../../../tools/debian.ts";
-import { withLock } from "../../../tools/lock.mjs";
 import { freePort } from "../../machine/sshd.ts";
+import { cached, labCache } from "../cache.ts";
 import { type Said, Shell } from "../shell.ts";
 import { sweep } from "../sweep.ts";
 import { H100, type Ids, setIds } from "./ids.ts";
@@ -87,32 +86,11 @@ const FIRST_BOOT = "update-grub && apt-get update -q && sync";
 const SECOND_BOOT = ["systemctl is-system-running", "journalctl --flush; sync"] as const;
 const SPARE_IS_H100 = { spare: H100 };
 
-export const labCache = (): string => process.env["TEEUP_LAB_CACHE"] ?? join(homedir(), ".cache/teeup/lab");
-
 /** Hash of what makes a thing what it is: the source of its recipe, and values. */
 function recipeHash(files: readonly string[], ...values: readonly string[]): string {
   const hash = createHash("sha256").update(JSON.stringify(values));
   for (const file of files) hash.update(readFileSync(new URL(file, import.meta.url)));
   return hash.digest("hex").slice(0, 16);
-}
-
-/** A folder of the cache, made by whoever first needs it; a half made one is never seen under its name. */
-async function cached(name: string, make: (folder: string) => Promise<void> | void): Promise<string> {
-  const folder = join(labCache(), name);
-  if (existsSync(folder)) return folder;
-  return await withLock(
-    `${folder}.lock`,
-    async () => {
-      if (existsSync(folder)) return folder;
-      const making = `${folder}.making`;
-      rmSync(making, { recursive: true, force: true });
-      mkdirSync(making, { recursive: true });
-      await make(making);
-      renameSync(making, folder);
-      return folder;
-    },
-    () => process.stderr.write("Waiting for another build of the lab's image.\n"),
-  );
 }
 
 export interface Image {
@@ -126,9 +104,9 @@ export interface Image {
 export async function ensureSystem(recipe: Recipe = CLOUD): Promise<string> {
   const missing = whatIsMissing(LAB_PACKAGES);
   if (missing !== undefined) throw new Error(missing);
-  return await cached(`system-${recipeHash(["image.ts", "repository.ts"], recipe.kernel)}`, (folder) => {
+  return await cached(`system-${recipeHash(["image.ts", "repository.ts"], recipe.kernel)}`, async (folder) => {
     process.stderr.write(`Building the lab's image with ${recipe.kernel} in ${labCache()}: about two minutes, once.\n`);
-    buildImage(recipe, folder);
+    await buildImage(recipe, folder);
   });
 }
 
