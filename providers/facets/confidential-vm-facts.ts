@@ -1,10 +1,11 @@
 import type { Answer } from "../kit/ask.ts";
 import { ran } from "../kit/ask.ts";
 import type { Leaves } from "../kit/domain-xml.ts";
-import { parseDomain, uuidOfDomain } from "../kit/domain-xml.ts";
+import { MADE_FOR, parseDomain, uuidOfDomain } from "../kit/domain-xml.ts";
 import type { Fact } from "../kit/facts.ts";
 import { absent, flatMapFact, known, unknown } from "../kit/facts.ts";
-import { firstUnknown } from "../kit/findings.ts";
+import { firstUnknown, isTrue } from "../kit/findings.ts";
+import { DOMAIN } from "../kit/libvirt.ts";
 import type { PciDevice } from "../kit/parse-lspci.ts";
 import type { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
@@ -24,6 +25,8 @@ export interface ConfidentialVmFacts {
   readonly tried: Fact<string>;
   /** libvirt keeps a domain of the VM's name: known without asking libvirtd. */
   readonly domainFile: Fact<boolean>;
+  /** libvirt runs a domain of the VM's name and keeps none: it is gone when it ends. */
+  readonly transient: Fact<boolean>;
   /** The domain as it is defined, and as it runs. */
   readonly domain: Fact<{ readonly leaves: Leaves; readonly uuid: string | undefined }>;
   readonly live: Fact<Leaves>;
@@ -35,6 +38,18 @@ export interface ConfidentialVmFacts {
 export const whyUnknown = (want: ConfidentialVmWant, f: ConfidentialVmFacts): string | undefined =>
   firstUnknown(f.devices, f.unit, f.active, f.enabled, f.stale, f.process, f.strays, f.tried, f.domainFile) ??
   (want.launcher === "libvirt" ? firstUnknown(f.domain, f.live, f.info) : undefined);
+
+/** A domain that TeeUp made, and that somebody undefined while it ran. */
+export const undefinedOwn = ({ transient, live }: ConfidentialVmFacts): boolean =>
+  isTrue(transient) && live.state === "known" && MADE_FOR in live.value;
+
+/** QEMUs that carry the VM's name and are not the VM. An undefined domain of TeeUp's own libvirt keeps again, if it is to. */
+export const straysOf = (want: ConfidentialVmWant, facts: ConfidentialVmFacts): string[] => [
+  ...(facts.strays.state === "known" ? facts.strays.value : []),
+  ...(isTrue(facts.transient) && !(want.launcher === "libvirt" && undefinedOwn(facts))
+    ? [`a transient libvirt domain ${DOMAIN}`]
+    : []),
+];
 
 /** virsh ends with 1 for a domain that is not there and for a libvirtd that is not: only its words tell. */
 function said(answer: Answer): Fact<string> {

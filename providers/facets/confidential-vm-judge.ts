@@ -4,7 +4,7 @@ import { DOMAIN } from "../kit/libvirt.ts";
 import type { VmSpec } from "../kit/qemu-args.ts";
 import { argvOfUnit, LAUNCH, VM_FILES, VM_PROCESS, VM_UNIT, vmUnit } from "../kit/qemu-args.ts";
 import type { ConfidentialVmFacts } from "./confidential-vm-facts.ts";
-import { whyUnknown } from "./confidential-vm-facts.ts";
+import { straysOf, whyUnknown } from "./confidential-vm-facts.ts";
 import { judgeDomain } from "./confidential-vm-libvirt.ts";
 import { differenceOf, restartNote, specFor, TRIED } from "./confidential-vm-plan.ts";
 import type { ConfidentialVmWant } from "./confidential-vm-want.ts";
@@ -26,10 +26,9 @@ export function judgeConfidentialVm(want: ConfidentialVmWant, facts: Confidentia
   }
   const spec = specFor(want, facts.devices.value);
   if (spec === undefined) return [fail("no-gpu", wanted, "a wanted GPU is not there", "see gpu-inventory")];
-  const strays = facts.strays.state === "known" ? facts.strays.value : [];
   const other = want.launcher === "libvirt" ? facts.unit.state === "known" : isTrue(facts.domainFile);
   return [
-    ...strays.map((stray) =>
+    ...straysOf(want, facts).map((stray) =>
       fail(
         "stray",
         `no QEMU named ${VM_PROCESS} but the VM's own`,

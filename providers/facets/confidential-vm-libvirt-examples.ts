@@ -24,6 +24,7 @@ const dumped = (wanted: ConfidentialVmWant, edit: (xml: string) => string = (x) 
         ),
     ),
   );
+const stranger = (xml: string) => xml.replace(/<metadata>[\s\S]*<\/metadata>/, "");
 const lv: ConfidentialVmWant = { ...td, launcher: "libvirt" };
 const libvirt: Readonly<Record<string, Answer>> = {
   unit: missing,
@@ -105,13 +106,26 @@ export const libvirtExamples: readonly Example<ConfidentialVmWant>[] = [
   ),
   example(
     "a transient domain of somebody else's has the VM's name",
-    { ...libvirt, domainFile: missing, info: info("running", "disable") },
-    ["confidential-vm.stray", "confidential-vm.enabled"],
+    {
+      ...libvirt,
+      domainFile: missing,
+      domain: dumped(lv, stranger),
+      live: dumped(lv, stranger),
+      info: info("running", "disable"),
+    },
+    ["confidential-vm.stray", "confidential-vm.unit", "confidential-vm.enabled", "confidential-vm.argv"],
     ["confidential-vm.stray"],
     lv,
   ),
   example(
-    "the same beside the unit's VM",
+    "TeeUp's own domain, undefined while it ran",
+    { ...libvirt, domainFile: missing, info: info("running", "disable") },
+    ["confidential-vm.enabled"],
+    ["confidential-vm.define"],
+    lv,
+  ),
+  example(
+    "a transient domain of the VM's name beside the unit's VM",
     {
       ...up,
       process: ok(

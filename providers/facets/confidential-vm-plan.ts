@@ -7,7 +7,7 @@ import type { PciDevice } from "../kit/parse-lspci.ts";
 import { isNvSwitch, selectGpus } from "../kit/parse-lspci.ts";
 import type { VmSpec } from "../kit/qemu-args.ts";
 import { argvOfUnit, gpuModeOfUnit, LAUNCH, VM_UNIT, VM_UNIT_FILE, vmUnit } from "../kit/qemu-args.ts";
-import type { ConfidentialVmFacts } from "./confidential-vm-facts.ts";
+import { type ConfidentialVmFacts, undefinedOwn } from "./confidential-vm-facts.ts";
 import type { ConfidentialVmWant } from "./confidential-vm-want.ts";
 
 /** Gone with a reboot of the host, which is a fresh try. */
@@ -125,7 +125,8 @@ export function planUnit(
 export function undoConfidentialVm(_want: ConfidentialVmWant, facts: ConfidentialVmFacts): readonly Step[] {
   if (firstUnknown(facts.unit, facts.process, facts.active, facts.domainFile) !== undefined) return [];
   const off = facts.active.state === "known" && ["inactive", "failed"].includes(facts.active.value);
-  const domain = isTrue(facts.domainFile);
+  const transient = undefinedOwn(facts);
+  const domain = isTrue(facts.domainFile) || transient;
   const unit = facts.unit.state === "known" || facts.process.state === "known";
   if (!unit && !domain) return [];
   return [
@@ -134,7 +135,7 @@ export function undoConfidentialVm(_want: ConfidentialVmWant, facts: Confidentia
       title: `stop the confidential VM and remove ${[...(unit ? [VM_UNIT] : []), ...(domain ? [`domain ${DOMAIN}`] : [])].join(" and ")}`,
       why: "TeeUp made it",
       disruption: domain || facts.process.state === "known" || !off ? "guest-stop" : "none",
-      actions: [...(unit ? removeUnit : []), ...(domain ? removeDomain : [])],
+      actions: [...(unit ? removeUnit : []), ...(transient ? shutDomain : domain ? removeDomain : [])],
     },
   ];
 }

@@ -2,7 +2,6 @@ import type { Answer } from "../kit/ask.ts";
 import { ran } from "../kit/ask.ts";
 import type { Fact } from "../kit/facts.ts";
 import { absent, known, mapFact, unknown } from "../kit/facts.ts";
-import { firstUnknown, isTrue } from "../kit/findings.ts";
 import { mainPidOf } from "../kit/parse-systemctl.ts";
 import type { ConfidentialVmFacts } from "./confidential-vm-facts.ts";
 
@@ -11,7 +10,6 @@ export function processesOf(
   state: Fact<string>,
   answer: Answer,
   domainPid: Fact<string>,
-  domainFile: Fact<boolean>,
 ): Pick<ConfidentialVmFacts, "process" | "strays"> {
   const listed = mapFact(ran(answer), (r) => (r.status > 1 ? undefined : r.stdout));
   if (state.state !== "known" || listed.state !== "known" || listed.value === undefined) {
@@ -23,13 +21,11 @@ export function processesOf(
   const main = mainPidOf(state.value);
   const own = all.find((p) => p.pid === main);
   // Editors and shells may name the unit too: only QEMU counts as a stray.
-  // TeeUp's domain has a file of its own: one without is transient, made by somebody else under the VM's name.
-  const libvirts = isTrue(domainFile) && domainPid.state === "known" ? domainPid.value.trim() : undefined;
+  const libvirts = domainPid.state === "known" ? domainPid.value.trim() : undefined;
   const strays = all
     .filter((p) => p !== own && p.pid !== libvirts && /^\S*(qemu|kvm)\S* /.test(p.argv))
     .map((p) => p.argv);
   const process = main === undefined ? absent : known(own?.argv ?? "a process without the VM's name");
-  // Without these libvirt's own QEMU could not be told from a stray one.
-  const why = firstUnknown(domainPid, domainFile);
-  return { process, strays: why === undefined ? known(strays) : unknown(why) };
+  // Without it libvirt's own QEMU could not be told from a stray one.
+  return { process, strays: domainPid.state === "unknown" ? domainPid : known(strays) };
 }

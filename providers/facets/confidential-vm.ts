@@ -1,13 +1,13 @@
 import { text } from "../kit/ask.ts";
 import { facet, type PlanContext, type Step } from "../kit/facet.ts";
-import { known } from "../kit/facts.ts";
+import { flatMapFact, known, mapFact } from "../kit/facts.ts";
 import { isTrue, parsed } from "../kit/findings.ts";
 import { DOMAIN, DOMAIN_LIVE, VIRSH, VM_ASKS } from "../kit/libvirt.ts";
 import { isGpu, isNvSwitch, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
 import { parseSystemctlShow } from "../kit/parse-systemctl.ts";
 import { TEES, VM_PROCESS, VM_UNIT } from "../kit/qemu-args.ts";
 import { confidentialVmExamples } from "./confidential-vm-examples.ts";
-import { type ConfidentialVmFacts, domainsOf, whyUnknown } from "./confidential-vm-facts.ts";
+import { type ConfidentialVmFacts, domainsOf, straysOf, whyUnknown } from "./confidential-vm-facts.ts";
 import { judgeConfidentialVm, NO_REBOOT, SOURCE } from "./confidential-vm-judge.ts";
 import { LIBVIRT, planDomain } from "./confidential-vm-libvirt.ts";
 import { human, planUnit, specFor, TRIED, undoConfidentialVm } from "./confidential-vm-plan.ts";
@@ -20,7 +20,7 @@ function plan(want: ConfidentialVmWant, facts: ConfidentialVmFacts, context: Pla
   if (spec === undefined) return [];
   const steps =
     want.launcher === "libvirt" ? planDomain(want, spec, facts, context) : planUnit(want, spec, facts, context);
-  if (steps.length === 0 || facts.strays.state !== "known" || facts.strays.value.length === 0) return steps;
+  if (steps.length === 0 || straysOf(want, facts).length === 0) return steps;
   const title = `end the QEMU that carries the confidential VM's name but is not ${want.launcher === "libvirt" ? `libvirt's ${DOMAIN}` : `${VM_UNIT}'s`}`;
   return human("confidential-vm.stray", title, "TeeUp stops only its own VM, and two cannot share disk and GPUs");
 }
@@ -60,9 +60,10 @@ export const confidentialVm = facet({
       devices: parsed(text(a.lspci), (t) => parseLspci(t)?.filter((d) => isGpu(d) || isNvSwitch(d)), "lspci"),
       unit: text(a.unit),
       ...parseSystemctlShow(text(a.state)),
-      ...processesOf(text(a.state), a.process, text(a.domainPid), domainFile),
+      ...processesOf(text(a.state), a.process, text(a.domainPid)),
       tried: text(a.tried),
       domainFile,
+      transient: flatMapFact(domainFile, (file) => (file ? known(false) : mapFact(text(a.domainPid), () => true))),
       ...domainsOf(a),
     };
   },

@@ -4,6 +4,18 @@ import type { GpuCcModeWant } from "./gpu-cc-mode.ts";
 import { free, ON, OURS, shut } from "./gpu-cc-mode-example-parts.ts";
 import { ppcieExamples } from "./gpu-cc-mode-ppcie-examples.ts";
 
+const LIVE =
+  '<domain type="kvm"><metadata><teeup:vm xmlns:teeup="urn:teeup:vm" gpuMode="on"/></metadata><devices><hostdev mode="subsystem" type="pci"><source><address domain="0x0000" bus="0x81" slot="0x00" function="0x0"/></source></hostdev></devices></domain>\n';
+const libvirts = {
+  ...free("on"),
+  held: ok("4711\n"),
+  unit: missing,
+  domain: ok("<domain/>\n"),
+  live: ok(LIVE),
+  domainPid: ok("4711"),
+  modes: shut("held by a running guest"),
+};
+
 export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
   { name: "on, and free", want: ON, answers: free("on"), findings: [], steps: [] },
   { name: "off", want: ON, answers: free("off"), findings: ["gpu-cc-mode.mode"], steps: ["gpu-cc-mode.set"] },
@@ -88,21 +100,19 @@ export const gpuCcModeExamples: readonly Example<GpuCcModeWant>[] = [
     findings: ["gpu-cc-mode.no-gpu"],
     steps: [],
   },
+  { name: "held by the VM that libvirt started for it", want: ON, answers: libvirts, findings: [], steps: [] },
   {
-    name: "held by the VM that libvirt started for it",
+    name: "the same, undefined by somebody while it runs",
     want: ON,
-    answers: {
-      ...free("on"),
-      held: ok("4711\n"),
-      unit: missing,
-      domain: ok("<domain/>\n"),
-      live: ok(
-        '<domain type="kvm"><metadata><teeup:vm xmlns:teeup="urn:teeup:vm" gpuMode="on"/></metadata><devices><hostdev mode="subsystem" type="pci"><source><address domain="0x0000" bus="0x81" slot="0x00" function="0x0"/></source></hostdev></devices></domain>\n',
-      ),
-      domainPid: ok("4711"),
-      modes: shut("held by a running guest"),
-    },
+    answers: { ...libvirts, domain: missing },
     findings: [],
+    steps: [],
+  },
+  {
+    name: "held by a transient domain of the VM's name that TeeUp did not make",
+    want: ON,
+    answers: { ...libvirts, domain: missing, live: ok(LIVE.replace(/<metadata>.*<\/metadata>/, "")) },
+    findings: ["gpu-cc-mode.unknown"],
     steps: [],
   },
   {

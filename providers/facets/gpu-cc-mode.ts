@@ -68,12 +68,15 @@ export const gpuCcMode = facet({
   },
   parse(a): GpuCcModeFacts {
     const idle = text(a.idleD3);
-    const none = a.domain.kind === "missing" || a.domain.kind === "no-machine";
-    // Without its file it is a transient domain, which TeeUp never makes: somebody else's guest of the same name.
+    const live = parsed(text(a.live), vmOfDomain, "the libvirt domain of the VM");
+    // Without its file it is a transient domain, which TeeUp never makes: somebody else's guest of the same name, but
+    // for one that says it is TeeUp's, which somebody undefined while it ran.
+    const kept = a.domain.kind !== "missing" && a.domain.kind !== "no-machine";
+    const none = !kept && !(live.state === "known" && live.value.mode !== "unsaid");
     const pid: Fact<string> = none ? absent : text(a.domainPid);
     // A domain that does not run says nothing of the process of a unit that is there beside it.
     const units = none || (pid.state !== "known" && a.unit.kind === "ran");
-    const domain = parsed(units ? absent : text(a.live), vmOfDomain, "the libvirt domain of the VM");
+    const domain = units ? absent : live;
     const vm: GpuCcModeFacts["vm"] =
       domain.state === "absent"
         ? mapFact(text(a.unit), (t) => {

@@ -176,10 +176,13 @@ export function domainDifferences(wanted: Leaves, seen: Leaves): string[] {
   return [...other, ...more];
 }
 
+/** Where a domain of TeeUp's says which GPU mode it was made for. */
+export const MADE_FOR = "metadata.teeup:vm@gpuMode";
+
 /** The GPU mode that a domain says it was made for, and the addresses of its GPUs and NVSwitches. */
 export function vmOfDomain(xml: string): { readonly mode: string; readonly gpus: readonly string[] } | undefined {
   const leaves = parseDomain(xml);
   if (leaves === undefined) return undefined;
   const gpus = Object.keys(leaves).flatMap((path) => /^devices\.hostdev\[([^\]]+)\]@type$/.exec(path)?.[1] ?? []);
-  return { mode: leaves["metadata.teeup:vm@gpuMode"] ?? "unsaid", gpus };
+  return { mode: leaves[MADE_FOR] ?? "unsaid", gpus };
 }

@@ -82,6 +82,19 @@ test("a VM that was made for another GPU mode is not called one of this mode: wh
   expect(plan("")).toEqual(["confidential-vm.define none"]);
 });
 
+test("an undefined domain of TeeUp's that still runs is ended by delete; somebody else's is not", () => {
+  const undo = (name: string) => {
+    const e = confidentialVm.examples.find((x) => x.name.startsWith(name));
+    if (e === undefined) throw new Error(name);
+    return argvs(confidentialVm.undo?.(e.want, factsOf(confidentialVm, e.answers), CONTEXT));
+  };
+  const virsh = "virsh --connect qemu:///system";
+  expect(undo("TeeUp's own domain, undefined")).toEqual([`${virsh} shutdown teeup-vm-cvm0`]);
+  expect(undo("a transient domain of somebody")).toEqual([]);
+  // NVRAM that somebody gave it would keep libvirt from letting it go.
+  expect(undo("a libvirt domain, running")).toContain(`${virsh} undefine teeup-vm-cvm0 --nvram`);
+});
+
 test("a domain without what was asked for is refused, not made", () => {
   const parse = (more: object) => confidentialVm.want.safeParse({ cpus: 2, memoryGiB: 4, ...more }).success;
   expect(parse({ launcher: "libvirt" })).toBe(true);

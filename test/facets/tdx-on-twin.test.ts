@@ -75,6 +75,8 @@ const edit = (twin: Twin, change: (xml: string) => string): void => {
   by(twin.host, "virsh", "define", "/root/edited.xml");
 };
 
+const withNvram = (xml: string): string => xml.replace("</os>", "<nvram>/var/lib/libvirt/qemu/nvram/x.fd</nvram></os>");
+
 describe("a TD of libvirt's with one GPU", () => {
   let node: Node;
   beforeAll(async () => {
@@ -107,6 +109,18 @@ describe("a TD of libvirt's with one GPU", () => {
       "somebody took the GPU out of the domain",
       (t) => edit(t, (xml) => xml.replace(/<hostdev[\s\S]*<\/hostdev>\n?/, "")),
       "confidential-vm.unit fail",
+      ["confidential-vm.define"],
+    ],
+    [
+      "somebody gave the domain NVRAM, where a firmware's settings outlive a restart",
+      (t) => edit(t, withNvram),
+      "confidential-vm.unit fail",
+      ["confidential-vm.define"],
+    ],
+    [
+      "somebody undefined the running domain: it would be gone at its end",
+      (t) => void by(t.host, "virsh", "undefine", DOMAIN),
+      "confidential-vm.enabled fail",
       ["confidential-vm.define"],
     ],
     [
@@ -168,6 +182,8 @@ describe("a TD of libvirt's with one GPU", () => {
   test("delete shuts the domain down and undefines it; its disk stays", async () => {
     await expect(node.client.undo("confidential-vm", "gpu-reset")).rejects.toThrow("permit.refused");
     expect(ended(node.twin)).toBe(false);
+    // libvirt lets such a domain go only with its file.
+    edit(node.twin, withNvram);
     expect(await node.client.undo("confidential-vm", "guest-stop")).toEqual(["confidential-vm.remove"]);
     expect(execute(node.twin.host, ["virsh", "dominfo", DOMAIN]).status).toBe(1);
     expect(ended(node.twin)).toBe(true);

@@ -278,6 +278,18 @@ describe("libvirt", () => {
     expect(run(node.host, "virsh", "list").stderr).toContain("failed to connect to the hypervisor");
   });
 
+  test("a domain with NVRAM is undefined only with it; a running one that is undefined is transient", () => {
+    const node = stack();
+    define(node, domain([GPU]).replace("</os>", "<nvram>/var/lib/x.fd</nvram></os>"));
+    out(node.host, "virsh", "start", "td");
+    node.clock.settle();
+    expect(run(node.host, "virsh", "undefine", "td").stderr).toMatch(/cannot undefine domain with nvram/);
+    out(node.host, "virsh", "undefine", "td", "--nvram");
+    expect(out(node.host, "virsh", "dominfo", "td")).toMatch(/^State: +running$[\s\S]*^Persistent: +no$/m);
+    out(node.host, "virsh", "destroy", "td");
+    expect(run(node.host, "virsh", "dominfo", "td").status).toBe(1);
+  });
+
   test("an older libvirt knows no TDX, and a name belongs to one uuid", () => {
     const node = stack();
     define(node, domain([GPU]));
