@@ -191,6 +191,21 @@ export const DRIFTS: readonly Drift[] = [
       edit(node.host, "/etc/libvirt/qemu.conf", (text) => text.replace(/^user = .*$/m, 'user = "libvirt-qemu"')),
   },
   {
+    name: "libvirt-unread",
+    facet: "libvirt",
+    about: "qemu.conf reads as it should, and libvirtd runs by an edit of it that was taken back",
+    repair: "repaired",
+    profile: "intel-tdx-kvm-coco-20240512",
+    apply: (node) => {
+      const path = "/etc/libvirt/qemu.conf";
+      const good = node.host.files.read(path);
+      edit(node.host, path, (text) => text.replace(/^user = .*$/m, 'user = "libvirt-qemu"'));
+      node.exec0(["systemctl", "restart", "libvirtd.service"]);
+      node.clock.tick();
+      node.host.files.write(path, good);
+    },
+  },
+  {
     name: "tdx-ready",
     facet: "tdx-ready",
     about: "somebody loaded kvm_intel again, without TDX",

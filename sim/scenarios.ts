@@ -308,7 +308,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: "trial-kernel-hangs",
     about: "the new kernel never comes back",
-    source: "issue 3, What it must show 6",
+    source: "GNU GRUB manual, Invoking grub-reboot: an entry for the next boot only",
     when: "untouched",
     off: (node) => {
       node.faults.brokenKernels = ["6.14.0-37-generic"];
@@ -318,7 +318,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: "trial-kernel-panics",
     about: "the new kernel panics, and panic= of TeeUp's drop-in restarts the node",
-    source: "issue 3, What it must show 6",
+    source: "Linux, Documentation/admin-guide/kernel-parameters.txt, panic=",
     when: "untouched",
     off: (node) => {
       node.faults.brokenKernels = ["6.14.0-37-generic"];
@@ -351,7 +351,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: "disk-full",
     about: "no room on the host",
-    source: "issue 3, The twin",
+    source: "dpkg: cannot copy extracted data, failed to write (No space left on device)",
     when: "untouched",
     on: (node) => {
       node.host.files.capacity = node.host.files.used + 40_000_000;
