@@ -110,7 +110,8 @@ export function planFabricManager(want: FabricManagerWant, facts: FabricManagerF
   }
   const hold = [...unheld(want, valueIfKnown(held) ?? []), ...(!good || other ? inTheWay(want, facts) : [])];
   if (hold.length > 0) {
-    const actions = [host.holdPackages(valueIfKnown(family) ?? "debian", hold)];
+    const rpm = valueIfKnown(family) === "rpm";
+    const actions = [...(rpm ? host.lockPlugin(held) : []), host.holdPackages(rpm ? "rpm" : "debian", hold)];
     step("hold", `hold ${hold.join(", ")}`, "an upgrade would leave the driver behind", "none", actions);
   }
   if (!runs || !good || valueIfKnown(enabled) !== true) {
