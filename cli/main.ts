@@ -90,6 +90,17 @@ program
     },
   );
 
+withStack(program.command("record <node>"))
+  .description(
+    "Saves what a node answers, redacted and dated, so that `pulumi preview` with teeup:facts=recorded can be made where the node cannot be reached. Changes nothing on it.",
+  )
+  .option("-o, --out <folder>", "where the record goes; default: the stack's teeup:records")
+  .action(async (node: string, options: { stack?: string; file?: string; out?: string }) => {
+    const { recordNode } = await import("./record.ts");
+    const { path, at, hash } = await recordNode(node, options);
+    say(`${path}: ${node} as of ${at}, sha256 ${hash}`);
+  });
+
 program
   .command("attest")
   .description("Attestation evidence, verified off the node.")

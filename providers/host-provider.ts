@@ -10,6 +10,7 @@ import type { Step } from "./kit/facet.ts";
 import { readStackConfig } from "./kit/read-config.ts";
 import type { NodeReview } from "./kit/review.ts";
 import { openFleet } from "./machine/fleet.ts";
+import { ago, openRecorded, readOnly } from "./machine/record.ts";
 import { redact } from "./machine/redact.ts";
 import type { Goal, Look } from "./reconcile.ts";
 import { blocking, describe, digest, drifted, isFailing, Reconciler, refusal, waiting } from "./reconcile.ts";
@@ -44,6 +45,8 @@ type Props = Record<string, unknown>;
 interface Configured {
   readonly reconciler: Reconciler;
   readonly permit: Permit;
+  /** Facts are of records: nothing may change, neither a node nor the state. */
+  readonly recorded: boolean;
 }
 interface CheckFailure {
   readonly property: string;
@@ -71,9 +74,10 @@ export const provider = {
   configure(request: { readonly config: { get(key: string): unknown } }): void {
     try {
       const config = readStackConfig((key) => request.config.get(key));
-      const reconciler = new Reconciler(openFleet(config, env));
+      const recorded = config.facts === "recorded";
+      const reconciler = new Reconciler(recorded ? openRecorded(config, config.records) : openFleet(config, env));
       reconciler.prefetch(FACETS);
-      configured = { reconciler, permit: config.permit };
+      configured = { reconciler, permit: config.permit, recorded };
     } catch (error) {
       misconfigured = error instanceof TeeUpError ? error : new Error(message(error));
     }
@@ -119,12 +123,14 @@ export const provider = {
   },
 
   async create(inputs: Props): Promise<{ id: string; outs: Props }> {
+    refuseRecorded(inputs);
     if (isInstancePart(inputs)) return { id: keyOf(InputsSchema.parse(inputs)), outs: instancePart(undefined, inputs) };
     const id = keyOf(InputsSchema.parse(inputs));
     return { id, outs: await underWay(bring(id, inputs, true)) };
   },
 
   async update(id: string, olds: Props, news: Props): Promise<{ outs: Props }> {
+    refuseRecorded(news);
     if (isInstancePart(news)) return { outs: instancePart(olds, news) };
     const moved = digest(olds["at"] ?? {}) !== digest(news["at"] ?? {});
     return { outs: await underWay(bring(id, news, moved)) };
@@ -132,6 +138,7 @@ export const provider = {
 
   async read(id: string, props: Props): Promise<{ id: string; props: Props }> {
     try {
+      refuseRecorded(props);
       // What is still to be done shows in diff, which has the goals; the plan resource itself holds nothing seen.
       if (props["facet"] === NODE_PLAN || isInstancePart(props)) return { id, props };
       const inputs = parseInputs(props);
@@ -151,6 +158,7 @@ export const provider = {
 
   async delete(_id: string, props: Props): Promise<void> {
     try {
+      refuseRecorded(props);
       if (props["facet"] === NODE_PLAN || isInstancePart(props)) return;
       const inputs = parseInputs(props);
       const { reconciler } = ready();
@@ -209,6 +217,11 @@ function instancePart(olds: Props | undefined, news: Props): Props {
   const outs = bringInstancePart(olds, news, ready().permit, (line) => engine.say(line));
   const { said, host } = news;
   return { ...outs, ...(said === undefined ? {} : { said, host }), stateVersion: STATE_VERSION };
+}
+
+/** What a record says is good for a preview, and for nothing that is kept. */
+function refuseRecorded(props: Props): void {
+  if (ready().recorded) throw quiet(readOnly(String(props["node"])));
 }
 
 /** Every operation begins here, so that the node is found where this resource says it is. */
@@ -271,18 +284,13 @@ async function planOf(inputs: Inputs): Promise<string[]> {
     missed.add(inputs.node);
     return [`[unknown] ${line}`];
   }
+  await sayAge(inputs.node);
   const looks = await lookAll(inputs);
   const lines = looks.map(({ look }) => planLines(look));
   // In a node's plan a check that fails now is one line: what comes before it mends it, or its own resource says all.
   return (inputs.facet === NODE_PLAN ? lines.map(inShort) : lines).flat().map(redact);
 }
 
-async function hasDrifted(inputs: Inputs): Promise<boolean> {
-  try {
-    await ready().reconciler.reach(inputs.node);
-    return (await lookAll(inputs)).some(({ look }) => drifted(look));
-  } catch (error) {
-    if (isUnreachable(error)) return true;
 /** For a preview that was asked for it. Loaded only then: what compares files costs every other run its start. */
 async function reviewed(inputs: Inputs): Promise<NodeReview> {
   const { planHash, reviewOf, unreachedReview } = await import("./review.ts");
@@ -299,8 +307,42 @@ async function reviewed(inputs: Inputs): Promise<NodeReview> {
   }
 }
 
+async function hasDrifted(inputs: Inputs): Promise<boolean> {
+  try {
+    await ready().reconciler.reach(inputs.node);
+    return (await lookAll(inputs)).some(({ look }) => drifted(look));
+  } catch (error) {
+    if (isUnreachable(error)) return true;
     throw quiet(error);
   }
+}
+
+/**
+ * What a refresh sees of an instance that is stopped or was released: that is drift like any other, and no reason to end
+ * the refresh of what else there is. Undefined for an instance that answers, and for a machine of one's own.
+ */
+async function lostInstance(node: string): Promise<Props | undefined> {
+  const { reconciler } = ready();
+  if (reconciler.cloud(node) === undefined) return undefined;
+  try {
+    await reconciler.reach(node);
+    return undefined;
+  } catch (error) {
+    if (!isUnreachable(error)) throw error;
+    const { saw, next } = error.parts;
+    const why = redact(`cannot be reached: ${saw}`);
+    return { observed: { unreachable: why }, findings: [`unknown ${error.code}: ${why}; ${next}`] };
+  }
+}
+
+/** Nodes of which this process has said how old their facts are. */
+const dated = new Set<string>();
+
+async function sayAge(node: string): Promise<void> {
+  const record = await ready().reconciler.recorded(node);
+  if (record === undefined || dated.has(node)) return;
+  dated.add(node);
+  engine.warn(`${node}: its facts were recorded ${ago(record.at)} (${record.at}); the node itself is not looked at`);
 }
 
 const isUnreachable = (error: unknown): error is TeeUpError =>

@@ -147,6 +147,26 @@ export class Reconciler {
     host.forget();
   }
 
+  /** Of which record the node's facts are; undefined when they are the node's own. */
+  async recorded(node: string): Promise<{ readonly at: string; readonly hash: string } | undefined> {
+    return this.#fleet.recorded?.(node);
+  }
+
+  /** Whether a guest with a passed-through device runs on the node's host. */
+  async guest(node: string): Promise<"running" | "none" | "unknown"> {
+    const { holder } = await this.#fleet.node(node).host.observe(GUEST_PROBE);
+    if (holder.kind !== "ran" || holder.status > 1) return "unknown";
+    return holder.status === 0 ? "running" : "none";
+  }
+
+  /** Texts of files on the goal's machine, for a reviewer: what a step would write over. */
+  async read(goal: Goal, paths: readonly string[]): Promise<ReadonlyMap<string, Fact<string>>> {
+    if (paths.length === 0) return new Map();
+    const asks = Object.fromEntries(paths.map((path): [string, Ask] => [path, { kind: "file", path }]));
+    const answers = await this.#machine(goal).observe(asks);
+    return new Map(Object.entries(answers).map(([path, answer]) => [path, text(answer)]));
+  }
+
   /** Observes, judges and plans; changes nothing. */
   async look(goal: Goal): Promise<Look> {
     return (await this.#see(goal)).look;
@@ -166,21 +186,6 @@ export class Reconciler {
     const pending = facet.pending?.(want, facts);
     return { look: { facts, findings, steps, pending, observed: facet.show(facts) }, context };
   }
-  /** Whether a guest with a passed-through device runs on the node's host. */
-  async guest(node: string): Promise<"running" | "none" | "unknown"> {
-    const { holder } = await this.#fleet.node(node).host.observe(GUEST_PROBE);
-    if (holder.kind !== "ran" || holder.status > 1) return "unknown";
-    return holder.status === 0 ? "running" : "none";
-  }
-
-  /** Texts of files on the goal's machine, for a reviewer: what a step would write over. */
-  async read(goal: Goal, paths: readonly string[]): Promise<ReadonlyMap<string, Fact<string>>> {
-    if (paths.length === 0) return new Map();
-    const asks = Object.fromEntries(paths.map((path): [string, Ask] => [path, { kind: "file", path }]));
-    const answers = await this.#machine(goal).observe(asks);
-    return new Map(Object.entries(answers).map(([path, answer]) => [path, text(answer)]));
-  }
-
 
   /**
    * Brings the goal about. Throws `permit.refused` before anything is touched when a step is above the permit,

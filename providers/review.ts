@@ -30,11 +30,16 @@ export async function reviewOf(
     version: REVIEW_VERSION,
     node,
     permit,
-    facts: { from: "live" },
+    facts: await factsOf(reconciler, node),
     guest: await reconciler.guest(node),
     facets,
   };
   return JSON.parse(redact(JSON.stringify(review))) as NodeReview;
+}
+
+async function factsOf(reconciler: Reconciler, node: string): Promise<NodeReview["facts"]> {
+  const record = await reconciler.recorded(node);
+  return record === undefined ? { from: "live" } : { from: "recorded", ...record };
 }
 
 /** Of a node that could not be looked at. */

@@ -30,7 +30,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   components: ["resource", "profiles", "facets", "kit"],
   stacks: ["components", "profiles", "kit"],
   program: ["stacks", "kit"],
-  cli: ["reconcile", "facets", "machine", "attest", "profiles", "kit", "docs"],
+  cli: ["reconcile", "review", "facets", "machine", "attest", "profiles", "kit", "docs"],
   sim: ["kit"],
   /** The demo drives the twin's process and the real Pulumi; nothing of it is in the package. */
   demo: ["cli", "machine", "profiles", "tools", "kit"],

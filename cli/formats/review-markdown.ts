@@ -2,6 +2,7 @@ import type { BlockContent, List, PhrasingContent, RootContent, Table, TableRow 
 import { gfmToMarkdown } from "mdast-util-gfm";
 import { toMarkdown } from "mdast-util-to-markdown";
 import type { Disruption } from "../../providers/kit/disruption.ts";
+import { ago } from "../../providers/machine/record.ts";
 import type { ReviewedNode, ReviewReport } from "./review-facts.ts";
 
 /** GitHub takes 65,536 characters in a comment. */
@@ -165,7 +166,7 @@ function partsOf(node: ReviewedNode): Part[] {
     ...(node.facts?.from === "recorded"
       ? [
           paragraph(
-            strong(`Previewed against facts recorded at ${node.facts.at}`),
+            strong(`Previewed against facts recorded at ${node.facts.at}, ${ago(node.facts.at)}`),
             text(" (record "),
             code(node.facts.hash),
             text("); the node itself was not looked at."),

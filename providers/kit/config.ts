@@ -107,6 +107,15 @@ const StackConfigShape = z.strictObject({
     .default("onprem-snp")
     .describe("Which program of stacks/ runs."),
   permit: PermitSchema.default("none"),
+  facts: z
+    .enum(["live", "recorded"])
+    .default("live")
+    .describe("`recorded`: preview against what `teeup record` saved, where nodes cannot be reached; `up` is refused."),
+  records: z
+    .string()
+    .min(1)
+    .default("records")
+    .describe("Folder of the records, from the project's folder; one file for each node."),
   profile: z.string().optional().describe("Profile of stacks/profiles; default: the platform's newest."),
   gpuMode: z
     .enum(["on", "off", "devtools", "ppcie"])

@@ -60,5 +60,7 @@ export interface Fleet {
   locate?(name: string, place: Place): void;
   /** False while nobody has said where the node is. */
   located?(name: string): boolean;
+  /** Of a fleet of records: when the node's was made and its hash. Absent for machines themselves. */
+  recorded?(name: string): Promise<{ readonly at: string; readonly hash: string }>;
   close(): Promise<void>;
 }

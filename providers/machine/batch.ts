@@ -250,7 +250,7 @@ function finish({ entry, nonce, whys }: Compiled, frame: Frame): Answer {
 }
 
 /** One question, one memory, whatever order its fields were written in. */
-function keyOf(ask: Ask): string {
+export function keyOf(ask: Ask): string {
   switch (ask.kind) {
     case "bios":
       return "bios";
