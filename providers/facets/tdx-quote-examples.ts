@@ -26,11 +26,11 @@ const QCNL = (url: string, secure: boolean) =>
 const GOOD = {
   dpkg: ok(PACKAGES.map((name) => `installed\t${name}\t\n`).join("")),
   qcnl: QCNL("https://pccs.baidubce.com:8081", true),
-  generator: ok("ELF"),
+  generator: ok(""),
   verifier: ok(""),
-  quote: ok("Successfully get the TD Quote\n"),
+  made: ok(""),
   verified: ok(
-    "[APP] Info: App: tee verify quote successfully returned.\n[APP] Info: App: Verification completed successfully.\n",
+    "[APP] Info: App: tee_verify_quote successfully returned.\n[APP] Info: App: Verification completed successfully.\n",
   ),
 };
 
@@ -42,12 +42,13 @@ export const tdxQuoteExamples: readonly Example<TdxQuoteWant>[] = [
     {
       dpkg: ok("installed\tbash\t\n"),
       qcnl: missing,
-      generator: missing,
+      generator: ok("", 1),
       verifier: ok("", 1),
-      quote: { kind: "skipped", why: "the quote generator is not built yet" },
+      made: ok("", 1),
+      verified: { kind: "skipped", why: "the quote verifier is not built yet" },
     },
     ["tdx-quote.packages", "tdx-quote.pccs", "tdx-quote.quote"],
-    ["tdx-quote.packages", "tdx-quote.generator", "tdx-quote.verifier"],
+    ["tdx-quote.packages", "tdx-quote.generator", "tdx-quote.verifier", "tdx-quote.quote"],
   ),
   example(
     "the PCCS of the package's own configuration",
@@ -62,5 +63,29 @@ export const tdxQuoteExamples: readonly Example<TdxQuoteWant>[] = [
     { ...GOOD, verified: ok("[APP] Error: App: tee_verify_quote failed: 0xe019\n", 1) },
     ["tdx-quote.quote"],
   ),
+  example(
+    "the instance was started anew: its quote went with the old boot",
+    WANT,
+    { ...GOOD, made: ok("", 1), verified: { kind: "skipped", why: "no quote of this boot was made yet" } },
+    ["tdx-quote.quote"],
+    ["tdx-quote.quote"],
+  ),
+  example(
+    "the verifier ends with 0 and one of its two lines",
+    WANT,
+    {
+      ...GOOD,
+      verified: ok(
+        "[APP] Info: App: tee_verify_quote successfully returned.\n[APP] Warning: App: Verification completed with Non-terminal result: a002\n",
+      ),
+    },
+    ["tdx-quote.quote"],
+  ),
+  example("the lines as the document prints them", WANT, {
+    ...GOOD,
+    verified: ok(
+      "[APP] Info: App: tee verify quote successfully returned.\n[APP] Info: App: Verification completed successfully.\n",
+    ),
+  }),
   example("dpkg does not answer", WANT, { ...GOOD, dpkg: failed("no answer within 20 s") }, ["tdx-quote.packages"]),
 ];

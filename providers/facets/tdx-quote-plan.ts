@@ -33,7 +33,9 @@ export interface TdxQuoteFacts {
   /** Programs that are built. */
   readonly generator: Fact<boolean>;
   readonly verifier: Fact<boolean>;
-  /** What generator and verifier said, just now. */
+  /** A quote was made since the TD started. */
+  readonly made: Fact<boolean>;
+  /** What the verifier says of it, just now. */
   readonly quote: Fact<"good" | string>;
 }
 
@@ -46,6 +48,9 @@ const WORK = "/var/lib/teeup/tdx-quote";
 export const SAMPLE = "/opt/intel/tdx-quote-generation-sample";
 /** A link to the built verifier, whatever its sources' folder is called. */
 export const VERIFIER = `${WORK}/QuoteVerificationSample`;
+/** In memory: a quote is of the boot that made it. */
+const QUOTES = "/run/teeup/tdx-quote";
+export const QUOTE = `${QUOTES}/quote.dat`;
 export const QCNL = "/etc/sgx_default_qcnl.conf";
 const LIST = "/etc/apt/sources.list.d/sgx_debian_local_repo.list";
 const LIST_TEXT = "deb [trusted=yes arch=amd64] file:/srv/sgx_debian_local_repo jammy main\n";
@@ -77,8 +82,8 @@ function fetched(files: readonly z.output<typeof FileSchema>[]) {
 }
 
 export function planTdxQuote(want: TdxQuoteWant, facts: TdxQuoteFacts): Step[] {
-  const { packages, qcnl, generator, verifier } = facts;
-  if (firstUnknown(packages, qcnl, generator, verifier)) return [];
+  const { packages, qcnl, generator, verifier, made } = facts;
+  if (firstUnknown(packages, qcnl, generator, verifier, made)) return [];
   const steps: Step[] = [];
   const step = (code: string, title: string, why: string, actions: Step["actions"]) =>
     void steps.push({ code: `tdx-quote.${code}`, title, why, disruption: "none", actions });
@@ -121,7 +126,8 @@ export function planTdxQuote(want: TdxQuoteWant, facts: TdxQuoteFacts): Step[] {
         [
           ...lines,
           // Named, so that no answer has to be fed to its questions; the variables of its environment file are make's.
-          { argv: ["sh", sdk, "--prefix", "/opt/intel"] },
+          // It is no script for every shell: dash does not know its pushd.
+          { argv: ["bash", sdk, "--prefix", "/opt/intel"] },
           { argv: ["mkdir", "-p", WORK] },
           { argv: ["tar", "--extract", "--gzip", "--file", sources, "--directory", WORK] },
           { argv: ["make", "-C", folder, "clean"] },
@@ -132,5 +138,22 @@ export function planTdxQuote(want: TdxQuoteWant, facts: TdxQuoteFacts): Step[] {
       ),
     ]);
   }
+  if (valueIfKnown(made) !== true)
+    step(
+      "quote",
+      "make a quote of this boot; Intel's sample extends RTMR[2] and RTMR[3] by it",
+      "the TD proves by it what it is; made once a boot, since what it extends stays extended until the next",
+      [
+        { do: "run", argv: ["mkdir", "-p", QUOTES] },
+        {
+          do: "run",
+          argv: ["env", `--chdir=${QUOTES}`, `${SAMPLE}/test_tdx_attest`],
+          means: {
+            saw: "the quote generator made no quote",
+            next: "/dev/tdx_guest must be there; the quote itself is made below the instance: if it is, ask the cloud",
+          },
+        },
+      ],
+    );
   return steps;
 }

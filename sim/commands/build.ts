@@ -5,6 +5,7 @@ import type { Machine } from "../model/machine.ts";
 import { debText, ovmfData, qemuData } from "../model/stand-ins.ts";
 import type { Command, Result } from "./command.ts";
 import { always, fail, ok, unmodelled } from "./command.ts";
+import { makeSample } from "./dcap.ts";
 import { applyPatch } from "./git.ts";
 
 const word = (argv: readonly string[], name: string): string | undefined =>
@@ -34,6 +35,8 @@ function make(machine: Machine, argv: readonly string[], cwd: string): Result {
   const tree = normalise(at < 0 ? "." : (argv[at + 1] ?? "."), cwd);
   const { files } = machine;
   const targets = argv.slice(1).filter((w, i, all) => !w.startsWith("-") && !w.includes("=") && all[i - 1] !== "-C");
+  const built = makeSample(machine, tree, argv);
+  if (built !== undefined) return built;
   const makefile = files.readIf(`${tree}/Makefile`);
   if (makefile?.includes("PATCHLEVEL") === true) {
     if (targets.includes("olddefconfig") || targets.includes("defconfig")) {

@@ -1,5 +1,5 @@
 import type { FileNode } from "../model/files.ts";
-import { baseName, FsError, nodeSha256, nodeSize, normalise, parentOf, SysfsError } from "../model/files.ts";
+import { baseName, FsError, nodeMd5, nodeSha256, nodeSize, normalise, parentOf, SysfsError } from "../model/files.ts";
 import type { Machine } from "../model/machine.ts";
 import type { Command, CommandContext, Result } from "./command.ts";
 import { always, fail, lines, never, ok, options, unmodelled } from "./command.ts";
@@ -232,47 +232,50 @@ const od = reader("od", (machine, argv, context) => {
   });
 });
 
-const sums = reader("sha256sum", (machine, argv, context) => {
-  const o = options(argv, {
-    flags: ["-c|--check", "--strict", "--quiet", "--status", "-b", "-z|--zero", "--ignore-missing"],
-  });
-  if (o.has("-c")) {
-    let [status, stdout, stderr] = [0, "", ""];
-    for (const list of o.rest) {
-      let [good, unread] = [0, 0];
-      for (const line of machine.files.read(at(context, list)).split("\n").filter(Boolean)) {
-        const match = /^([0-9a-f]{64}) [ *](.+)$/.exec(line);
-        if (match?.[1] === undefined || match[2] === undefined) {
-          if (o.has("--strict")) status = 1;
-          continue;
+const sumsOf = (name: string, digits: number, sumOf: (node: FileNode) => string): Command =>
+  reader(name, (machine, argv, context) => {
+    const o = options(argv, {
+      flags: ["-c|--check", "--strict", "--quiet", "--status", "-b", "-z|--zero", "--ignore-missing"],
+    });
+    if (o.has("-c")) {
+      let [status, stdout, stderr] = [0, "", ""];
+      for (const list of o.rest) {
+        let [good, unread] = [0, 0];
+        for (const line of machine.files.read(at(context, list)).split("\n").filter(Boolean)) {
+          const match = new RegExp(`^([0-9a-f]{${digits}}) [ *](.+)$`).exec(line);
+          if (match?.[1] === undefined || match[2] === undefined) {
+            if (o.has("--strict")) status = 1;
+            continue;
+          }
+          good++;
+          const node = machine.files.stat(at(context, match[2]));
+          if (node?.kind !== "file") {
+            stdout += `${match[2]}: FAILED open or read\n`;
+            stderr += `${name}: ${match[2]}: No such file or directory\n`;
+            unread++;
+            status = 1;
+          } else if (sumOf(node) !== match[1]) {
+            stdout += `${match[2]}: FAILED\n`;
+            stderr += `${name}: WARNING: 1 computed checksum did NOT match\n`;
+            status = 1;
+          } else if (!o.has("--quiet")) stdout += `${match[2]}: OK\n`;
         }
-        good++;
-        const node = machine.files.stat(at(context, match[2]));
-        if (node?.kind !== "file") {
-          stdout += `${match[2]}: FAILED open or read\n`;
-          stderr += `sha256sum: ${match[2]}: No such file or directory\n`;
-          unread++;
+        if (good === 0) {
+          stderr += `${name}: ${list}: no properly formatted checksum lines found\n`;
           status = 1;
-        } else if (nodeSha256(node) !== match[1]) {
-          stdout += `${match[2]}: FAILED\n`;
-          stderr += "sha256sum: WARNING: 1 computed checksum did NOT match\n";
-          status = 1;
-        } else if (!o.has("--quiet")) stdout += `${match[2]}: OK\n`;
+        } else if (unread > 0) stderr += `${name}: WARNING: ${unread} listed file could not be read\n`;
       }
-      if (good === 0) {
-        stderr += `sha256sum: ${list}: no properly formatted checksum lines found\n`;
-        status = 1;
-      } else if (unread > 0) stderr += `sha256sum: WARNING: ${unread} listed file could not be read\n`;
+      return { status, stdout: o.has("--status") ? "" : stdout, stderr: o.has("--status") ? "" : stderr };
     }
-    return { status, stdout: o.has("--status") ? "" : stdout, stderr: o.has("--status") ? "" : stderr };
-  }
-  return forEach("sha256sum", o.rest, "", (p) => {
-    const node = machine.files.stat(at(context, p));
-    if (node === undefined) throw new FsError("ENOENT", p);
-    if (node.kind !== "file") throw new FsError("EISDIR", p);
-    return `${nodeSha256(node)}  ${p}\n`;
+    return forEach(name, o.rest, "", (p) => {
+      const node = machine.files.stat(at(context, p));
+      if (node === undefined) throw new FsError("ENOENT", p);
+      if (node.kind !== "file") throw new FsError("EISDIR", p);
+      return `${sumOf(node)}  ${p}\n`;
+    });
   });
-});
+
+const sums = [sumsOf("sha256sum", 64, nodeSha256), sumsOf("md5sum", 32, nodeMd5)];
 
 const mkdir = writer("mkdir", (machine, argv, context) => {
   const o = options(argv, { flags: ["-p|--parents", "-v"], valued: ["-m|--mode"] });
@@ -568,7 +571,10 @@ const wrap = (name: string, skip: (argv: readonly string[]) => readonly string[]
   base: true,
   // What is run decides; whoever wraps a command in an ask is taken to change something.
   mutates: always,
-  run: (_machine, argv, context) => context.exec(skip(argv)),
+  run: (_machine, argv, context) => {
+    const cwd = name === "env" ? /^--chdir=(.+)$/.exec(argv[1] ?? "")?.[1] : undefined;
+    return context.exec(skip(argv), cwd === undefined ? {} : { cwd });
+  },
 });
 
 const tee: Command = {
@@ -598,7 +604,7 @@ export const coreutils: readonly Command[] = [
   readlink,
   realpath,
   od,
-  sums,
+  ...sums,
   mkdir,
   rm,
   rmdir,
@@ -674,7 +680,7 @@ export const coreutils: readonly Command[] = [
       .filter(
         (w, i, all) =>
           !(/^[A-Za-z_]\w*=/.test(w) && all.slice(0, i).every((x) => /^[A-Za-z_]\w*=/.test(x) || x.startsWith("-"))) &&
-          !(i === 0 && w === "-i"),
+          !(i === 0 && (w === "-i" || w.startsWith("--chdir="))),
       ),
   ),
   wrap("timeout", (argv) => {

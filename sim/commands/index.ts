@@ -27,6 +27,7 @@ import { awk } from "./awk.ts";
 import { build } from "./build.ts";
 import type { Command } from "./command.ts";
 import { coreutils } from "./coreutils.ts";
+import { dcap } from "./dcap.ts";
 import { download } from "./download.ts";
 import { dpkg } from "./dpkg.ts";
 import { driverctl } from "./driverctl.ts";
@@ -55,6 +56,7 @@ const ALL: readonly Command[] = [
   awk,
   ...build,
   ...coreutils,
+  ...dcap,
   ...download,
   ...dpkg,
   driverctl,

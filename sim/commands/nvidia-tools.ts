@@ -5,6 +5,7 @@ import { loadModule } from "../model/modules.ts";
 import { builtModule, nvidiaFiles } from "../model/nvidia.ts";
 import type { Command, Result } from "./command.ts";
 import { always, fail, ok, unmodelled } from "./command.ts";
+import { installSdk } from "./dcap.ts";
 
 /** A driver's run file: builds for the running kernel, installs, loads the module. */
 export function runNvidiaInstaller(machine: Machine, path: string, argv: readonly string[]): Result {
@@ -67,6 +68,7 @@ const shell: Command = {
         ? fail(127, "sh: scripts are not modelled")
         : fail(2, `sh: 0: cannot open ${argv[1]}: No such file`);
     if (node.program === "nvidia-runfile") return runNvidiaInstaller(machine, path, argv.slice(2));
+    if (node.program === "sgx-sdk-installer") return installSdk(machine, argv);
     if (node.program === "cuda-runfile") return runCudaInstaller(machine, path, argv.slice(2));
     return context.exec([path, ...argv.slice(2)]);
   },

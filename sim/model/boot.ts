@@ -47,6 +47,7 @@ export function bootMachine(machine: Machine): BootResult {
     overrides: new Map(),
     newIds: new Map(),
     processes: new Map([[1, { argv: ["/sbin/init"] }]]),
+    rtmrExtends: 0,
     fabric: { configured: false },
     gpus: new Map(),
   };

@@ -10,6 +10,7 @@ export interface PlainFile {
   /** Bytes, when the content is only a stand-in. */
   readonly size?: number;
   readonly sha256?: string;
+  readonly md5?: string;
   /** Program that runs when this file is executed; its data stands in `content`. */
   readonly program?: string;
 }
@@ -77,6 +78,11 @@ export function nodeSize(node: FileNode): number {
 export function nodeSha256(node: FileNode): string {
   if (node.kind !== "file") throw new Error("not a file");
   return node.sha256 ?? sha256(node.content);
+}
+
+export function nodeMd5(node: FileNode): string {
+  if (node.kind !== "file") throw new Error("not a file");
+  return node.md5 ?? createHash("md5").update(node.content).digest("hex");
 }
 
 export const parentOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf("/"))) || "/";

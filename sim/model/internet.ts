@@ -1,4 +1,5 @@
 import { CLOUD_DOWNLOADS, NVIDIA_CN } from "./cloud-downloads.ts";
+import { DCAP_DOWNLOADS } from "./dcap.ts";
 import type { FileNode } from "./files.ts";
 import { file, program, sha256 } from "./files.ts";
 import { archive, debText, diskText, qemuData, readArchive, sevFirmwareFile } from "./stand-ins.ts";
@@ -50,6 +51,7 @@ const CUDA_LIST =
 
 export const DOWNLOADS: readonly Download[] = [
   ...CLOUD_DOWNLOADS,
+  ...DCAP_DOWNLOADS,
   {
     url: "https://download.01.org/intel-sgx/sgx_repo/ubuntu/intel-sgx-deb.key",
     node: file("-----BEGIN PGP PUBLIC KEY BLOCK-----\nsynthetic\n-----END PGP PUBLIC KEY BLOCK-----\n"),

@@ -46,6 +46,8 @@ export interface Running {
     number,
     { readonly argv: readonly string[]; readonly unit?: string | undefined; readonly user?: string | undefined }
   >;
+  /** How often a TD's measurements at run time were extended. */
+  rtmrExtends: number;
   /** The fabric manager has set up the NVSwitches since this boot. */
   readonly fabric: { configured: boolean };
   /** NVIDIA driver state by BDF; only devices bound to `nvidia`. */

@@ -1,3 +1,4 @@
+import { dcapPackages } from "./dcap.ts";
 import { fabricFiles } from "./fabric.ts";
 import { dir, file, program } from "./files.ts";
 import { atLeast, configText } from "./kernel.ts";
@@ -356,7 +357,7 @@ function build(kind: "host" | "guest", codename: string): ReadonlyMap<string, re
     ...metaPackages("virtual", resolute ? "7.0.0-31-generic" : "6.8.0-90-generic", ""),
     ...(kind === "guest" ? metaPackages("generic", "6.5.0-44-generic", "-hwe-22.04") : []),
     ...nvidia(),
-    ...(kind === "host" ? sgxPackages() : []),
+    ...(kind === "host" ? sgxPackages() : dcapPackages()),
   ];
   return byName(list);
 }

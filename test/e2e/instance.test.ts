@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
-import { BAIDU, type Bench, bench, INSTANCES, look, up } from "./drive.ts";
+import { BAIDU, type Bench, bench, INSTANCES, look, type Platform, up } from "./drive.ts";
 
 /** Instances of clouds on a twin: from the cloud's image to attested GPUs, by the reconciler over SSH. */
 let b: Bench | undefined;
@@ -41,4 +41,62 @@ describe("an untouched instance", () => {
     },
   );
   const AFTERWORK = ["gpu-agents.start", "gpu-ready-state.set"];
+});
+
+describe("a TDX quote with Intel's samples", () => {
+  const on: Platform = { ...BAIDU, stack: { ...BAIDU.stack, instance: { quote: true } } };
+  const QCNL = "/etc/sgx_default_qcnl.conf";
+
+  test("packages, generator and verifier are built, a quote is made once and verified at every look", async () => {
+    b = await bench({}, on);
+    const { journal, host, node } = b.twin;
+    const { ran, findings } = await up(b);
+    expect(findings).toEqual([]);
+    expect(journal.unmodelled).toEqual([]);
+    expect(ran.filter((code) => code.startsWith("tdx-quote."))).toEqual(
+      ["packages", "generator", "verifier", "quote", "pccs"].map((what) => `tdx-quote.${what}`),
+    );
+    const done = journal.entries.flatMap((e) => (e.verb === "job" ? [e.argv.join(" ")] : []));
+    // The document's own sums are compared beside SHA-256 (003-17).
+    expect(done.filter((line) => line.startsWith("md5sum --check"))).toHaveLength(3);
+    expect(done.find((line) => line.includes("sgx_linux_x64_sdk"))).toBeDefined();
+    expect(host.files.read(QCNL)).toMatch(
+      /"pccs_url": "https:\/\/pccs\.baidubce\.com:8081\/sgx\/certification\/v4\/"[\s\S]*"use_secure_cert": true/,
+    );
+    // Looking makes no quote: the sample extends two of the TD's measurements each time.
+    expect(host.now.rtmrExtends).toBe(1);
+    journal.clear();
+    expect((await look(b)).byFacet).toEqual({});
+    expect(await up(b)).toEqual({ ran: [], findings: [] });
+    expect(journal.counts().mutations).toBe(0);
+    expect(host.now.rtmrExtends).toBe(1);
+
+    // The next boot is another one: its quote is made again, nothing else is.
+    node.reset("ForceRestart", "bmc");
+    node.settle();
+    const again = await up(b);
+    expect(again.ran.filter((code) => code.startsWith("tdx-quote."))).toEqual(["tdx-quote.quote"]);
+    expect(again.findings).toEqual([]);
+  });
+
+  test("a file whose MD5 is not the document's is not installed", async () => {
+    b = await bench({}, on);
+    const url =
+      "https://download.01.org/intel-sgx/sgx-dcap/1.21/linux/distro/ubuntu22.04-server/sgx_debian_local_repo.tgz";
+    const { internet } = b.twin.node;
+    const node = internet.get(url);
+    if (node?.kind !== "file") throw new Error("no such download");
+    internet.serve(url, { ...node, md5: "0".repeat(32) });
+    await expect(up(b)).rejects.toThrow(/tdx-quote\.packages: job [\s\S]*sgx_debian_local_repo\.tgz: FAILED/);
+    expect(b.twin.host.files.exists("/srv/sgx_debian_local_repo")).toBe(false);
+  });
+
+  test("a quote that the platform's certificates do not vouch for fails, and says how to see why", async () => {
+    b = await bench({}, on);
+    expect((await up(b)).findings).toEqual([]);
+    b.twin.node.internet.down = true;
+    const { byFacet, findings } = await look(b);
+    expect(byFacet["tdx-quote"]).toEqual({ steps: [], findings: ["tdx-quote.quote"] });
+    expect(findings.find((f) => f.code === "tdx-quote.quote")?.hint).toContain("QuoteVerificationSample/app -quote");
+  });
 });
