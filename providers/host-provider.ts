@@ -317,24 +317,6 @@ async function hasDrifted(inputs: Inputs): Promise<boolean> {
   }
 }
 
-/**
- * What a refresh sees of an instance that is stopped or was released: that is drift like any other, and no reason to end
- * the refresh of what else there is. Undefined for an instance that answers, and for a machine of one's own.
- */
-async function lostInstance(node: string): Promise<Props | undefined> {
-  const { reconciler } = ready();
-  if (reconciler.cloud(node) === undefined) return undefined;
-  try {
-    await reconciler.reach(node);
-    return undefined;
-  } catch (error) {
-    if (!isUnreachable(error)) throw error;
-    const { saw, next } = error.parts;
-    const why = redact(`cannot be reached: ${saw}`);
-    return { observed: { unreachable: why }, findings: [`unknown ${error.code}: ${why}; ${next}`] };
-  }
-}
-
 /** Nodes of which this process has said how old their facts are. */
 const dated = new Set<string>();
 

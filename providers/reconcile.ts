@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { GUEST_HOLDS_GPU } from "./kit/argv.ts";
 import type { Ask, Asks } from "./kit/ask.ts";
 import { text } from "./kit/ask.ts";
-import { CLOUDS, type Cloud, HOST_FACETS_OF_INSTANCES, inCloud } from "./kit/cloud.ts";
+import { HOST_FACETS_OF_INSTANCES, inCloud } from "./kit/cloud.ts";
 import type { Disruption, Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
