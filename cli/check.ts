@@ -5,7 +5,7 @@ import { goalsOfNode } from "../stacks/profiles/resolve.ts";
 import type { FacetReport, NodeReport } from "./report.ts";
 import { facetReport, nodeReport } from "./report.ts";
 import type { StackSource } from "./stack.ts";
-import { loadStack } from "./stack.ts";
+import { loadStack, placeOf } from "./stack.ts";
 
 /**
  * Observes a node and judges it against what its stack wants. Writes nothing. A node that cannot be reached throws the
@@ -18,7 +18,8 @@ export async function checkNode(name: string, source: StackSource, env = process
   const goals = goalsOfNode(config, node.guest);
   const reconciler = new Reconciler(openFleet({ ...config, nodes: [node] }, env));
   try {
-    reconciler.prefetch(FACETS);
+    if (reconciler.located(name)) reconciler.prefetch(FACETS);
+    else reconciler.locate(name, await placeOf(name, source), FACETS);
     await reconciler.reach(name);
     const facets: FacetReport[] = [];
     // In order: facets that stage come before the one that boots.

@@ -1,7 +1,9 @@
 /**
  * `npm run demo`: provisions a twin with the real Pulumi and shows what a person wants to see.
  *   --json              one JSON object on stdout instead, with every number counted
- *   --platform <name>   snp (default), tdx, or tdx-8gpu: eight GPUs and four NVSwitches in Protected PCIe mode
+ *   --platform <name>   snp (default), tdx, or tdx-8gpu: eight GPUs and four NVSwitches in Protected PCIe mode;
+ *                       baidu, an instance that exists; alibaba and alibaba-8gpu, one that the stack makes in a stand-in
+ *                       of the cloud
  *   --vendor <vendor>   whose BIOS and BMC the twin has, default supermicro
  */
 import { mkdtemp, rm } from "node:fs/promises";
@@ -11,7 +13,7 @@ import { parseArgs } from "node:util";
 import pc from "picocolors";
 import { hideSecrets, redact } from "../providers/machine/redact.ts";
 import { checkNode } from "./check.ts";
-import { planOf, runAll, verdictOf } from "./demo/journey.ts";
+import { CHANGES, planLines, runAll, verdictOf } from "./demo/journey.ts";
 import type { PulumiRun } from "./demo/pulumi.ts";
 import { PulumiStack } from "./demo/pulumi.ts";
 import { groupTimes, renderTimes } from "./demo/timing.ts";
@@ -64,24 +66,32 @@ try {
 }
 
 /** Preview and up with Pulumi's own display, then the findings, the verdict, the times and what to try next. */
-async function show(stack: PulumiStack, { facts, env, counts }: DemoTwin): Promise<void> {
+async function show(stack: PulumiStack, { facts, env, counts, loss }: DemoTwin): Promise<void> {
   const live = { live: process.stdout, signal: interrupted.signal };
-  const { ssh, bmc } = facts;
-  title("An untouched node");
-  say(
-    `A twin: SSH on ${ssh.host}:${ssh.port}, BMC on ${bmc.url}. Nothing on it is real, everything that talks to it is.`,
-  );
+  const { ssh, bmc, providers } = facts;
+  if (providers !== undefined) {
+    title("No instance yet, in a cloud that is a stand-in");
+    say(
+      "Alibaba Cloud and the plugin of @pulumi/alicloud are stand-ins on this machine (sim/stand-in), and its instances are twins: nothing is ordered, nothing costs anything. Pulumi and the package @pulumi/alicloud are the real ones. On your machine Pulumi fetches the real plugin, which talks to the real cloud: what of that was tried, docs/what-was-tried.md says.",
+    );
+  } else {
+    title(bmc === undefined ? "An instance that exists" : "An untouched node");
+    const doors = `SSH on ${ssh.host}:${ssh.port}${bmc === undefined ? "" : `, BMC on ${bmc.url}`}`;
+    say(`A twin: ${doors}. Nothing on it is real, everything that talks to it is.`);
+    if (loss !== undefined)
+      say("Its cloud is no more than a console that a person could use: no Pulumi provider makes it.");
+  }
 
   title("pulumi preview");
   const preview = await mustWork(stack.preview(live));
   say(`\nThe whole plan of ${NODE}, in order, each step with its disruption:\n`);
-  for (const step of planOf(preview)) say(`  ${step}`);
+  for (const line of planLines(preview)) if (!/^\[(check|unknown)\]/.test(line)) say(`  ${line}`);
 
   title("pulumi up");
   const up = await mustWork(stack.up(live));
 
   title("teeup check gpu-01");
-  const report = await checkNode(NODE, { file: stack.configFile }, { ...process.env, ...env });
+  const report = await checkNode(NODE, { file: stack.configFile, env: stack.env }, { ...process.env, ...env });
   say(renderTree(report));
 
   title("Attestation");
@@ -89,8 +99,19 @@ async function show(stack: PulumiStack, { facts, env, counts }: DemoTwin): Promi
   say(`${verdict === "pass" ? pc.green("✓ pass") : pc.red(`✗ ${verdict}`)}`);
   for (const [claim, value] of Object.entries(claims)) say(`  ${claim.padEnd(14)} ${String(value)}`);
 
-  title("How long it took");
   const { reboots } = await counts();
+  if (loss !== undefined) {
+    title(`Behind Pulumi's back: ${loss.what}`);
+    await loss.lose();
+    say("pulumi refresh --preview-only --expect-no-changes\n");
+    const { status } = await stack.refresh(live, "--preview-only", "--expect-no-changes");
+    say(`Exit status ${status}: 7 means that something is not what it was. Nothing was written.`);
+    if (status !== CHANGES) process.exitCode = 1;
+    say("What a preview says of it:\n");
+    for (const line of planLines(await mustWork(stack.preview({ signal: interrupted.signal })))) say(`  ${line}`);
+  }
+
+  title("How long it took");
   const total = (performance.now() - started) / 1000;
   say(
     renderTimes([
@@ -99,11 +120,20 @@ async function show(stack: PulumiStack, { facts, env, counts }: DemoTwin): Promi
       { what: "all together, Pulumi included", seconds: total },
     ]),
   );
-  say(`Restarts of the host: ${reboots}. On a real node they are what takes long; the twin's take a moment.`);
+  const what = loss === undefined ? "host" : "instance";
+  say(`Restarts of the ${what}: ${reboots}. On a real node they are what takes long; the twin's take a moment.`);
 
   title("Next");
-  say(`Your own node: ${pc.bold('README.md, "Bring a real node"')}`);
-  say(`The same with drift, repair and destroy, counted: ${pc.bold("npm run demo -- --json")}`);
+  const page = {
+    "onprem-snp": undefined,
+    "onprem-tdx": undefined,
+    "baidu-bcc": "baidu-bcc",
+    "alibaba-gn8v-tee": "alibaba-gn8v-tee",
+  };
+  const guide = page[DEMO_PLATFORMS[platform as DemoPlatform].platform];
+  say(`Your own node: ${pc.bold(guide === undefined ? 'README.md, "Bring a real node"' : `docs/${guide}.md`)}`);
+  const again = `npm run demo -- --json${platform === "snp" ? "" : ` --platform ${platform}`}`;
+  say(`The same with drift, repair and destroy, counted: ${pc.bold(again)}`);
   if (!report.ok || verdict !== "pass") process.exitCode = 1;
 }
 

@@ -1,11 +1,13 @@
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import { promisify } from "node:util";
 import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 import type { StackConfig } from "../providers/kit/config.ts";
 import { StackConfigSchema } from "../providers/kit/config.ts";
 import { TeeUpError } from "../providers/kit/errors.ts";
+import type { Place } from "../providers/kit/machine.ts";
 
 const run = promisify(execFile);
 
@@ -14,6 +16,8 @@ export interface StackSource {
   readonly stack?: string | undefined;
   /** A `Pulumi.<stack>.yaml` to read instead of asking Pulumi. What is encrypted in it stays unknown. */
   readonly file?: string | undefined;
+  /** Environment that Pulumi is asked in for the stack's outputs; default: this process's. */
+  readonly env?: NodeJS.ProcessEnv | undefined;
 }
 
 /** What `pulumi config --json` prints for one key. */
@@ -43,6 +47,53 @@ export async function loadStack(source: StackSource): Promise<StackConfig> {
     next: "mend Pulumi.<stack>.yaml (docs/stack-config.schema.json gives editors completion)",
   });
 }
+
+const OutputsSchema = z.record(
+  z.string(),
+  z.looseObject({ address: z.string().min(1).optional(), hostKey: z.string().min(1).optional() }),
+);
+
+/**
+ * Where the stack's last `up` left an instance that it makes, as its outputs say. Throws `node.no-place` when it has
+ * none, `config.unreadable` when Pulumi does not give the outputs.
+ */
+export async function placeOf(node: string, { stack, file, env = process.env }: StackSource): Promise<Place> {
+  const named = stack ?? (file === undefined ? undefined : /^Pulumi\.(.+)\.yaml$/.exec(basename(file))?.[1]);
+  const argv = [
+    "stack",
+    "output",
+    "nodes",
+    "--json",
+    "--non-interactive",
+    ...(named === undefined ? [] : ["-s", named]),
+  ];
+  let stdout: string;
+  try {
+    ({ stdout } = await run("pulumi", argv, { env, ...(file === undefined ? {} : { cwd: dirname(file) }) }));
+  } catch (error) {
+    const { stderr = "", code } = error as { stderr?: string; code?: string | number };
+    const first = stderr.trim().split("\n")[0] ?? "";
+    if (/does not have output property/.test(stderr)) throw noPlace(node);
+    throw new TeeUpError({
+      code: "config.unreadable",
+      node,
+      subject: named === undefined ? "the selected stack" : `stack ${named}`,
+      saw: code === "ENOENT" ? "no pulumi in PATH" : first || "pulumi stack output failed",
+      next: "the address of an instance that the stack makes is in the stack's outputs: pulumi stack select <stack>",
+    });
+  }
+  const { address, hostKey } = OutputsSchema.parse(JSON.parse(stdout))[node] ?? {};
+  if (address === undefined || hostKey === undefined) throw noPlace(node);
+  return { host: address, hostKeys: [hostKey] };
+}
+
+const noPlace = (node: string): TeeUpError =>
+  new TeeUpError({
+    code: "node.no-place",
+    node,
+    saw: "the stack makes this instance, and has not made it yet: its outputs have no address",
+    next: "pulumi up",
+  });
 
 async function fromPulumi(stack: string | undefined): Promise<Record<string, unknown>> {
   // Secrets are decrypted here because the BMC's password is one; they stay in this process.

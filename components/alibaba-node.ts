@@ -1,6 +1,9 @@
+import { createHash } from "node:crypto";
 import { Command } from "@pulumi/alicloud/ecs/command.js";
 import { EcsInvocation } from "@pulumi/alicloud/ecs/ecsInvocation.js";
 import { getEcsInvocationsOutput } from "@pulumi/alicloud/ecs/getEcsInvocations.js";
+import { getInstances } from "@pulumi/alicloud/ecs/getInstances.js";
+import { getInstanceTypes } from "@pulumi/alicloud/ecs/getInstanceTypes.js";
 import { Instance } from "@pulumi/alicloud/ecs/instance.js";
 import { KeyPair } from "@pulumi/alicloud/ecs/keyPair.js";
 import { SecurityGroup } from "@pulumi/alicloud/ecs/securityGroup.js";
@@ -8,7 +11,8 @@ import { SecurityGroupRule } from "@pulumi/alicloud/ecs/securityGroupRule.js";
 import { Network } from "@pulumi/alicloud/vpc/network.js";
 import { Switch } from "@pulumi/alicloud/vpc/switch.js";
 import * as pulumi from "@pulumi/pulumi";
-import type { Shape } from "../providers/kit/instance.ts";
+import { TeeUpError } from "../providers/kit/errors.ts";
+import { type Seen, type Shape, wideRanges } from "../providers/kit/instance.ts";
 import type { Place } from "../providers/kit/machine.ts";
 import { InstancePlace, InstancePlan } from "../providers/resource.ts";
 import { instanceGoals } from "../stacks/profiles/cloud-goals.ts";
@@ -21,6 +25,10 @@ export interface AlibabaNodeArgs extends InstanceNodeArgs {
   readonly publicKey: string;
   /** Address ranges that may reach sshd, e.g. `203.0.113.7/32`. Nobody else reaches anything. */
   readonly sshFrom: readonly string[];
+  /** Said by somebody who really means a range that holds about everybody, such as 0.0.0.0/0; default no. */
+  readonly sshFromAnyone?: boolean | undefined;
+  /** Zone; default: the recipe's. */
+  readonly zone?: string | undefined;
   /** Instance type; default: the recipe's first. */
   readonly type?: string | undefined;
   /** GiB of the system disk; default: the recipe's. */
@@ -30,13 +38,16 @@ export interface AlibabaNodeArgs extends InstanceNodeArgs {
 }
 
 /** What the instance says of its own host keys, through Cloud Assistant: the cloud's own way into it. */
-const HOST_KEYS = "cat /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_ecdsa_key.pub 2>/dev/null";
+const hostKeys = (image: string): string =>
+  // Another image is another system with other keys: another command, so that it is asked again.
+  `# ${image}\ncat /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_ecdsa_key.pub 2>/dev/null`;
 
 /**
  * One gn8v-tee instance of Alibaba Cloud with its own network, reachable by SSH from the given addresses only, brought to
  * an attested GPU (seed 002). Everything the stack makes ends with it.
  *
- * Throws TeeUpError `config.unknown-profile`, `config.wrong-profile`, `config.missing-pin` or `config.bad-pin`.
+ * Throws TeeUpError `config.unknown-profile`, `config.wrong-profile`, `config.missing-pin`, `config.bad-pin`, or
+ * `config.instance` for ssh from about everybody.
  */
 export class AlibabaNode extends pulumi.ComponentResource {
   readonly attestation: pulumi.Output<Verdict>;
@@ -51,7 +62,9 @@ export class AlibabaNode extends pulumi.ComponentResource {
     const profile = resolveCloudProfile(cloudProfileFor("alibaba-gn8v-tee", args.profile), args.pins ?? {}, args);
     const { instance: recipe } = profile;
     if (recipe === undefined) throw new pulumi.RunError(`profile ${profile.name} says nothing of the instance itself`);
-    const { zone, types, image, systemDisk } = recipe.value;
+    refuseAnyone(args);
+    const { types, image, systemDisk } = recipe.value;
+    const zone = args.zone ?? recipe.value.zone;
     const shape: Shape = {
       type: args.type ?? types[0] ?? "",
       image,
@@ -62,15 +75,22 @@ export class AlibabaNode extends pulumi.ComponentResource {
     };
     const parent = { parent: this };
     // Before anything of the cloud: what the stack does not permit is refused with nothing touched.
-    const plan = new InstancePlan(`${name}-instance-plan`, { node: args.node, shape }, parent);
+    const tags = { "teeup:stack": `${pulumi.getProject()}/${pulumi.getStack()}`, "teeup:node": args.node };
+    const seen = pulumi.output(seenOf(tags, shape, parent));
+    const plan = new InstancePlan(`${name}-instance-plan`, { node: args.node, shape, seen }, parent);
 
     const vpc = new Network(`${name}-vpc`, { vpcName: `teeup-${name}`, cidrBlock: "10.0.0.0/16" }, parent);
+    // One for each zone: while the instance moves, both stand side by side; going back finds the first one still there.
     const vswitch = new Switch(
-      `${name}-vswitch`,
-      { vswitchName: `teeup-${name}`, vpcId: vpc.id, cidrBlock: "10.0.0.0/24", zoneId: zone },
+      `${name}-vswitch-${zone}`,
+      { vswitchName: `teeup-${name}`, vpcId: vpc.id, cidrBlock: cidrOf(zone), zoneId: zone },
       parent,
     );
-    const group = new SecurityGroup(`${name}-group`, { securityGroupName: `teeup-${name}`, vpcId: vpc.id }, parent);
+    const group = new SecurityGroup(
+      `${name}-group`,
+      { securityGroupName: `teeup-${name}`, vpcId: vpc.id, innerAccessPolicy: "Drop" },
+      parent,
+    );
     const rules = args.sshFrom.map(
       (cidrIp, n) =>
         new SecurityGroupRule(
@@ -87,28 +107,34 @@ export class AlibabaNode extends pulumi.ComponentResource {
           parent,
         ),
     );
-    const pair = new KeyPair(`${name}-key`, { keyPairName: `teeup-${name}`, publicKey: args.publicKey }, parent);
+    // Another key is another pair: under the same name the instance would not notice, and keep the old one.
+    const pairName = `teeup-${name}-${createHash("sha256").update(args.publicKey.trim()).digest("hex").slice(0, 8)}`;
+    const pair = new KeyPair(`${name}-key`, { keyPairName: pairName, publicKey: args.publicKey }, parent);
     const instance = new Instance(
       `${name}-instance`,
       {
         instanceName: `teeup-${name}`,
         instanceType: shape.type,
         imageId: image,
+        // A change of it makes another instance; a change of the vSwitch alone would not.
+        availabilityZone: zone,
         vswitchId: vswitch.id,
         securityGroups: [group.id],
         keyName: pair.keyPairName,
         systemDiskCategory: shape.diskCategory,
         systemDiskSize: shape.diskGiB,
         internetMaxBandwidthOut: args.bandwidth ?? 10,
+        tags,
       },
-      { ...parent, dependsOn: [plan, ...rules] },
+      // Two at a time would need the quota and the stock of two.
+      { ...parent, dependsOn: [plan, ...rules], deleteBeforeReplace: true },
     );
     this.instanceId = instance.id;
     this.address = instance.publicIp;
 
     const ask = new Command(
       `${name}-host-keys`,
-      { name: `teeup-${name}-host-keys`, type: "RunShellScript", commandContent: base64(HOST_KEYS) },
+      { name: `teeup-${name}-host-keys`, type: "RunShellScript", commandContent: base64(hostKeys(image)) },
       parent,
     );
     const asked = new EcsInvocation(
@@ -124,6 +150,7 @@ export class AlibabaNode extends pulumi.ComponentResource {
         instanceId: instance.id,
         host: instance.publicIp,
         said: invocations.apply((all) => all[0]?.invokeInstances[0]?.output ?? ""),
+        image,
       },
       { ...parent, deletedWith: instance },
     );
@@ -143,6 +170,39 @@ export class AlibabaNode extends pulumi.ComponentResource {
       .apply(([own, node]) => [...(own ?? []), ...(node ?? [])]);
     this.registerOutputs({ attestation: this.attestation, plan: this.plan });
   }
+}
+
+/** Each zone has a range of its own: two vSwitches of a VPC must not overlap. */
+const cidrOf = (zone: string): string => `10.0.${zone.charCodeAt(zone.length - 1) % 256}.0/24`;
+
+/** What the cloud says, as far as the account may ask; a question that fails stops nothing. */
+async function seenOf(
+  tags: Record<string, string>,
+  { zone, type }: Shape,
+  options: pulumi.InvokeOptions,
+): Promise<Seen> {
+  const instances = await getInstances({ tags }, options).then(
+    ({ ids }) => ids,
+    () => undefined,
+  );
+  if (instances !== undefined && instances.length > 0) return { instances };
+  const offered = await getInstanceTypes({ availabilityZone: zone, instanceType: type }, options).then(
+    ({ ids }) => ids.includes(type),
+    (error: unknown) => (/returned no results/.test(String(error)) ? false : undefined),
+  );
+  return { ...(instances === undefined ? {} : { instances }), ...(offered === undefined ? {} : { offered }) };
+}
+
+function refuseAnyone({ node, sshFrom, sshFromAnyone }: AlibabaNodeArgs): void {
+  const wide = sshFromAnyone === true ? [] : wideRanges(sshFrom);
+  if (wide.length === 0) return;
+  throw new TeeUpError({
+    code: "config.instance",
+    node,
+    subject: "teeup:instance.sshFrom",
+    saw: `${wide.join(", ")} lets about everybody reach the instance's sshd`,
+    next: "name the ranges that you connect from; or, if you mean it, pulumi config set --path teeup:instance.sshFromAnyone true",
+  });
 }
 
 const base64 = (text: string): string => Buffer.from(text).toString("base64");

@@ -53,7 +53,13 @@ export function nodeParts(
     attestation:
       attestation === undefined
         ? (pulumi.output(none(unattested)) as unknown as pulumi.Output<Verdict>)
-        : pulumi.recover<Verdict>(attestation.observed, () => none("this run did not get that far")),
+        : pulumi
+            .recover<Verdict>(attestation.observed, () => none("this run did not get that far"))
+            .apply((observed) =>
+              observed !== undefined && "unreachable" in observed
+                ? none(`it ${String(observed["unreachable"])}`)
+                : observed,
+            ),
     plan: pulumi.recover<readonly string[]>(plan.plan, () => []),
     last: before,
   };

@@ -2,18 +2,20 @@ import { argv, env, exit } from "node:process";
 import { z } from "zod";
 import { connectEngine } from "./engine.ts";
 import { FACETS, facetNamed } from "./facets/index.ts";
-import { bringInstancePart, instanceLines, isInstancePart } from "./instances.ts";
+import { bringInstancePart, checkInstancePart, isAbsent, isInstancePart } from "./instances.ts";
 import type { Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
 import type { Step } from "./kit/facet.ts";
 import { readStackConfig } from "./kit/read-config.ts";
 import type { NodeReview } from "./kit/review.ts";
+import type { FacetScan } from "./kit/scan.ts";
 import { openFleet } from "./machine/fleet.ts";
 import { ago, openRecorded, readOnly } from "./machine/record.ts";
 import { redact } from "./machine/redact.ts";
 import type { Goal, Look } from "./reconcile.ts";
 import { blocking, describe, digest, drifted, isFailing, Reconciler, refusal, waiting } from "./reconcile.ts";
+import { scanned, unscanned } from "./scan.ts";
 
 /**
  * The dynamic provider behind every resource of TeeUp. Its specifier, `teeup/host-provider`, and the name `provider`
@@ -64,6 +66,9 @@ const missed = new Set<string>();
 /** `node/facet` of every resource that the program of this run has: what delete must leave alone. */
 const managed = new Set<string>();
 
+/** Nodes that a read-only scan (`teeup drift`) looks at in this process; undefined when this is no scan. */
+const scan = env["TEEUP_SCAN"] === undefined ? undefined : new Set(env["TEEUP_SCAN"].split(","));
+
 let configured: Configured | undefined;
 /** Wrong stack config; kept, since only check can show it well. */
 let misconfigured: Error | undefined;
@@ -75,7 +80,10 @@ export const provider = {
     try {
       const config = readStackConfig((key) => request.config.get(key));
       const recorded = config.facts === "recorded";
-      const reconciler = new Reconciler(recorded ? openRecorded(config, config.records) : openFleet(config, env));
+      // A scan of some nodes has no connection to the others.
+      const nodes = config.nodes.filter(({ name }) => scan === undefined || scan.has(name));
+      const fleet = recorded ? openRecorded(config, config.records) : openFleet({ ...config, nodes }, env);
+      const reconciler = new Reconciler(fleet);
       reconciler.prefetch(FACETS);
       configured = { reconciler, permit: config.permit, recorded };
     } catch (error) {
@@ -87,7 +95,8 @@ export const provider = {
   async check(olds: Props, news: Props): Promise<{ inputs: Props; failures: CheckFailure[] }> {
     const { __provider, plan: _plan, review, ...rest } = news;
     if (JSON.stringify(rest).includes(UNKNOWN)) return { inputs: { ...rest, plan: laterPlan(rest) }, failures: [] };
-    if (isInstancePart(rest)) return { inputs: { ...rest, plan: instanceLines(olds, rest) }, failures: [] };
+    if (isInstancePart(rest))
+      return { inputs: checkInstancePart(olds, rest, (line) => engine.say(line)), failures: [] };
     try {
       const inputs = parseInputs(rest);
       managed.add(keyOf(inputs));
@@ -109,8 +118,10 @@ export const provider = {
     olds: Props,
     news: Props,
   ): Promise<{ changes: boolean; replaces: string[]; deleteBeforeReplace: boolean }> {
+    if (scan !== undefined) return { changes: false, replaces: [], deleteBeforeReplace: true };
     if (JSON.stringify(news).includes(UNKNOWN)) return { changes: true, replaces: [], deleteBeforeReplace: true };
-    if (isInstancePart(news)) return { changes: changedInputs(olds, news), replaces: [], deleteBeforeReplace: true };
+    if (isInstancePart(news))
+      return { changes: changedInputs(olds, news) || isAbsent(news), replaces: [], deleteBeforeReplace: true };
     const inputs = parseInputs(news);
     const replaces = ["node", "facet"].filter((key) => olds[key] !== news[key]);
     const wantChanged =
@@ -137,11 +148,14 @@ export const provider = {
   },
 
   async read(id: string, props: Props): Promise<{ id: string; props: Props }> {
+    if (scan !== undefined) return { id, props: { ...props, ...(await scanOf(props, scan)) } };
     try {
       refuseRecorded(props);
       // What is still to be done shows in diff, which has the goals; the plan resource itself holds nothing seen.
       if (props["facet"] === NODE_PLAN || isInstancePart(props)) return { id, props };
       const inputs = parseInputs(props);
+      const lost = await lostInstance(inputs.node);
+      if (lost !== undefined) return { id, props: { ...props, ...lost } };
       await ready().reconciler.reach(inputs.node);
       const looks = await lookAll(inputs);
       return {
@@ -209,7 +223,7 @@ function run() {
 
 /** Outputs of instance-plan and instance-place keep what they were made with under the names of their inputs. */
 function changedInputs(olds: Props, news: Props): boolean {
-  const keys = ["shape", "instanceId", "host", "said"] as const;
+  const keys = ["shape", "instanceId", "host", "said", "image"] as const;
   return keys.some((key) => key in news && digest(olds[key] ?? null) !== digest(news[key] ?? null));
 }
 
@@ -217,6 +231,23 @@ function instancePart(olds: Props | undefined, news: Props): Props {
   const outs = bringInstancePart(olds, news, ready().permit, (line) => engine.say(line));
   const { said, host } = news;
   return { ...outs, ...(said === undefined ? {} : { said, host }), stateVersion: STATE_VERSION };
+}
+
+/**
+ * What a scan sees. Never throws: one node's trouble would end the engine's look at all others. A plan and the parts of an
+ * instance show nothing of a machine.
+ */
+async function scanOf(props: Props, nodes: ReadonlySet<string>): Promise<{ scan?: FacetScan }> {
+  const { node, facet } = InputsSchema.parse(props);
+  if (facet === NODE_PLAN || isInstancePart(props) || !nodes.has(node)) return {};
+  try {
+    const inputs = parseInputs(props);
+    await ready().reconciler.reach(node);
+    const look = await ready().reconciler.look(goalOf(node, facet, inputs.want));
+    return { scan: scanned(facet, look) };
+  } catch (error) {
+    return { scan: unscanned(facet, error) };
+  }
 }
 
 /** What a record says is good for a preview, and for nothing that is kept. */
@@ -279,7 +310,9 @@ async function planOf(inputs: Inputs): Promise<string[]> {
     await ready().reconciler.reach(inputs.node);
   } catch (error) {
     if (!isUnreachable(error)) throw error;
-    const line = `${inputs.node} cannot be reached, so nothing is known of it: ${redact(error.parts.saw)}`;
+    const { saw, next } = error.parts;
+    const todo = ready().reconciler.cloud(inputs.node) === undefined ? "" : `; ${next}`;
+    const line = `${inputs.node} cannot be reached, so nothing is known of it: ${redact(saw)}${todo}`;
     if (!missed.has(inputs.node)) engine.warn(line);
     missed.add(inputs.node);
     return [`[unknown] ${line}`];
@@ -314,6 +347,24 @@ async function hasDrifted(inputs: Inputs): Promise<boolean> {
   } catch (error) {
     if (isUnreachable(error)) return true;
     throw quiet(error);
+  }
+}
+
+/**
+ * What a refresh sees of an instance that is stopped or was released: that is drift like any other, and no reason to end
+ * the refresh of what else there is. Undefined for an instance that answers, and for a machine of one's own.
+ */
+async function lostInstance(node: string): Promise<Props | undefined> {
+  const { reconciler } = ready();
+  if (reconciler.cloud(node) === undefined) return undefined;
+  try {
+    await reconciler.reach(node);
+    return undefined;
+  } catch (error) {
+    if (!isUnreachable(error)) throw error;
+    const { saw, next } = error.parts;
+    const why = redact(`cannot be reached: ${saw}`);
+    return { observed: { unreachable: why }, findings: [`unknown ${error.code}: ${why}; ${next}`] };
   }
 }
 

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Permit } from "./kit/disruption.ts";
 import { permits } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
-import { instanceSteps, REFUSALS, ShapeSchema } from "./kit/instance.ts";
+import { instanceSteps, REFUSALS, type Seen, SeenSchema, ShapeSchema, seenLines } from "./kit/instance.ts";
 import type { Place } from "./kit/machine.ts";
 import { describe, refusal } from "./reconcile.ts";
 
@@ -23,8 +23,14 @@ const PlaceInputs = z.looseObject({
   host: z.string(),
   /** What the cloud says of the instance's keys: lines of ssh_host_*_key.pub. */
   said: z.string(),
+  /** What its system disk is made from: another one has other keys. */
+  image: z.string().optional(),
 });
-const PlaceOutputs = z.looseObject({ instanceId: z.string(), hostKeys: z.array(z.string()) });
+const PlaceOutputs = z.looseObject({
+  instanceId: z.string(),
+  hostKeys: z.array(z.string()),
+  image: z.string().optional(),
+});
 
 export const isInstancePart = (props: Props): boolean =>
   props["facet"] === INSTANCE_PLAN || props["facet"] === INSTANCE_PLACE;
@@ -34,10 +40,38 @@ const shapeOf = (props: Props | undefined) => {
   return parsed.success ? parsed.data.shape : undefined;
 };
 
-/** Lines of a preview. */
-export function instanceLines(olds: Props, news: Props): string[] {
-  if (news["facet"] === INSTANCE_PLACE) return [];
-  return instanceSteps(shapeOf(olds), PlanSchema.parse(news).shape).map(describe);
+/** Instance plans of this run whose instance the cloud does not have, by their node. */
+const absent = new Set<string>();
+
+/**
+ * Inputs as they are kept, with the lines of a preview. What the cloud says now is left out: a refresh, which asks nobody,
+ * would take it for today's. `say`: lines that stay.
+ */
+export function checkInstancePart(olds: Props, news: Props, say: (line: string) => void): Props {
+  if (news["facet"] === INSTANCE_PLACE) return { ...news, plan: [] };
+  const { seen: said, ...kept } = news;
+  const { node, shape } = PlanSchema.parse(kept);
+  const seen: Seen = SeenSchema.catch({}).parse(said);
+  const before = shapeOf(olds);
+  if (before !== undefined && seen.instances?.length === 0) {
+    absent.add(node);
+    sayRefusals(say);
+  }
+  // What is not there is not replaced, whatever it was to be made like.
+  const steps = instanceSteps(absent.has(node) ? undefined : before, shape);
+  return { ...kept, plan: [...steps.map(describe), ...seenLines(before !== undefined, shape, seen)] };
+}
+
+/** True when a run has to show the plan although the program wants what it wanted. */
+export const isAbsent = (news: Props): boolean => news["facet"] === INSTANCE_PLAN && absent.has(String(news["node"]));
+
+/** The cloud's own error comes through as it is, with its request id; what to do about it stands beside. */
+function sayRefusals(say: (line: string) => void): void {
+  say(
+    ["Should the cloud refuse to make the instance:", ...REFUSALS.map(([code, todo]) => `  ${code}: ${todo}`)].join(
+      "\n",
+    ),
+  );
 }
 
 /** `olds` are the outputs of the last time; undefined for the first. */
@@ -49,15 +83,18 @@ export function bringInstancePart(
 ): Props {
   if (news["facet"] === INSTANCE_PLAN) {
     const { node, shape } = PlanSchema.parse(news);
-    const over = instanceSteps(shapeOf(olds), shape).filter((step) => !permits(permit, step.disruption));
+    const over = instanceSteps(absent.has(node) ? undefined : shapeOf(olds), shape).filter(
+      (step) => !permits(permit, step.disruption),
+    );
     if (over.length > 0) throw refusal(node, INSTANCE_PLAN, over, permit);
-    if (olds === undefined) for (const [code, todo] of REFUSALS) say(`if the cloud says ${code}: ${todo}`);
+    if (olds === undefined) sayRefusals(say);
     return { node, facet: INSTANCE_PLAN, shape };
   }
-  const { node, instanceId, host, said } = PlaceInputs.parse(news);
+  const { node, instanceId, host, said, image } = PlaceInputs.parse(news);
   const seen = said.split("\n").flatMap((line) => /^(?:ssh-|ecdsa-)\S+ AAAA\S+/.exec(line.trim())?.[0] ?? []);
   const before = PlaceOutputs.safeParse(olds);
-  const pinned = before.success && before.data.instanceId === instanceId ? before.data.hostKeys : [];
+  const same = before.success && before.data.instanceId === instanceId && (before.data.image ?? image) === image;
+  const pinned = same ? before.data.hostKeys : [];
   // The record of what the cloud said is kept by it for some weeks only.
   const hostKeys = pinned.length > 0 && seen.length === 0 ? pinned : seen;
   if (hostKeys.length === 0)
@@ -75,5 +112,5 @@ export function bringInstancePart(
       next: "find out why; if that is right: pulumi state delete the instance-place resource, then pulumi up",
     });
   const at: Place = { host, hostKeys };
-  return { node, facet: INSTANCE_PLACE, instanceId, hostKeys, at };
+  return { node, facet: INSTANCE_PLACE, instanceId, hostKeys, at, ...(image === undefined ? {} : { image }) };
 }

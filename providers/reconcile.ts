@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { GUEST_HOLDS_GPU } from "./kit/argv.ts";
 import type { Ask, Asks } from "./kit/ask.ts";
 import { text } from "./kit/ask.ts";
-import { HOST_FACETS_OF_INSTANCES, inCloud } from "./kit/cloud.ts";
+import { CLOUDS, type Cloud, HOST_FACETS_OF_INSTANCES, inCloud } from "./kit/cloud.ts";
 import type { Disruption, Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
@@ -18,6 +18,15 @@ const GUEST_PROBE = { holder: { kind: "argv", argv: GUEST_HOLDS_GPU } } as const
 export const MAX_ROUNDS = 4;
 /** The facet that boots gets more: three for BIOS settings that depend on each other, one to keep a trial kernel. */
 const MAX_BOOT_ROUNDS = 6;
+
+/** Codes of the machine room for a machine that does not answer at all. */
+const NETWORK: ReadonlySet<string> = new Set([
+  "ssh.refused",
+  "ssh.timeout",
+  "ssh.unreachable",
+  "ssh.closed",
+  "ssh.lost",
+]);
 
 /** Seconds until a new instance must take SSH sessions. */
 const ARRIVAL_SECONDS = 900;
@@ -111,6 +120,11 @@ export class Reconciler {
     return this.#fleet.located?.(node) ?? true;
   }
 
+  /** The cloud that the node is an instance of. */
+  cloud(node: string): Cloud | undefined {
+    return this.#fleet.node(node).cloud;
+  }
+
   /** Says where a node is, and starts its observation; a later call moves it. */
   locate(node: string, place: Place, facets: readonly Facet[]): void {
     const before = JSON.stringify(this.#places.get(node));
@@ -132,11 +146,16 @@ export class Reconciler {
     }
     const error = reach.kind === "failed" ? reach.error : undefined;
     const why = "why" in reach ? reach.why : `the host answered: ${reach.kind}`;
+    const cloud = this.cloud(node);
     throw new TeeUpError({
       code: "node.unreachable",
       node,
       saw: error === undefined ? why : `${error.subject ?? "ssh"}: ${error.saw} (${error.code})`,
-      next: error?.next ?? `teeup check ${node}, once it can be reached`,
+      // Another key than the known one is no instance that is gone.
+      next:
+        cloud !== undefined && NETWORK.has(error?.code ?? "")
+          ? CLOUDS[cloud].lost
+          : (error?.next ?? `teeup check ${node}, once it can be reached`),
     });
   }
 

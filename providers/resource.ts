@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { Shape } from "./kit/instance.ts";
+import type { Seen, Shape } from "./kit/instance.ts";
 import type { Place } from "./kit/machine.ts";
 
 /**
@@ -94,6 +94,8 @@ export interface InstancePlanArgs {
   readonly node: pulumi.Input<string>;
   /** What the instance is made with. */
   readonly shape: pulumi.Input<Shape>;
+  /** What the cloud says now; not kept. */
+  readonly seen?: pulumi.Input<Seen> | undefined;
 }
 
 /** Stands before a cloud's instance: what making or changing it costs, refused when the stack does not permit it. */
@@ -101,7 +103,7 @@ export class InstancePlan extends pulumi.CustomResource {
   declare readonly plan: pulumi.Output<readonly string[]>;
 
   constructor(name: string, args: InstancePlanArgs, opts?: pulumi.CustomResourceOptions) {
-    const props = { facet: "instance-plan", node: args.node, shape: args.shape };
+    const props = { facet: "instance-plan", node: args.node, shape: args.shape, seen: args.seen };
     super(
       "pulumi-nodejs:dynamic/node:InstancePlan",
       name,
@@ -119,6 +121,8 @@ export interface InstancePlaceArgs {
   readonly host: pulumi.Input<string>;
   /** Lines of its /etc/ssh/ssh_host_*_key.pub, as the cloud gives them. */
   readonly said: pulumi.Input<string>;
+  /** What its system disk is made from. */
+  readonly image: pulumi.Input<string>;
 }
 
 /** Where an instance is and how it is known: the host keys that it was first seen with stay those of this instance. */
@@ -126,11 +130,11 @@ export class InstancePlace extends pulumi.CustomResource {
   declare readonly at: pulumi.Output<Place>;
 
   constructor(name: string, args: InstancePlaceArgs, opts?: pulumi.CustomResourceOptions) {
-    const { node, instanceId, host, said } = args;
+    const { node, instanceId, host, said, image } = args;
     super(
       "pulumi-nodejs:dynamic/node:InstancePlace",
       name,
-      { facet: "instance-place", node, instanceId, host, said, __provider: PROVIDER_TEXT, at: undefined },
+      { facet: "instance-place", node, instanceId, host, said, image, __provider: PROVIDER_TEXT, at: undefined },
       opts,
     );
     heardFromEngine(this);

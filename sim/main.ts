@@ -10,17 +10,18 @@ import { SCENARIOS } from "./scenarios.ts";
 import type { Twin, TwinOptions } from "./twin.ts";
 import { startTwin } from "./twin.ts";
 
-const PLATFORMS: Readonly<Record<string, Pick<TwinOptions, "tee" | "gpus" | "switches">>> = {
+const PLATFORMS: Readonly<Record<string, Pick<TwinOptions, "tee" | "cloud" | "gpus" | "switches">>> = {
   snp: {},
   tdx: { tee: "tdx" },
   "tdx-8gpu": { tee: "tdx", gpus: 8, switches: 4 },
+  baidu: { cloud: "baidu", gpus: 8, switches: 4 },
 };
 
 /**
  * A twin as a program. Prints one line of JSON that says how to reach it, then obeys one JSON request per line of
  * stdin and answers each with one line: `{"do": "journal"}`, `{"do": "mutations"}`, `{"do": "clear"}`,
- * `{"do": "drift", "name": …}`, `{"do": "faults", "set": {…}}`, `{"do": "state"}`. Ends on SIGTERM, SIGINT and, with
- * `--until-eof`, when stdin ends.
+ * `{"do": "drift", "name": …}`, `{"do": "faults", "set": {…}}`, `{"do": "state"}`, `{"do": "power", "on": false}` (as a
+ * cloud's console does it to an instance). Ends on SIGTERM, SIGINT and, with `--until-eof`, when stdin ends.
  */
 const program = new Command("sim")
   .description("A simulated confidential GPU node behind real SSH and a real Redfish BMC, on loopback.")
@@ -113,7 +114,7 @@ async function serve(): Promise<void> {
 
 function answer(twin: Twin, line: string): unknown {
   try {
-    const request = JSON.parse(line) as { do?: string; name?: string; set?: Partial<Faults> };
+    const request = JSON.parse(line) as { do?: string; name?: string; on?: boolean; set?: Partial<Faults> };
     switch (request.do) {
       case "journal":
         return { ok: true, ...twin.journal.counts(), unmodelled: twin.journal.unmodelled };
@@ -125,6 +126,10 @@ function answer(twin: Twin, line: string): unknown {
       case "drift":
         twin.drift(request.name ?? "");
         return { ok: true };
+      case "power":
+        twin.node.power.reset(request.on === true ? "On" : "ForceOff");
+        if (request.on === true) twin.node.settle();
+        return { ok: true, up: twin.node.up };
       case "faults":
         Object.assign(twin.faults, request.set);
         return { ok: true, faults: twin.faults };

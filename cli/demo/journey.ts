@@ -2,7 +2,7 @@ import { z } from "zod";
 import { DISRUPTIONS } from "../../providers/kit/disruption.ts";
 import type { PulumiRun, PulumiStack, StateResource } from "./pulumi.ts";
 import { isFacetResource } from "./pulumi.ts";
-import type { DemoTwin } from "./twin.ts";
+import type { DemoTwin, Loss } from "./twin.ts";
 
 /** What `npm run demo -- --json` prints, less platform and seconds. Each number says where it was counted. */
 export interface Journey {
@@ -38,8 +38,8 @@ export interface Verdict {
   readonly claims: Readonly<Record<string, unknown>>;
 }
 
-/** Somebody tidies up on the host: TeeUp's module options are gone (sim/drift.ts). */
-const DRIFT = "module-options";
+/** Somebody edits a file of TeeUp's (sim/drift.ts): module options of a host, of an instance those of the GPU's driver. */
+const driftOf = ({ loss }: DemoTwin): string => (loss === undefined ? "module-options" : "lkca");
 
 /** Preview, up, second up, an injected drift, its repair, and destroy. Throws when Pulumi itself fails. */
 export async function runAll(stack: PulumiStack, twin: DemoTwin, signal: AbortSignal): Promise<Journey> {
@@ -60,14 +60,16 @@ export async function runAll(stack: PulumiStack, twin: DemoTwin, signal: AbortSi
   const second = await counted("up", () => stack.up(run));
   const changes = changesOf(second);
 
-  await twin.drift(DRIFT);
+  const injected = driftOf(twin);
+  await twin.drift(injected);
   const drifted = await counted("preview", () => stack.preview(run));
   const repair = await counted("up", () => stack.up(run));
   const after = await counted("preview", () => stack.preview(run));
+  const lost = twin.loss === undefined ? undefined : await lose(stack, twin.loss, signal);
   const drift = {
-    injected: DRIFT,
-    seen: changesOf(drifted) > 0 && drifted.counts.mutations === 0,
-    repaired: repair.counts.mutations > 0 && changesOf(after) === 0,
+    injected: twin.loss === undefined ? injected : `${injected}, ${twin.loss.what}`,
+    seen: changesOf(drifted) > 0 && drifted.counts.mutations === 0 && lost?.seen !== false,
+    repaired: repair.counts.mutations > 0 && changesOf(after) === 0 && lost?.repaired !== false,
   };
 
   await counted("destroy", () => stack.destroy(run));
@@ -96,11 +98,34 @@ export async function runAll(stack: PulumiStack, twin: DemoTwin, signal: AbortSi
   return { ok, ...result };
 }
 
-/** The steps that a preview shows, in order: the plan of the whole node, less its mere findings. */
-export function planOf(preview: Pick<PulumiRun, "parts">): string[] {
-  const isStep = (line: string) => DISRUPTIONS.some((disruption) => line.startsWith(`[${disruption}] `));
-  return preview.parts.filter((part) => part.type.endsWith(":NodePlan")).flatMap((part) => part.plan.filter(isStep));
+/** Pulumi's exit status for `--expect-no-changes` when there are some. */
+export const CHANGES = 7;
+
+/** An instance that is stopped or released behind Pulumi's back: seen without a failure, then made whole again. */
+async function lose(
+  stack: PulumiStack,
+  { lose, help }: Loss,
+  signal: AbortSignal,
+): Promise<{ readonly seen: boolean; readonly repaired: boolean }> {
+  await lose();
+  const preview = await stack.preview({ signal });
+  const refresh = await stack.refresh({ signal }, "--preview-only", "--expect-no-changes");
+  await help?.();
+  const repair = await stack.up({ signal }, "--refresh");
+  const after = await stack.preview({ signal }, "--expect-no-changes");
+  return {
+    seen: preview.status === 0 && changesOf(preview) > 0 && refresh.status === CHANGES,
+    repaired: repair.status === 0 && after.status === 0,
+  };
 }
+
+/** Every line of the plans of instance and node that a preview shows, in order. */
+export const planLines = (preview: Pick<PulumiRun, "parts">): string[] =>
+  preview.parts.filter(({ type }) => /:(Node|Instance)Plan$/.test(type)).flatMap(({ plan }) => plan);
+
+/** The steps among them: neither mere findings nor what is decided later. */
+export const planOf = (preview: Pick<PulumiRun, "parts">): string[] =>
+  planLines(preview).filter((line) => DISRUPTIONS.some((disruption) => line.startsWith(`[${disruption}] `)));
 
 export const bytesOf = (resource: StateResource): number => Buffer.byteLength(JSON.stringify(resource));
 

@@ -121,7 +121,9 @@ export class PulumiStack {
   }
 
   refresh(options: RunOptions = {}, ...flags: string[]): Promise<PulumiRun> {
-    return this.#operate(["refresh", "--yes", ...flags], options);
+    // Pulumi refuses both together.
+    const yes = flags.includes("--preview-only") ? [] : ["--yes"];
+    return this.#operate(["refresh", ...yes, ...flags], options);
   }
 
   destroy(options: RunOptions = {}, ...flags: string[]): Promise<PulumiRun> {

@@ -5,13 +5,17 @@ import type { Part } from "./pulumi.ts";
 const GROUPS: readonly (readonly [string, RegExp])[] = [
   ["look at the whole node", /-plan$/],
   ["hardware and BIOS", /-(cpu|bios)$/],
+  ["the instance's own system", /-instance-system$/],
   ["kernel and host, staged", /-(packages|kernel-build|kernel|kernel-cmdline|module-options|sev-firmware|vm-stack)$/],
   ["restart of the host", /-host-boot$/],
   ["SNP evidence", /-snp-ready$/],
   ["GPU", /-(gpu-inventory|gpu-tools|gpu-cc-mode|vfio-binding)$/],
   ["confidential VM", /-(guest-image|confidential-vm)$/],
-  ["guest", /-(guest-kernel|lkca|nvidia-driver|nvidia-persistenced|guest-evidence)$/],
-  ["attestation", /-(attestation-tool|attestation|gpu-ready-state)$/],
+  [
+    "guest",
+    /-(guest-kernel|lkca|nvidia-driver|fabric-manager|nvidia-persistenced|gpu-agents|cuda-toolkit|guest-evidence)$/,
+  ],
+  ["attestation", /-(tdx-quote|attestation-tool|attestation|gpu-ready-state)$/],
 ];
 
 export interface Took {

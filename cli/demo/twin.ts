@@ -6,7 +6,15 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
-import { PLATFORMS, profileByName, unknowns } from "../../stacks/profiles/resolve.ts";
+import { askedOf } from "../../stacks/profiles/cloud-goals.ts";
+import {
+  CLOUD_PLATFORMS,
+  cloudProfileFor,
+  isCloudPlatform,
+  PLATFORMS,
+  profileByName,
+  unknowns,
+} from "../../stacks/profiles/resolve.ts";
 
 /** What the demo can show: the twin's platform and what its stack is told of it. */
 export const DEMO_PLATFORMS = {
@@ -14,6 +22,11 @@ export const DEMO_PLATFORMS = {
   tdx: { platform: "onprem-tdx", gpuMode: "on" },
   /** An HGX board: eight Hopper GPUs and four NVSwitches, all in Protected PCIe mode. */
   "tdx-8gpu": { platform: "onprem-tdx", gpuMode: "ppcie" },
+  /** An instance that exists, adopted by its address. */
+  baidu: { platform: "baidu-bcc" },
+  /** An instance that the stack makes, through stand-ins of the plugin and of the cloud. */
+  alibaba: { platform: "alibaba-gn8v-tee" },
+  "alibaba-8gpu": { platform: "alibaba-gn8v-tee", profile: "alibaba-gn8v-tee-8gpu" },
 } as const;
 export type DemoPlatform = keyof typeof DEMO_PLATFORMS;
 
@@ -23,11 +36,14 @@ const FactsSchema = z.looseObject({
     host: z.string(),
     port: z.int(),
     user: z.string(),
-    hostKey: z.string(),
+    /** Not known before an instance is made. */
+    hostKey: z.string().optional(),
     keyFile: z.string(),
     publicKey: z.string(),
   }),
-  bmc: z.object({ url: z.string(), user: z.string(), password: z.string(), certificate: z.string() }),
+  bmc: z.object({ url: z.string(), user: z.string(), password: z.string(), certificate: z.string() }).optional(),
+  /** Value of PULUMI_DEBUG_PROVIDERS: the plugins that stand-ins take the place of. */
+  providers: z.string().optional(),
   /** url → SHA-256 of what the twin's internet serves. */
   downloads: z.record(z.string(), z.string()),
 });
@@ -57,8 +73,18 @@ export interface DemoTwin {
   clear(): Promise<void>;
   /** Injects a named drift of sim/drift.ts. */
   drift(name: string): Promise<void>;
+  /** What happens to an instance of a cloud behind Pulumi's back. */
+  readonly loss?: Loss;
   /** Ends its process; resolves when it is gone. */
   close(): Promise<void>;
+}
+
+export interface Loss {
+  /** E.g. `instance released`. */
+  readonly what: string;
+  lose(): Promise<void>;
+  /** What a person does before `up` can mend the rest; nothing where `up` makes another instance. */
+  readonly help?: () => Promise<void>;
 }
 
 export interface DemoTwinOptions {
@@ -77,52 +103,65 @@ export interface DemoTwinOptions {
 /** Starts a twin in its own process; `dir` gets its key file. */
 export async function startDemoTwin(dir: string, options: DemoTwinOptions = {}): Promise<DemoTwin> {
   const { name = "gpu-01", platform = "snp", permit = "reboot", vendor = "supermicro" } = options;
-  const stack = DEMO_PLATFORMS[platform];
-  const profile = options.profile ?? PLATFORMS[stack.platform].profile;
+  const stack: { platform: Platform; gpuMode?: string; profile?: string } = DEMO_PLATFORMS[platform];
+  const profile = options.profile ?? stack.profile ?? { ...PLATFORMS, ...CLOUD_PLATFORMS }[stack.platform].profile;
+  const made = stack.platform === "alibaba-gn8v-tee";
   await mkdir(dir, { recursive: true });
-  const program = fileURLToPath(new URL("../../sim/main.ts", import.meta.url));
-  const argv = [
-    "--until-eof",
-    "--name",
-    name,
-    "--platform",
-    platform,
-    "--vendor",
-    vendor,
-    "--key",
-    join(dir, "id_ed25519"),
-  ];
-  const child = spawn(process.execPath, [program, ...argv], {
+  const key = join(dir, "id_ed25519");
+  const [program, more] = made
+    ? ["stand-in/main.ts", []]
+    : ["main.ts", ["--until-eof", "--platform", platform, "--vendor", vendor]];
+  const file = fileURLToPath(new URL(`../../sim/${program}`, import.meta.url));
+  const child = spawn(process.execPath, [file, "--name", name, "--key", key, ...more], {
     // A person's Ctrl+C goes to the whole group: the twin has to outlive what still talks to it.
     detached: true,
     stdio: ["pipe", "pipe", "inherit"],
   });
   const lines = new Lines(child);
+  const tell = async (question: object) => void (await lines.ask(question));
   try {
     const facts = FactsSchema.parse(await lines.next());
     const { host, port, user, hostKey, keyFile, publicKey } = facts.ssh;
-    const { url, user: bmcUser, certificate, password } = facts.bmc;
+    const { bmc } = facts;
+    // How an instance is known, and where it is, the stack that makes it says.
+    const ssh = made ? { port, user, keyFile } : { host, port, user, hostKey, keyFile };
     return {
       facts,
       config: {
         "teeup:platform": stack.platform,
-        "teeup:gpuMode": stack.gpuMode,
+        ...(stack.gpuMode === undefined ? {} : { "teeup:gpuMode": stack.gpuMode }),
         "teeup:permit": permit,
         "teeup:profile": profile,
-        "teeup:pins": pinsOf(profile, facts.downloads),
+        "teeup:pins": pinsOf(stack.platform, profile, facts.downloads),
+        ...(made ? { "teeup:instance": { sshFrom: ["203.0.113.7/32"] } } : {}),
         "teeup:nodes": [
           {
             name,
-            ssh: { host, port, user, hostKey, keyFile },
-            bmc: { url, user: bmcUser, certificate },
-            guest: { publicKey },
+            ssh,
+            ...(bmc === undefined ? {} : { bmc: { url: bmc.url, user: bmc.user, certificate: bmc.certificate } }),
+            ...(isCloudPlatform(stack.platform) && !made ? {} : { guest: { publicKey } }),
           },
         ],
       },
-      env: { TEEUP_BMC_PASSWORD: password, TEEUP_SSH_CONFIG: "/dev/null" },
+      env: {
+        TEEUP_SSH_CONFIG: "/dev/null",
+        ...(bmc === undefined ? {} : { TEEUP_BMC_PASSWORD: bmc.password }),
+        ...(facts.providers === undefined ? {} : { PULUMI_DEBUG_PROVIDERS: facts.providers }),
+      },
       counts: async () => CountsSchema.parse(await lines.ask({ do: "journal" })),
-      clear: async () => void (await lines.ask({ do: "clear" })),
-      drift: async (drift) => void (await lines.ask({ do: "drift", name: drift })),
+      clear: () => tell({ do: "clear" }),
+      drift: (drift) => tell({ do: "drift", name: drift }),
+      ...(isCloudPlatform(stack.platform)
+        ? {
+            loss: made
+              ? { what: "instance released", lose: () => tell({ do: "release" }) }
+              : {
+                  what: "instance stopped",
+                  lose: () => tell({ do: "power", on: false }),
+                  help: () => tell({ do: "power", on: true }),
+                },
+          }
+        : {}),
       close: () => lines.close(),
     };
   } catch (error) {
@@ -131,9 +170,11 @@ export async function startDemoTwin(dir: string, options: DemoTwinOptions = {}):
   }
 }
 
+type Platform = (typeof DEMO_PLATFORMS)[DemoPlatform]["platform"];
+
 /** What the profile leaves to the stack: sums of what the twin's internet serves, and any commit, since it has all. */
-function pinsOf(name: string, downloads: TwinFacts["downloads"]): Record<string, string> {
-  const profile = profileByName(name);
+function pinsOf(platform: Platform, name: string, downloads: TwinFacts["downloads"]): Record<string, string> {
+  const profile = isCloudPlatform(platform) ? askedOf(cloudProfileFor(platform, name), {}) : profileByName(name);
   return Object.fromEntries(
     unknowns(profile).map((path) => {
       if (path.endsWith("commit")) return [path, "0".repeat(40)];

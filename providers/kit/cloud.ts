@@ -28,6 +28,8 @@ interface CloudRules {
   readonly restart: "inside" | "console";
   /** What a person does instead. */
   readonly console: string;
+  /** What to do about an instance that cannot be reached. */
+  readonly lost: string;
   readonly source: string;
 }
 
@@ -36,12 +38,14 @@ export const CLOUDS: Readonly<Record<Cloud, CloudRules>> = {
     title: "Alibaba Cloud ECS",
     restart: "inside",
     console: "ECS console, Instances, the instance, Restart",
+    lost: "stopped or released? pulumi up --refresh asks the cloud, and makes another one when it is gone",
     source: "seed 002, step 1 (restart the instance); nothing there forbids a restart from inside",
   },
   baidu: {
     title: "Baidu AI Cloud BCC",
     restart: "console",
     console: "BCC console, Instances, the instance, More, Restart",
+    lost: "stopped or released? the BCC console shows it: start it, or give teeup:nodes the address of another one",
     source: "seed 003, 使用限制, 重启限制: an instance with TDX supports no reboot from inside",
   },
 };

@@ -136,6 +136,15 @@ const StackConfigShape = z.strictObject({
         .array(z.cidrv4())
         .default([])
         .describe("Address ranges that may reach the instance's sshd, e.g. 203.0.113.7/32; nothing else is open."),
+      sshFromAnyone: z
+        .boolean()
+        .default(false)
+        .describe("Ranges of sshFrom may hold about everybody, such as 0.0.0.0/0; refused otherwise."),
+      zone: z
+        .string()
+        .regex(/^[a-z0-9-]+$/)
+        .optional()
+        .describe("Zone of the instance; default: the recipe's, the only one whose TEE family the document names."),
       type: z.string().startsWith("ecs.").optional().describe("Instance type; default: the recipe's first."),
       diskGiB: z.int().min(20).max(32768).optional().describe("GiB of the system disk; default: the recipe's."),
       quote: z

@@ -13,8 +13,17 @@ export const ShapeSchema = z.strictObject({
 });
 export type Shape = z.infer<typeof ShapeSchema>;
 
+/** What the cloud says before it is asked for anything; what it does not say is left out. */
+export const SeenSchema = z.strictObject({
+  /** Ids of the instances that it has for this node. */
+  instances: z.array(z.string()).optional(),
+  /** Whether it sells the type in the zone to this account, now. */
+  offered: z.boolean().optional(),
+});
+export type Seen = z.infer<typeof SeenSchema>;
+
 interface Effect {
-  readonly disruption: Disruption;
+  readonly disruption: Disruption | ((from: string, to: string) => Disruption);
   readonly title: (from: string, to: string) => string;
   readonly why: string;
 }
@@ -35,6 +44,14 @@ const EFFECTS: Readonly<Partial<Record<keyof Shape, Effect>>> = {
     disruption: "guest-stop",
     title: (from, to) => `stop the instance, change its type ${from} → ${to}, start it`,
     why: "a running instance does not change its type",
+  },
+  diskGiB: {
+    disruption: (from, to) => (Number(to) > Number(from) ? "none" : "human"),
+    title: (from, to) =>
+      Number(to) > Number(from)
+        ? `grow the system disk ${from} → ${to} GiB; its file system grows at the next start`
+        : `a system disk does not shrink (${from} → ${to} GiB): set teeup:instance.diskGiB back`,
+    why: "the disk is resized while it is in use",
   },
   keyPair: {
     disruption: "guest-stop",
@@ -66,7 +83,10 @@ export function instanceSteps(from: Shape | undefined, to: Shape): Step[] {
   return (Object.keys(EFFECTS) as (keyof Shape)[]).flatMap((key) => {
     const effect = EFFECTS[key];
     if (effect === undefined || from[key] === to[key]) return [];
-    return [step(key, effect.title(String(from[key]), String(to[key])), effect.why, effect.disruption)];
+    const [before, after] = [String(from[key]), String(to[key])];
+    const { disruption } = effect;
+    const worst = typeof disruption === "string" ? disruption : disruption(before, after);
+    return [step(key, effect.title(before, after), effect.why, worst)];
   });
 }
 
@@ -79,7 +99,7 @@ export const REFUSALS: readonly (readonly [code: string, todo: string])[] = [
   ["QuotaExceed", "the account's vCPU quota is used up: raise it in the ECS console (Quotas), or release an instance"],
   [
     "InvalidResourceType.NotSupported, InvalidInstanceType",
-    "the zone does not sell this type to this account: gn8v-tee is cn-beijing-l only, and by invitation",
+    "the zone does not sell this type to this account: gn8v-tee is cn-beijing-l only (teeup:instance.zone), and by invitation",
   ],
   [
     "InvalidVSwitchId, ZoneNotAllowed, InvalidZoneId",
@@ -88,7 +108,26 @@ export const REFUSALS: readonly (readonly [code: string, todo: string])[] = [
   ["InvalidImageId", "the image is gone: take a newer one whose kernel is new enough (teeup:pins instance.image)"],
 ];
 
-/** What to do for an error of the cloud; undefined for one that is not in the list. */
-export function refusalOf(error: string): string | undefined {
-  return REFUSALS.find(([codes]) => codes.split(", ").some((code) => error.includes(code)))?.[1];
+/** What the cloud said that making the instance will fail on, or that it is gone: lines of a plan. */
+export function seenLines(made: boolean, shape: Shape, { instances, offered }: Seen): string[] {
+  const absent = made && instances?.length === 0;
+  return [
+    ...(absent
+      ? [
+          "[check] instance-plan.absent: want the instance, saw that the cloud has none of this node: never made, or released with all that was on its disk; pulumi up --refresh makes one",
+        ]
+      : []),
+    ...(offered === false
+      ? [
+          `[check] instance-plan.not-offered: want ${shape.type} in ${shape.zone}, saw that the cloud does not sell it there to this account now: sold out (later, or reserved capacity), the wrong zone (teeup:instance.zone), or no invitation`,
+        ]
+      : []),
+  ];
 }
+
+/** Prefix length of an IPv4 range below which it is no place that somebody connects from. */
+const WIDE = 8;
+
+/** Ranges through which about everybody may come. */
+export const wideRanges = (cidrs: readonly string[]): string[] =>
+  cidrs.filter((cidr) => Number(cidr.split("/")[1] ?? 32) < WIDE);

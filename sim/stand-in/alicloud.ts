@@ -35,13 +35,15 @@ export interface AliFaults {
 }
 
 const ZONES: Readonly<Record<string, RegExp>> = { "cn-beijing-l": /^ecs\.gn8v-tee/, "cn-beijing-i": /^ecs\.g8i\./ };
-const IMAGES = ["aliyun_3_x64_20G_alibase_20250117.vhd"];
+/** The recipe's, and a newer one. */
+const IMAGES = ["aliyun_3_x64_20G_alibase_20250117.vhd", "aliyun_3_x64_20G_alibase_20250629.vhd"];
 
 const KEY_PAIR = "alicloud:ecs/keyPair:KeyPair";
+const VSWITCH = "alicloud:vpc/switch:Switch";
 /** Things without a life of their own: token, prefix of their ids, inputs whose change makes another one. */
 const PLAIN: readonly (readonly [token: string, prefix: string, replaceOn: readonly string[]])[] = [
   ["alicloud:vpc/network:Network", "vpc", []],
-  ["alicloud:vpc/switch:Switch", "vsw", ["vpcId", "zoneId", "cidrBlock"]],
+  [VSWITCH, "vsw", ["vpcId", "zoneId", "cidrBlock"]],
   ["alicloud:ecs/securityGroup:SecurityGroup", "sg", ["vpcId"]],
   [
     "alicloud:ecs/securityGroupRule:SecurityGroupRule",
@@ -68,6 +70,8 @@ export class AliCloud {
   readonly statuses: string[] = [];
   /** Request ids that were given with errors. */
   readonly refused: string[] = [];
+  /** Things made, changed and deleted; set it to 0 to count anew. */
+  changes = 0;
   readonly #start: (spec: Spec) => Promise<Server>;
   readonly #agentIn: number;
 
@@ -129,6 +133,21 @@ export class AliCloud {
     };
   }
 
+  #specOf(inputs: Props): Spec {
+    const propOf = (id: unknown, name: string) => String(this.made.get(String(id))?.props[name]);
+    return {
+      instanceType: String(inputs["instanceType"]),
+      imageId: String(inputs["imageId"]),
+      zone: propOf(inputs["vswitchId"], "zoneId"),
+      publicKey: propOf(inputs["keyName"], "publicKey"),
+    };
+  }
+
+  /** A zone's types; `soldOut`: those too of which there are none left. */
+  #offers(zone: string, type: string, soldOut = false): boolean {
+    return ZONES[zone]?.test(type) === true && (soldOut || this.faults.stock !== true);
+  }
+
   #instance(): Kind {
     const token = "alicloud:ecs/instance:Instance";
     const resource = "alicloud_instance";
@@ -151,8 +170,10 @@ export class AliCloud {
         const refuse = (code: string, message: string) => this.#refuse(resource, "RunInstances", code, message);
         for (const group of (inputs["securityGroups"] as string[] | undefined) ?? [])
           this.#find(group, resource, "RunInstances", "InvalidSecurityGroupId.NotFound");
-        const pair = this.#find(inputs["keyName"], resource, "RunInstances", "InvalidKeyPair.NotFound");
-        if (ZONES[String(zone)]?.test(type) !== true)
+        this.#find(inputs["keyName"], resource, "RunInstances", "InvalidKeyPair.NotFound");
+        if (inputs["availabilityZone"] !== undefined && inputs["availabilityZone"] !== zone)
+          throw refuse("InvalidVSwitchId.ZoneMismatch", "The specified VSwitch is not in the specified zone.");
+        if (!this.#offers(String(zone), type, true))
           throw refuse(
             "InvalidResourceType.NotSupported",
             `user order resource type [ECS] is not exists in [${String(zone)}]`,
@@ -176,12 +197,7 @@ export class AliCloud {
           made.status = status;
           this.statuses.push(status);
         }
-        made.server = await this.#start({
-          instanceType: type,
-          imageId: String(inputs["imageId"]),
-          zone: String(zone),
-          publicKey: String(pair.props["publicKey"]),
-        });
+        made.server = await this.#start(this.#specOf(inputs));
         made.status = "Running";
         this.statuses.push("Running");
         return { id, outputs: outputs(made) };
@@ -192,10 +208,37 @@ export class AliCloud {
       },
       update: async (id, inputs) => {
         const made = this.#find(id, resource, "ModifyInstanceAttribute", "InvalidInstanceId.NotFound");
+        const disk = made.props["imageId"] !== inputs["imageId"];
         made.props = inputs;
+        // ReplaceSystemDisk: the same instance with another system, and host keys of its own.
+        if (disk) {
+          await made.server?.stop();
+          made.server = await this.#start(this.#specOf(inputs));
+        }
         return outputs(made);
       },
       delete: (id) => this.release(id),
+    };
+  }
+
+  /** Refuses what overlaps another one of its VPC, and to go while an instance is in it. */
+  #vswitch(token: string, replaceOn: readonly string[], idOf: () => string): Kind {
+    const plain = this.#plain(token, replaceOn, idOf);
+    const resource = "alicloud_vswitch";
+    return {
+      ...plain,
+      create: (inputs) => {
+        const same = ({ type, props }: Made) =>
+          type === token && props["vpcId"] === inputs["vpcId"] && props["cidrBlock"] === inputs["cidrBlock"];
+        if ([...this.made.values()].some(same))
+          throw this.#refuse(resource, "CreateVSwitch", "InvalidCidrBlock.Overlapped", "The CIDR block is in use.");
+        return plain.create(inputs);
+      },
+      delete: async (id, outputs) => {
+        if ([...this.made.values()].some(({ props }) => props["vswitchId"] === id))
+          throw this.#refuse(resource, "DeleteVSwitch", "DependencyViolation", "Instances are in the vSwitch.");
+        return plain.delete(id, outputs);
+      },
     };
   }
 
@@ -234,23 +277,51 @@ export class AliCloud {
     };
   }
 
+  /** Counts what changes something. */
+  #counted(kind: Kind): Kind {
+    const count = <T>(change: Promise<T>): Promise<T> => {
+      this.changes++;
+      return change;
+    };
+    return {
+      ...kind,
+      create: (...args) => count(kind.create(...args)),
+      update: (...args) => count(kind.update(...args)),
+      delete: (...args) => count(kind.delete(...args)),
+    };
+  }
+
   cloud(): Cloud {
+    const kinds: Cloud["kinds"] = {
+      ...Object.fromEntries(
+        PLAIN.map(([token, prefix, replaceOn]) => {
+          const idOf = () => `${prefix}-${randomBytes(8).toString("hex")}`;
+          const kind = token === VSWITCH ? this.#vswitch(token, replaceOn, idOf) : this.#plain(token, replaceOn, idOf);
+          return [token, kind];
+        }),
+      ),
+      // A key pair's id is its name.
+      [KEY_PAIR]: this.#plain(KEY_PAIR, ["publicKey", "keyPairName"], ({ keyPairName }) => String(keyPairName)),
+      "alicloud:ecs/instance:Instance": this.#instance(),
+      "alicloud:ecs/ecsInvocation:EcsInvocation": this.#invocation(),
+    };
     return {
       package: "alicloud",
       version: "3.108.0",
-      kinds: {
-        ...Object.fromEntries(
-          PLAIN.map(([token, prefix, replaceOn]) => [
-            token,
-            this.#plain(token, replaceOn, () => `${prefix}-${randomBytes(8).toString("hex")}`),
-          ]),
-        ),
-        // A key pair's id is its name.
-        [KEY_PAIR]: this.#plain(KEY_PAIR, ["publicKey", "keyPairName"], ({ keyPairName }) => String(keyPairName)),
-        "alicloud:ecs/instance:Instance": this.#instance(),
-        "alicloud:ecs/ecsInvocation:EcsInvocation": this.#invocation(),
-      },
+      kinds: Object.fromEntries(Object.entries(kinds).map(([token, kind]) => [token, this.#counted(kind)])),
       functions: {
+        "alicloud:ecs/getInstances:getInstances": async ({ tags = {} }) => {
+          const wanted = Object.entries(tags as Props);
+          const ids = this.instances().filter((id) => {
+            const has = (this.made.get(id)?.props["tags"] ?? {}) as Props;
+            return wanted.every(([key, value]) => has[key] === value);
+          });
+          return { id: "all", ids, names: [], instances: [], tags };
+        },
+        "alicloud:ecs/getInstanceTypes:getInstanceTypes": async ({ availabilityZone, instanceType }) => {
+          const offered = this.#offers(String(availabilityZone), String(instanceType));
+          return { id: "all", ids: offered ? [instanceType] : [], instanceTypes: [] };
+        },
         "alicloud:ecs/getEcsInvocations:getEcsInvocations": async ({ ids }) => ({
           id: "one",
           ids,

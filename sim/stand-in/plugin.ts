@@ -109,7 +109,6 @@ export async function servePlugin(cloud: Cloud): Promise<Plugin> {
       response.setChanges(changed.length === 0 ? DIFF_NONE : DIFF_SOME);
       response.setDiffsList(changed);
       response.setReplacesList(changed.filter((key) => kind(request.getUrn()).replaceOn.includes(key)));
-      response.setDeletebeforereplace(true);
       return response;
     },
     create: async (request: InstanceType<typeof messages.CreateRequest>) => {

@@ -26,12 +26,16 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 /** What a person types when the command asks. */
 const TYPED: Readonly<Record<string, (twin: DemoTwin) => string>> = {
   "npm run teeup -- trust gpu-01": () => "yes\n",
-  "npm run pulumi -- config set --secret --path 'teeup:nodes[0].bmc.password'": (twin) =>
-    `${twin.facts.bmc.password}\n`,
+  "npm run pulumi -- config set --secret --path 'teeup:nodes[0].bmc.password'": (twin) => `${bmcOf(twin).password}\n`,
 };
 
 /** Exit statuses other than 0 that the README announces. `check` finds a node that nobody has brought up yet. */
 const STATUS: Readonly<Record<string, number>> = { "npm run teeup -- check gpu-01": 3 };
+
+function bmcOf({ facts: { bmc } }: DemoTwin): NonNullable<DemoTwin["facts"]["bmc"]> {
+  if (bmc === undefined) throw new Error("the twin has no BMC");
+  return bmc;
+}
 
 let dir: string;
 let twin: DemoTwin;
@@ -95,7 +99,7 @@ function writeStack(): void {
   const [, yaml = ""] = /```yaml\n([\s\S]*?)```/.exec(README) ?? [];
   const { config } = parseYaml(yaml) as { config: Record<string, unknown> };
   const [node] = config["teeup:nodes"] as [Record<string, object>];
-  const { url, user, certificate } = twin.facts.bmc;
+  const { url, user, certificate } = bmcOf(twin);
   const nodes = [
     { ...node, bmc: { ...node["bmc"], url, user, certificate }, guest: { publicKey: twin.facts.ssh.publicKey } },
   ];
