@@ -163,7 +163,7 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
               hint: "ask NVIDIA or the server's vendor for the update: there is no self-service one",
               source: `${STATE}; seed 000, NVIDIA Firmware`,
               good: (g) => (compareVbios(g.vbios, want.minimumVbios) ?? -1) >= 0,
-              show: (g) => g.vbios,
+              show: (g) => `${g.vbios} at ${g.bdf}`,
             }),
           )
         : [

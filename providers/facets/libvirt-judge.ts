@@ -73,5 +73,6 @@ export const judgeLibvirt = (want: LibvirtWant, facts: LibvirtFacts): Finding[] 
     hint: "teeup enables it with the next up",
     source: SOURCE,
     good: (enabled) => enabled,
+    show: (enabled) => (enabled ? "enabled" : "not enabled"),
   }),
 ];

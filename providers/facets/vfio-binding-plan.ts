@@ -57,6 +57,13 @@ const union = (list: readonly string[], more: readonly PciDevice[]): string[] =>
 const without = (list: readonly string[], gone: readonly PciDevice[]): string[] =>
   list.filter((bdf) => !gone.some((d) => d.bdf === bdf));
 
+/** `0000:07:00.0, 0000:08:00.0 (no driver)`: a board has twelve of one kind. */
+const byDriver = (list: readonly PciDevice[]): string => {
+  const drivers = [...new Set(list.map((d) => d.driver ?? "no driver"))];
+  const of = (driver: string) => list.filter((d) => (d.driver ?? "no driver") === driver).map((d) => d.bdf);
+  return drivers.map((driver) => `${of(driver).join(", ")} (${driver})`).join(", ");
+};
+
 export function planVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, context: PlanContext): readonly Step[] {
   const { devices, saved, module, modulesFile } = facts;
   if (devices.state !== "known" || firstUnknown(saved, module, modulesFile, facts.record) !== undefined) return [];
@@ -123,7 +130,7 @@ export function planVfioBinding(want: VfioBindingWant, facts: VfioBindingFacts, 
     const used = unbound.some((d) => d.driver !== undefined);
     steps.push({
       code: "vfio-binding.bind",
-      title: `bind ${unbound.map((d) => `${d.bdf} (${d.driver ?? "no driver"})`).join(", ")} to vfio-pci`,
+      title: `bind ${byDriver(unbound)} to vfio-pci`,
       why: "a guest gets whole IOMMU groups, from vfio-pci",
       disruption: context.guestRunning ? "guest-stop" : used ? "service" : "none",
       actions: [

@@ -123,7 +123,7 @@ export const vfioBinding = facet({
         }
         if (d.driver !== "vfio-pci") return fail("driver", what, d.driver ?? "no driver", "pulumi up binds it", source);
         const override = overrides[d.bdf];
-        if (override === "vfio-pci") return pass("driver", what, "bound, and saved", source);
+        if (override === "vfio-pci") return pass("driver", what, `${d.bdf} is bound, and saved`, source);
         return fail("not-saved", `${what} after a reboot`, override ?? "no override", "pulumi up saves it", source);
       }),
       isTrue(module)

@@ -17,6 +17,16 @@ test("binding names every device of the group, and looks for an IOMMU first", ()
   ]);
 });
 
+test("of a whole board the plan says each driver once", () => {
+  const device = (bdf: string, driver?: string) =>
+    `Slot:\t${bdf}\nClass:\t0302\nVendor:\t10de\nDevice:\t2330\n${driver === undefined ? "" : `Driver:\t${driver}\n`}IOMMUGroup:\t${bdf.slice(5, 7)}\n`;
+  const lspci = ok([device("0000:11:00.0"), device("0000:21:00.0", "nouveau"), device("0000:31:00.0")].join("\n"));
+  const facts = factsOf(vfioBinding, { ...vfioBinding.examples[1]!.answers, lspci });
+  expect(vfioBinding.plan?.(want, facts, CONTEXT).at(-1)?.title).toBe(
+    "bind 0000:11:00.0, 0000:31:00.0 (no driver), 0000:21:00.0 (nouveau) to vfio-pci",
+  );
+});
+
 test("taking a device from the host's driver is a service, under a running guest it stops the guest", () => {
   const facts = factsOf(vfioBinding, vfioBinding.examples[1]!.answers);
   const worst = (guestRunning: boolean) =>
