@@ -1,8 +1,10 @@
 import { POLICY_FILES } from "../providers/kit/attest.ts";
+import { STOPPED_AGENTS } from "../providers/kit/gpu-agents.ts";
 import { DOMAIN, DOMAIN_FILE, VIRSH } from "../providers/kit/libvirt.ts";
 import type { BiosVendor } from "./model/bios.ts";
 import type { Machine } from "./model/machine.ts";
 import type { TwinNode } from "./model/node.ts";
+import { isRedHat } from "./model/red-hat.ts";
 
 /** Something that changes on a good node behind TeeUp's back, one at a time. */
 export interface Drift {
@@ -13,7 +15,13 @@ export interface Drift {
   /** What the next `up` makes of it. `cannot`: only a person or a new part mends it. */
   readonly repair: "repaired" | "cannot";
   /** Only where this profile is applied. */
-  readonly profile?: "nvidia-du-11462-001-v1.0" | "tdx-upstream" | "intel-tdx-kvm-coco-20240512";
+  readonly profile?:
+    | "nvidia-du-11462-001-v1.0"
+    | "tdx-upstream"
+    | "intel-tdx-kvm-coco-20240512"
+    | "alibaba-gn8v-tee-1gpu";
+  /** Only in instances of these clouds. */
+  readonly clouds?: readonly ("alibaba" | "baidu")[];
   /** Only on hosts of this kind. */
   readonly tee?: "sev-snp";
   /** Only on a board with NVSwitches. */
@@ -38,6 +46,12 @@ const edit = (machine: Machine, path: string, change: (text: string) => string):
   const after = change(before);
   if (after === before) throw new Error(`${path} did not change`);
   machine.files.write(path, after);
+};
+/** Removes a package with the tool that the machine has. */
+const removePackage = (node: TwinNode, machine: Machine, name: string): void => {
+  const argv = isRedHat(machine) ? ["dnf", "remove", "-y", name] : ["apt-get", "-y", "remove", name];
+  const { status, stderr } = node.exec(machine, argv);
+  if (status !== 0 || machine.packages.installed.has(name)) throw new Error(`${argv.join(" ")}: ${stderr}`);
 };
 const gpu = (node: TwinNode) => {
   const first = [...node.gpus.values()][0];
@@ -107,7 +121,12 @@ export const DRIFTS: readonly Drift[] = [
     facet: "packages",
     about: "a package is removed",
     repair: "repaired",
-    apply: (node) => void node.exec0(["apt-get", "-y", "remove", "cloud-image-utils"]),
+    apply: (node) =>
+      removePackage(
+        node,
+        node.host,
+        node.instance === undefined ? "cloud-image-utils" : isRedHat(node.host) ? "openssl3" : "build-essential",
+      ),
   },
   {
     name: "kernel-build",
@@ -127,9 +146,12 @@ export const DRIFTS: readonly Drift[] = [
   {
     name: "kernel-cmdline",
     facet: "kernel-cmdline",
-    about: "the drop-in lost its words",
+    about: "the drop-in, or grubby's entries, lost their words",
     repair: "repaired",
-    apply: (node) => node.host.files.remove("/etc/default/grub.d/50-teeup.cfg"),
+    apply: (node) =>
+      isRedHat(node.host)
+        ? void node.exec0(["grubby", "--update-kernel=ALL", "--remove-args=swiotlb"])
+        : node.host.files.remove("/etc/default/grub.d/50-teeup.cfg"),
   },
   {
     name: "module-options",
@@ -159,7 +181,7 @@ export const DRIFTS: readonly Drift[] = [
     facet: "host-boot",
     about: "another entry boots by default",
     repair: "repaired",
-    apply: (node) => void node.exec0(["grub-set-default", "0"]),
+    apply: (node) => void node.exec0([isRedHat(node.host) ? "grub2-set-default" : "grub-set-default", "0"]),
   },
   {
     name: "snp-ready",
@@ -296,6 +318,68 @@ export const DRIFTS: readonly Drift[] = [
       edit(node.host, `/etc/systemd/system/${VM}`, (text) => text.replace("Restart=always", "Restart=no")),
   },
   {
+    name: "instance-system",
+    facet: "instance-system",
+    about: "somebody upgraded the instance to a release that the cloud does not support here",
+    repair: "cannot",
+    clouds: ["alibaba", "baidu"],
+    apply: (node) => edit(node.host, "/etc/os-release", (text) => text.replace(/^VERSION_ID=.*$/m, 'VERSION_ID="99"')),
+  },
+  {
+    name: "instance-system-rdma",
+    facet: "instance-system",
+    about: "an elastic RDMA interface was attached",
+    repair: "cannot",
+    clouds: ["baidu"],
+    apply: (node) => {
+      node.host.rdma = ["erdma_0"];
+    },
+  },
+  {
+    name: "gpu-agents",
+    facet: "gpu-agents",
+    about: "a run was killed between driver and nvidia-persistenced: the cloud's agent still stands still",
+    repair: "repaired",
+    clouds: ["alibaba", "baidu"],
+    apply: (node) => {
+      const agent = ["cloudmonitor.service", "bcm-agent.service"].find(
+        (unit) => node.host.units.onDisk(unit) !== undefined,
+      );
+      node.host.files.write(STOPPED_AGENTS, `${agent}\n`);
+      node.exec0(["systemctl", "disable", "--now", agent ?? ""]);
+    },
+  },
+  {
+    name: "cuda-toolkit",
+    facet: "cuda-toolkit",
+    about: "somebody removed CUDA's toolkit",
+    repair: "repaired",
+    clouds: ["alibaba"],
+    apply: (node) => node.host.files.remove(firstOf(node.host, "/usr/local", /^cuda-\d/)),
+  },
+  {
+    name: "cuda-toolkit-cublas",
+    facet: "cuda-toolkit",
+    about: "pip brought the cuBLAS that fails on a confidential GPU",
+    repair: "repaired",
+    clouds: ["alibaba"],
+    profile: "alibaba-gn8v-tee-1gpu",
+    apply: (node) => void node.exec0(["python3.11", "-m", "pip", "install", "nvidia-cublas-cu12==12.4.2.65"]),
+  },
+  {
+    name: "tdx-quote",
+    facet: "tdx-quote",
+    about: "an upgrade brought the package's own PCCS back: no certificate there vouches for the quote",
+    repair: "repaired",
+    clouds: ["baidu"],
+    apply: (node) =>
+      edit(node.host, "/etc/sgx_default_qcnl.conf", (text) =>
+        text
+          .replace(/https:\/\/[^/]+/, "https://localhost:8081")
+          .replace('"use_secure_cert": true', '"use_secure_cert": false'),
+      ),
+  },
+  {
     name: "guest-kernel",
     facet: "guest-kernel",
     about: "the guest's kernel is no longer on hold",
@@ -353,14 +437,17 @@ export const DRIFTS: readonly Drift[] = [
     facet: "attestation-tool",
     about: "nvattest is removed",
     repair: "repaired",
-    apply: (node) => inGuest(node, "apt-get", "-y", "remove", "nvattest"),
+    apply: (node) => removePackage(node, guest(node), "nvattest"),
   },
   {
     name: "attestation",
     facet: "attestation",
     about: "the policy is weakened",
     repair: "repaired",
-    apply: (node) => edit(guest(node), POLICY_FILES.local, () => "package policy\ndefault nv_match := true\n"),
+    apply: (node) => {
+      const path = [POLICY_FILES.local, POLICY_FILES.remote].find((each) => guest(node).files.exists(each));
+      edit(guest(node), path ?? POLICY_FILES.local, () => "package policy\ndefault nv_match := true\n");
+    },
   },
   {
     name: "attestation-fails",

@@ -174,6 +174,9 @@ function runPip(machine: Machine, words: readonly string[], venv: string, cwd: s
     if (!name.startsWith("/") && !name.startsWith(".")) {
       const target = venv === "" ? site(python) : `${venv}/lib/python3.12/site-packages`;
       const [bare = "", version = "1.0"] = name.split("==");
+      const folder = `${bare.replace(/[-.]+/g, "_")}-`;
+      for (const old of machine.files.listIf(target))
+        if (old.startsWith(folder) && /^\d/.test(old.slice(folder.length))) machine.files.remove(`${target}/${old}`);
       machine.files.mkdir(`${target}/${bare.replace(/[-.]+/g, "_")}-${version}.dist-info`);
       continue;
     }

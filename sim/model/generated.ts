@@ -65,6 +65,7 @@ function nodesOf(machine: Machine): ReadonlyMap<string, FileNode> {
       text("/sys/devices/system/cpu/sev/vmpl", "0\n");
     }
   }
+  for (const name of machine.rdma) put(`/sys/class/infiniband/${name}`, dir());
   text("/sys/firmware/efi/fw_platform_size", "64\n");
   for (let n = 0; n < Math.min(4, machine.cpu.sockets * machine.cpu.coresPerSocket); n++)
     put(`/sys/devices/system/cpu/cpu${n}`, dir());

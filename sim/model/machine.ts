@@ -82,6 +82,8 @@ export class Machine {
   readonly kernels = new Map<string, Kernel>();
   cpu: Cpu;
   memoryBytes: number;
+  /** Names of its RDMA interfaces. */
+  rdma: readonly string[] = [];
   pci: readonly PciFunction[];
   /** Undefined while off, hung or on its way up. */
   running: Running | undefined;

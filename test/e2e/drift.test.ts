@@ -3,11 +3,26 @@ import { FACETS } from "../../providers/facets/index.ts";
 import { DRIFTS, type Drift } from "../../sim/drift.ts";
 import { SEED_HOST } from "../../sim/scenarios.ts";
 import type { TwinOptions } from "../../sim/twin.ts";
+import { instanceGoals } from "../../stacks/profiles/cloud-goals.ts";
 import { nodeGoals } from "../../stacks/profiles/goals.ts";
-import { PROFILES, resolveProfile } from "../../stacks/profiles/resolve.ts";
+import { CLOUD_PROFILES, PROFILES, resolveProfile } from "../../stacks/profiles/resolve.ts";
 import { viaAbi } from "./abi.ts";
 import type { AbiAnswer } from "./abi-child.ts";
-import { type Bench, bench, goalsOf, look, type Platform, pinsOf, SNP, TDX, TDX_8GPU, up } from "./drive.ts";
+import {
+  ALIBABA,
+  ALIBABA_8GPU,
+  BAIDU,
+  type Bench,
+  bench,
+  goalsOf,
+  look,
+  type Platform,
+  pinsOf,
+  SNP,
+  TDX,
+  TDX_8GPU,
+  up,
+} from "./drive.ts";
 
 const GUIDE = "nvidia-du-11462-001-v1.0";
 const SEED_TDX = "intel-tdx-kvm-coco-20240512";
@@ -16,10 +31,21 @@ const on = (platform: Platform, profile: string): Platform => ({
   name: `${platform.name}, ${profile}`,
   stack: { ...platform.stack, profile },
 });
-const generic = (drift: Drift): boolean => drift.profile === undefined;
+const generic = (drift: Drift): boolean => drift.profile === undefined && drift.clouds === undefined;
 /** What Protected PCIe makes different: the devices, the VM that gets them, and what its guest does with them. */
 const OF_A_BOARD =
   /^(gpu-inventory|gpu-cc-mode|vfio-binding|confidential-vm|fabric-manager|lkca|attestation-fails|gpu-ready-state)$/;
+
+/** What also drifts in an instance of a cloud, and is not only there. */
+const OF_AN_INSTANCE =
+  /^(packages|lkca|nvidia-persistenced|guest-evidence|attestation-tool|attestation|attestation-fails|gpu-ready-state)$/;
+const inCloud =
+  (cloud: "alibaba" | "baidu", profile: string, more: RegExp = /^$/, less: RegExp = /^$/) =>
+  (drift: Drift): boolean =>
+    drift.clouds === undefined
+      ? (OF_AN_INSTANCE.test(drift.name) || more.test(drift.name)) && !less.test(drift.name)
+      : drift.clouds.includes(cloud) && (drift.profile ?? profile) === profile;
+const BAIDU_QUOTE: Platform = { ...BAIDU, stack: { ...BAIDU.stack, instance: { quote: true } } };
 
 /** Which drifts a node of which recipe shows; a recipe beside another of its kind shows its own only. */
 const NODES: readonly [Platform, TwinOptions, (drift: Drift) => boolean][] = [
@@ -28,6 +54,10 @@ const NODES: readonly [Platform, TwinOptions, (drift: Drift) => boolean][] = [
   [TDX, {}, (d) => (generic(d) && d.tee === undefined) || (d.profile === "tdx-upstream" && d.switches === undefined)],
   [on(TDX, SEED_TDX), { os: "ubuntu-24.04" }, (d) => d.profile === SEED_TDX],
   [TDX_8GPU, {}, (d) => OF_A_BOARD.test(d.name)],
+  [ALIBABA, {}, inCloud("alibaba", "alibaba-gn8v-tee-1gpu", /^(kernel-cmdline|host-boot)$/)],
+  [ALIBABA_8GPU, {}, inCloud("alibaba", "alibaba-gn8v-tee-8gpu", /^(kernel-cmdline|host-boot|fabric-manager)$/)],
+  // The session that the daemon's end takes with it needs a restart, which is a person's there: see instance.test.ts.
+  [BAIDU_QUOTE, {}, inCloud("baidu", "baidu-bcc-gen7", /^fabric-manager$/, /^nvidia-persistenced$/)],
 ];
 
 const GUEST = FACETS.filter((f) => f.on === "guest").map((f) => f.name);
@@ -81,7 +111,9 @@ describe.each(NODES.map(([platform, ...more]) => [platform.name, platform, ...mo
       expect(Object.keys(answers)).toEqual(names(shared));
       for (const answer of Object.values(answers))
         expect(answer).toMatchObject({ failures: [], changes: false, plan: [], changesAfterRead: false });
-      expect(journal.counts()).toMatchObject({ mutations: 0, hostExecs: 2, guestExecs: 2 });
+      // An instance is one machine: what is below it nobody asks.
+      const hostExecs = platform.twin.cloud === undefined ? 2 : 0;
+      expect(journal.counts()).toMatchObject({ mutations: 0, hostExecs, guestExecs: 2 });
       expect(journal.unmodelled).toEqual([]);
     });
 
@@ -121,12 +153,15 @@ describe.each(NODES.map(([platform, ...more]) => [platform.name, platform, ...mo
   },
 );
 
-test("every facet of a node of one's own has a drift", () => {
+test("every facet that a recipe wants has a drift", () => {
   const settings = { gpus: "all", vm: { cpus: 1, memoryGiB: 1, diskGiB: 1 }, guest: { user: "u", port: 1 } } as const;
   const wanted = PROFILES.flatMap((profile) => {
     const gpuMode = profile.guest.fabricManager === undefined ? "on" : "ppcie";
     const resolved = resolveProfile(profile, pinsOf(profile.name));
     return Object.values(nodeGoals(resolved, { ...settings, gpuMode })).flat();
   });
-  expect([...new Set(DRIFTS.map((d) => d.facet))].sort()).toEqual([...new Set(wanted.map((g) => g.facet))].sort());
+  const inClouds = CLOUD_PROFILES.flatMap((profile) => Object.values(instanceGoals(profile, { quote: true })).flat());
+  expect([...new Set(DRIFTS.map((d) => d.facet))].sort()).toEqual(
+    [...new Set([...wanted, ...inClouds].map((g) => g.facet))].sort(),
+  );
 });
