@@ -108,7 +108,8 @@ export async function main(root, argv, env) {
   if (!command) return 0;
   return await start(command, args, {
     cwd: root,
-    env: { ...env, PATH: pathOf(root, env, pulumi.path) },
+    // Each run of Pulumi starts three processes of Node, and every one would compile the same files anew.
+    env: { NODE_COMPILE_CACHE: join(root, ".cache/compiled"), ...env, PATH: pathOf(root, env, pulumi.path) },
     stdio: "inherit",
   });
 }
