@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import pc from "picocolors";
 import { hideSecrets, redact } from "../providers/machine/redact.ts";
 import { checkNode } from "./check.ts";
-import { CHANGES, planLines, runAll, verdictOf } from "./demo/journey.ts";
+import { CHANGES, planLines, runAll, switchesOf, verdictOf } from "./demo/journey.ts";
 import type { PulumiRun } from "./demo/pulumi.ts";
 import { PulumiStack } from "./demo/pulumi.ts";
 import { groupTimes, renderTimes } from "./demo/timing.ts";
@@ -95,9 +95,12 @@ async function show(stack: PulumiStack, { facts, env, counts, loss }: DemoTwin):
   say(renderTree(report));
 
   title("Attestation");
-  const { verdict, claims } = verdictOf((await stack.export()).resources);
+  const { resources } = await stack.export();
+  const { verdict, claims } = verdictOf(resources);
+  const switches = switchesOf(resources);
   say(`${verdict === "pass" ? pc.green("✓ pass") : pc.red(`✗ ${verdict}`)}`);
   for (const [claim, value] of Object.entries(claims)) say(`  ${claim.padEnd(14)} ${String(value)}`);
+  if (switches !== undefined) say(`  ${"switches".padEnd(14)} ${switches}`);
 
   const { reboots } = await counts();
   if (loss !== undefined) {

@@ -137,6 +137,12 @@ const ObservedSchema = z.object({
   claims: z.record(z.string(), z.unknown()).default({}),
 });
 
+/** What the NVSwitches' attestation came to, e.g. `4 pass`; undefined where there are none. */
+export function switchesOf(resources: readonly StateResource[]): string | undefined {
+  const found = resources.find((resource) => resource.outputs["facet"] === "attestation");
+  return z.object({ switches: z.string() }).safeParse(found?.outputs["observed"]).data?.switches;
+}
+
 /** Verdict and claims as the attestation resource has them in its outputs. */
 export function verdictOf(resources: readonly StateResource[]): Verdict {
   const found = resources.find((resource) => resource.outputs["facet"] === "attestation");

@@ -6,9 +6,13 @@ const GROUPS: readonly (readonly [string, RegExp])[] = [
   ["look at the whole node", /-plan$/],
   ["hardware and BIOS", /-(cpu|bios)$/],
   ["the instance's own system", /-instance-system$/],
-  ["kernel and host, staged", /-(packages|kernel-build|kernel|kernel-cmdline|module-options|sev-firmware|vm-stack)$/],
+  [
+    "kernel and host, staged",
+    /-(packages|kernel-build|kernel|kernel-cmdline|module-options|sev-firmware|vm-stack|libvirt)$/,
+  ],
   ["restart of the host", /-host-boot$/],
-  ["SNP evidence", /-snp-ready$/],
+  ["evidence of SNP or TDX", /-(snp|tdx)-ready$/],
+  ["quotes for TDs", /-quote-service$/],
   ["GPU", /-(gpu-inventory|gpu-tools|gpu-cc-mode|vfio-binding)$/],
   ["confidential VM", /-(guest-image|confidential-vm)$/],
   [
