@@ -99,7 +99,7 @@ test(
     expect(await vm.sh("journalctl -k -b -o cat --no-pager")).toMatch(/AMD-Vi: Interrupt remapping enabled/);
     expect(await up(how)).toMatchObject(well);
     expect(await driver(vm, SPARE)).toBe("vfio-pci");
-    // The reset button each time: under QEMU 7.2's AMD IOMMU Linux gets no further in a restart than systemd's last line.
+    // The reset button each time: emulated, this kernel gets no further in a restart than kvm's last word.
     await vm.sh("sync");
     await vm.powerCycle();
     await settled();

@@ -19,7 +19,10 @@ export class Qmp {
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    createInterface({ input: socket }).on("line", (line) => {
+    const lines = createInterface({ input: socket });
+    // QEMU that quits cuts the connection; whoever waits hears of it by "close".
+    lines.on("error", () => undefined);
+    lines.on("line", (line) => {
       const message = Message.parse(JSON.parse(line));
       if ("return" in message) this.#waiting.shift()?.resolve(message.return);
       else if ("error" in message) this.#waiting.shift()?.reject(new Error(`QEMU: ${message.error.desc}`));
