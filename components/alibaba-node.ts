@@ -19,6 +19,7 @@ import { instanceGoals } from "../stacks/profiles/cloud-goals.ts";
 import { cloudProfileFor, resolveCloudProfile } from "../stacks/profiles/resolve.ts";
 import type { InstanceNodeArgs } from "./baidu-node.ts";
 import { nodeParts, type Verdict } from "./node-parts.ts";
+import { oneShots } from "./one-shots.ts";
 
 export interface AlibabaNodeArgs extends InstanceNodeArgs {
   /** OpenSSH public key line that may log in as root; its private half is the node's `ssh.keyFile` or in the agent. */
@@ -164,6 +165,7 @@ export class AlibabaNode extends pulumi.ComponentResource {
       // What is undone on a system whose instance goes is time lost.
       options: { deletedWith: instance },
     });
+    oneShots(this, name, { ...args, parts, at, options: { deletedWith: instance } });
     this.attestation = parts.attestation;
     this.plan = pulumi
       .all([pulumi.recover<readonly string[]>(plan.plan, () => []), parts.plan])

@@ -3,8 +3,9 @@ import { type InstanceSettings, instanceGoals } from "../stacks/profiles/cloud-g
 import type { CloudProfile } from "../stacks/profiles/cloud-schema.ts";
 import { cloudProfileFor, type Pins, resolveCloudProfile } from "../stacks/profiles/resolve.ts";
 import { nodeParts, type Verdict } from "./node-parts.ts";
+import { type OneShotSettings, oneShots } from "./one-shots.ts";
 
-export interface InstanceNodeArgs extends InstanceSettings {
+export interface InstanceNodeArgs extends InstanceSettings, OneShotSettings {
   /** Name of a node in `teeup:nodes`. */
   readonly node: string;
   /** Recipe of a cloud by its name, or one of your own; default: the cloud's first. */
@@ -27,6 +28,7 @@ export class BaiduNode extends pulumi.ComponentResource {
     super("teeup:node:BaiduNode", name, {}, opts);
     const profile = resolveCloudProfile(cloudProfileFor("baidu-bcc", args.profile), args.pins ?? {}, args);
     const parts = nodeParts(this, name, { node: args.node, groups: instanceGoals(profile, args) });
+    oneShots(this, name, { ...args, parts });
     this.attestation = parts.attestation;
     this.plan = parts.plan;
     this.registerOutputs({ attestation: this.attestation, plan: this.plan });

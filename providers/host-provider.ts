@@ -7,9 +7,10 @@ import type { Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
 import type { Step } from "./kit/facet.ts";
+import { againBecause, isSession, NODE_SESSION, openSession } from "./kit/one-shot.ts";
 import { readStackConfig } from "./kit/read-config.ts";
 import type { NodeReview } from "./kit/review.ts";
-import type { FacetScan } from "./kit/scan.ts";
+import { type FacetScan, scanConfig } from "./kit/scan.ts";
 import { openFleet } from "./machine/fleet.ts";
 import { ago, openRecorded, readOnly } from "./machine/record.ts";
 import { redact } from "./machine/redact.ts";
@@ -49,6 +50,8 @@ interface Configured {
   readonly permit: Permit;
   /** Facts are of records: nothing may change, neither a node nor the state. */
   readonly recorded: boolean;
+  /** Nodes that this process may look at. */
+  readonly names: ReadonlySet<string>;
 }
 interface CheckFailure {
   readonly property: string;
@@ -66,8 +69,8 @@ const missed = new Set<string>();
 /** `node/facet` of every resource that the program of this run has: what delete must leave alone. */
 const managed = new Set<string>();
 
-/** Nodes that a read-only scan (`teeup drift`) looks at in this process; undefined when this is no scan. */
-const scan = env["TEEUP_SCAN"] === undefined ? undefined : new Set(env["TEEUP_SCAN"].split(","));
+/** Set in a read-only scan (`teeup drift`): the nodes to look at. */
+const scan = env["TEEUP_SCAN"];
 
 let configured: Configured | undefined;
 /** Wrong stack config; kept, since only check can show it well. */
@@ -81,11 +84,11 @@ export const provider = {
       const config = readStackConfig((key) => request.config.get(key));
       const recorded = config.facts === "recorded";
       // A scan of some nodes has no connection to the others.
-      const nodes = config.nodes.filter(({ name }) => scan === undefined || scan.has(name));
-      const fleet = recorded ? openRecorded(config, config.records) : openFleet({ ...config, nodes }, env);
+      const nodes = scan === undefined ? config : scanConfig(config, scan);
+      const fleet = recorded ? openRecorded(config, config.records) : openFleet(nodes, env);
       const reconciler = new Reconciler(fleet);
       reconciler.prefetch(FACETS);
-      configured = { reconciler, permit: config.permit, recorded };
+      configured = { reconciler, permit: config.permit, recorded, names: new Set(fleet.names) };
     } catch (error) {
       misconfigured = error instanceof TeeUpError ? error : new Error(message(error));
     }
@@ -94,11 +97,14 @@ export const provider = {
   /** Adds `plan`, what would be done now, so that even the first preview shows it. */
   async check(olds: Props, news: Props): Promise<{ inputs: Props; failures: CheckFailure[] }> {
     const { __provider, plan: _plan, review, ...rest } = news;
+    // A refresh checks nothing: this is a preview or an update, and would find that nothing drifted.
+    if (scan !== undefined) return { inputs: rest, failures: [{ property: "", reason: notReadOnly().message }] };
     if (JSON.stringify(rest).includes(UNKNOWN)) return { inputs: { ...rest, plan: laterPlan(rest) }, failures: [] };
     if (isInstancePart(rest))
       return { inputs: checkInstancePart(olds, rest, (line) => engine.say(line)), failures: [] };
     try {
       const inputs = parseInputs(rest);
+      if (isSession(rest)) return { inputs: { ...rest, ...(await sessionPlan(olds, inputs)) }, failures: [] };
       managed.add(keyOf(inputs));
       const kept = { ...rest, ...(inputs.goals === undefined ? {} : { goals: keepGoals(inputs.goals) }) };
       const plan = await planOf(inputs);
@@ -123,6 +129,11 @@ export const provider = {
     if (isInstancePart(news))
       return { changes: changedInputs(olds, news) || isAbsent(news), replaces: [], deleteBeforeReplace: true };
     const inputs = parseInputs(news);
+    if (isSession(news)) {
+      const changes =
+        (await sessionPlan(olds, inputs)).plan.length > 0 || digest(olds["at"] ?? {}) !== digest(news["at"] ?? {});
+      return { changes, replaces: [], deleteBeforeReplace: true };
+    }
     const replaces = ["node", "facet"].filter((key) => olds[key] !== news[key]);
     const wantChanged =
       inputs.facet === NODE_PLAN
@@ -137,22 +148,24 @@ export const provider = {
     refuseRecorded(inputs);
     if (isInstancePart(inputs)) return { id: keyOf(InputsSchema.parse(inputs)), outs: instancePart(undefined, inputs) };
     const id = keyOf(InputsSchema.parse(inputs));
+    if (isSession(inputs)) return { id, outs: await session(inputs) };
     return { id, outs: await underWay(bring(id, inputs, true)) };
   },
 
   async update(id: string, olds: Props, news: Props): Promise<{ outs: Props }> {
     refuseRecorded(news);
     if (isInstancePart(news)) return { outs: instancePart(olds, news) };
+    if (isSession(news)) return { outs: await session(news) };
     const moved = digest(olds["at"] ?? {}) !== digest(news["at"] ?? {});
     return { outs: await underWay(bring(id, news, moved)) };
   },
 
   async read(id: string, props: Props): Promise<{ id: string; props: Props }> {
-    if (scan !== undefined) return { id, props: { ...props, ...(await scanOf(props, scan)) } };
+    if (scan !== undefined) return { id, props: { ...props, ...(await scanOf(props)) } };
     try {
       refuseRecorded(props);
       // What is still to be done shows in diff, which has the goals; the plan resource itself holds nothing seen.
-      if (props["facet"] === NODE_PLAN || isInstancePart(props)) return { id, props };
+      if (props["facet"] === NODE_PLAN || isInstancePart(props) || isSession(props)) return { id, props };
       const inputs = parseInputs(props);
       const lost = await lostInstance(inputs.node);
       if (lost !== undefined) return { id, props: { ...props, ...lost } };
@@ -173,12 +186,16 @@ export const provider = {
   async delete(_id: string, props: Props): Promise<void> {
     try {
       refuseRecorded(props);
-      if (props["facet"] === NODE_PLAN || isInstancePart(props)) return;
+      if (props["facet"] === NODE_PLAN || isInstancePart(props) || isSession(props)) return;
       const inputs = parseInputs(props);
       const { reconciler } = ready();
       if (managed.has(keyOf(inputs))) {
         // A resource that got another name or parent: undoing the old one would tear down what the new one has.
         engine.progress(`${keyOf(inputs)} stays: another resource of this stack manages it now`);
+        return;
+      }
+      if (await wentWithItsInstance(inputs, props)) {
+        engine.warn(`${keyOf(inputs)}: its instance is gone, so there is nothing to undo`);
         return;
       }
       await reconciler.reach(inputs.node);
@@ -237,10 +254,11 @@ function instancePart(olds: Props | undefined, news: Props): Props {
  * What a scan sees. Never throws: one node's trouble would end the engine's look at all others. A plan and the parts of an
  * instance show nothing of a machine.
  */
-async function scanOf(props: Props, nodes: ReadonlySet<string>): Promise<{ scan?: FacetScan }> {
+async function scanOf(props: Props): Promise<{ scan?: FacetScan }> {
   const { node, facet } = InputsSchema.parse(props);
-  if (facet === NODE_PLAN || isInstancePart(props) || !nodes.has(node)) return {};
+  if (facet === NODE_PLAN || isInstancePart(props)) return {};
   try {
+    if (!ready().names.has(node)) return {};
     const inputs = parseInputs(props);
     await ready().reconciler.reach(node);
     const look = await ready().reconciler.look(goalOf(node, facet, inputs.want));
@@ -250,9 +268,43 @@ async function scanOf(props: Props, nodes: ReadonlySet<string>): Promise<{ scan?
   }
 }
 
+const notReadOnly = (): TeeUpError =>
+  new TeeUpError({
+    code: "scan.not-read-only",
+    subject: "TEEUP_SCAN",
+    saw: "it is set, and this is no scan",
+    next: "unset TEEUP_SCAN; teeup drift sets it for itself",
+  });
+
 /** What a record says is good for a preview, and for nothing that is kept. */
 function refuseRecorded(props: Props): void {
   if (ready().recorded) throw quiet(readOnly(String(props["node"])));
+}
+
+/** The boot that it is in, and lines that say why commands would run or that it cannot be asked. */
+async function sessionPlan(olds: Props, inputs: Inputs): Promise<{ bootId?: string; plan: string[] }> {
+  const { reconciler } = ready();
+  try {
+    await reconciler.reach(inputs.node);
+    const bootId = await reconciler.bootId(inputs.node);
+    return { ...(bootId === undefined ? {} : { bootId }), plan: againBecause(olds, inputs, bootId) };
+  } catch (error) {
+    if (!isUnreachable(error)) throw quiet(error);
+    return { plan: [`[unknown] ${inputs.node} cannot be reached: ${redact(error.parts.saw)}`] };
+  }
+}
+
+async function session(props: Props): Promise<Props> {
+  try {
+    const inputs = parseInputs(props);
+    const { reconciler } = ready();
+    await reconciler.reach(inputs.node);
+    const bootId = await reconciler.bootId(inputs.node);
+    const outs = openSession(inputs, bootId, await reconciler.door(inputs.node), env["SSH_AUTH_SOCK"]);
+    return { ...outs, ...(inputs.at === undefined ? {} : { at: inputs.at }), stateVersion: STATE_VERSION };
+  } catch (error) {
+    throw error instanceof TeeUpError ? new Error(redact(error.message)) : error;
+  }
 }
 
 /** Every operation begins here, so that the node is found where this resource says it is. */
@@ -268,6 +320,7 @@ function laterPlan(props: Props): string[] {
     .looseObject({ facet: z.string(), goals: z.array(z.looseObject({ facet: z.string() })).optional() })
     .catch({ facet: "" })
     .parse(props);
+  if (facet === NODE_SESSION) return ["[later] its commands: once it is attested"];
   const names = facet === NODE_PLAN ? (goals ?? []).map((goal) => goal.facet) : [facet];
   return names.map((name) => `[later] ${name}: decided when the instance exists`);
 }
@@ -376,6 +429,15 @@ async function sayAge(node: string): Promise<void> {
   if (record === undefined || dated.has(node)) return;
   dated.add(node);
   engine.warn(`${node}: its facts were recorded ${ago(record.at)} (${record.at}); the node itself is not looked at`);
+}
+
+/**
+ * A part of an instance that the stack made, which the last refresh could not reach and which cannot be reached now:
+ * Pulumi only asks to delete it alone when that refresh took the instance, with which it ends, out of the state.
+ */
+async function wentWithItsInstance(inputs: Inputs, props: Props): Promise<boolean> {
+  const seen = z.looseObject({ observed: z.looseObject({ unreachable: z.string() }) }).safeParse(props);
+  return inputs.at !== undefined && seen.success && (await lostInstance(inputs.node)) !== undefined;
 }
 
 const isUnreachable = (error: unknown): error is TeeUpError =>

@@ -8,10 +8,12 @@ import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
 import type { Facet, Finding, Pending, PlanContext, Step } from "./kit/facet.ts";
 import type { Fact } from "./kit/facts.ts";
-import type { Fleet, Lock, Machine, Place } from "./kit/machine.ts";
+import type { Door, Fleet, Lock, Machine, Place } from "./kit/machine.ts";
 
 /** Asked of every host in its first batch, whatever facets it has. */
 const HOST_PROBE = { reach: { kind: "argv", argv: ["uname", "-r"] } } as const satisfies Asks;
+/** Changes with every start of a system. */
+const BOOT_PROBE = { boot: { kind: "argv", argv: ["cat", "/proc/sys/kernel/random/boot_id"] } } as const satisfies Asks;
 const GUEST_PROBE = { holder: { kind: "argv", argv: GUEST_HOLDS_GPU } } as const satisfies Asks;
 
 /** Rounds of observe → plan → act before a facet that still plans something counts as not converging. */
@@ -123,6 +125,17 @@ export class Reconciler {
   /** The cloud that the node is an instance of. */
   cloud(node: string): Cloud | undefined {
     return this.#fleet.node(node).cloud;
+  }
+
+  /** The boot that the node's confidential system is in; undefined when it does not say. */
+  async bootId(node: string): Promise<string | undefined> {
+    const { boot } = await this.#fleet.node(node).guest.observe(BOOT_PROBE);
+    return boot.kind === "ran" && boot.status === 0 ? boot.stdout.trim() : undefined;
+  }
+
+  /** How the node is reached; undefined for a fleet that reaches nothing. */
+  async door(node: string): Promise<Door | undefined> {
+    return this.#fleet.door?.(node);
   }
 
   /** Says where a node is, and starts its observation; a later call moves it. */

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Seen, Shape } from "./kit/instance.ts";
-import type { Place } from "./kit/machine.ts";
+import type { Door, Place } from "./kit/machine.ts";
 
 /**
  * The dynamic provider's source text, the same for every resource ever made. Pulumi keeps it in state and runs it for
@@ -135,6 +135,34 @@ export class InstancePlace extends pulumi.CustomResource {
       "pulumi-nodejs:dynamic/node:InstancePlace",
       name,
       { facet: "instance-place", node, instanceId, host, said, image, __provider: PROVIDER_TEXT, at: undefined },
+      opts,
+    );
+    heardFromEngine(this);
+  }
+}
+
+export interface NodeSessionArgs {
+  readonly node: pulumi.Input<string>;
+  /** Verdict of the node's attestation. */
+  readonly verdict: pulumi.Input<string>;
+  /** As in {@link FacetArgs}. */
+  readonly at?: pulumi.Input<Place> | undefined;
+}
+
+/** The boot that an attested node is in, and how it is reached: what commands that run once hang on. */
+export class NodeSession extends pulumi.CustomResource {
+  declare readonly bootId: pulumi.Output<string>;
+  declare readonly verdict: pulumi.Output<string>;
+  declare readonly door: pulumi.Output<Door>;
+
+  constructor(name: string, args: NodeSessionArgs, opts?: pulumi.CustomResourceOptions) {
+    const props = { facet: "node-session", node: args.node, verdict: args.verdict };
+    const at = args.at === undefined ? {} : { at: args.at };
+    const outputs = { bootId: undefined, door: undefined };
+    super(
+      "pulumi-nodejs:dynamic/node:NodeSession",
+      name,
+      { ...props, ...at, __provider: PROVIDER_TEXT, ...outputs },
       opts,
     );
     heardFromEngine(this);

@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { z } from "zod";
 import type { GpuNode, GpuNodeArgs } from "../components/index.ts";
 import type { NodeConfig, StackConfig } from "../providers/kit/config.ts";
 import { TeeUpError } from "../providers/kit/errors.ts";
@@ -18,11 +19,24 @@ export function stackConfig(): PublicStackConfig {
   try {
     // Not Config.getObject: it warns about secrets in `nodes`, which never leave this function.
     const { nodes, ...rest } = readStackConfig((key) => pulumi.runtime.getConfig(key));
+    if (rest.instance.commands.length > 0 && isSecret("teeup:instance"))
+      throw new TeeUpError({
+        code: "config.secret-command",
+        subject: "teeup:instance",
+        saw: "it holds commands and is a secret, and a command's words stand in the state and in process lists",
+        next: "keep the secret in a file of the instance that the command reads; pulumi config rm teeup:instance, then set it without --secret",
+      });
     return { ...rest, nodes: nodes.map(({ name, guest, labels }) => ({ name, guest, labels })) };
   } catch (error) {
     throw error instanceof TeeUpError ? new pulumi.RunError(error.message) : error;
   }
 }
+
+/** Keys of the stack config that hold a secret, as Pulumi tells its programs. */
+const SecretKeys = z.array(z.string());
+
+const isSecret = (key: string): boolean =>
+  SecretKeys.parse(JSON.parse(process.env["PULUMI_CONFIG_SECRET_KEYS"] ?? "[]")).includes(key);
 
 /** Makes each node of the stack config; what the program exports of it, by its name. */
 export function eachNode(

@@ -85,6 +85,16 @@ export const GuestAccessSchema = z
   .describe("How the guest is reached, always through its host.");
 export type GuestAccess = z.infer<typeof GuestAccessSchema>;
 
+/** A command that is no state: what it does is nobody's to look at again. */
+export const CommandSchema = z.strictObject({
+  name: Name.describe("Name of its resource."),
+  argv: z
+    .array(z.string())
+    .min(1)
+    .describe("Words of the command, run as the login user. It stands in the state and in process lists: no secrets."),
+});
+export type OneShotCommand = z.infer<typeof CommandSchema>;
+
 /** One node. Credentials are never part of resource inputs: resources name the node, the provider looks here. */
 export const NodeSchema = z
   .strictObject({
@@ -140,6 +150,15 @@ const StackConfigShape = z.strictObject({
         .boolean()
         .default(false)
         .describe("Ranges of sshFrom may hold about everybody, such as 0.0.0.0/0; refused otherwise."),
+      commands: z
+        .array(CommandSchema)
+        .default([])
+        .refine((all) => new Set(all.map((c) => c.name)).size === all.length, "two commands have the same name")
+        .describe("Run on each instance once its GPUs are attested, and again after a restart or another verdict."),
+      sampleWorkload: z
+        .boolean()
+        .default(false)
+        .describe("Also run a workload that moves data to each GPU and back, in the same way."),
       zone: z
         .string()
         .regex(/^[a-z0-9-]+$/)

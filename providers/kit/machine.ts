@@ -51,6 +51,17 @@ export interface Place {
   readonly hostKeys?: readonly string[] | undefined;
 }
 
+/** How a program of its own reaches a machine: as TeeUp did, with the host key that it verified. No secret. */
+export interface Door {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string;
+  /** Public host key, a line as in /etc/ssh/ssh_host_*.pub. */
+  readonly hostKey: string;
+  /** The bastion before it. */
+  readonly via?: Door | undefined;
+}
+
 /** All nodes of a stack; one per provider process. */
 export interface Fleet {
   /** Throws TeeUpError `config.unknown-node` that lists the known names. */
@@ -60,6 +71,8 @@ export interface Fleet {
   locate?(name: string, place: Place): void;
   /** False while nobody has said where the node is. */
   located?(name: string): boolean;
+  /** How the node was reached; connects when nothing did yet. */
+  door?(name: string): Promise<Door>;
   /** Of a fleet of records: when the node's was made and its hash. Absent for machines themselves. */
   recorded?(name: string): Promise<{ readonly at: string; readonly hash: string }>;
   close(): Promise<void>;

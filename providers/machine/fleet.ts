@@ -6,7 +6,9 @@ import type { Fleet, NodeMachines, Place } from "../kit/machine.ts";
 import { GUEST_KEYS, SshMachine } from "./machine.ts";
 import type { FleetOptions } from "./options.ts";
 import { fleetOptions } from "./options.ts";
+import { redactError } from "./redact.ts";
 import { Roads } from "./roads.ts";
+import type { Link } from "./ssh.ts";
 
 /**
  * All machines of a stack. Nothing is connected before it is asked; every machine has one connection, and so has
@@ -34,6 +36,14 @@ export function openFleet(config: StackConfig, env: NodeJS.ProcessEnv, options: 
       nodes.get(name)?.host.disconnect();
       nodes.delete(name);
     },
+    async door(name) {
+      const { link } = nodes.get(name) ?? (this.node(name) as OpenNode);
+      try {
+        return await link.door();
+      } catch (error) {
+        throw redactError(error);
+      }
+    },
     located: (name) => places.has(name) || findNode(config, name).ssh.host !== "",
     async close() {
       for (const { host, guest } of nodes.values()) {
@@ -59,6 +69,7 @@ export function findNode(config: StackConfig, name: string): NodeConfig {
 }
 
 interface OpenNode extends NodeMachines {
+  readonly link: Link;
   readonly host: SshMachine;
   readonly guest: SshMachine;
 }
@@ -76,7 +87,7 @@ function openNode(config: NodeConfig, cloud: Cloud | undefined, place: Place | u
     });
   const link = roads.host(node, place?.hostKeys);
   const host = new SshMachine({ id: node.name, link, options, bmc: roads.bmc(node) });
-  if (cloud !== undefined) return { host, guest: host, cloud };
+  if (cloud !== undefined) return { link, host, guest: host, cloud };
   const consoleKeys = async () => (await host.observe(GUEST_KEYS)).keys;
   const guest = new SshMachine({
     id: `${node.name}/${VM_NAME}`,
@@ -85,5 +96,5 @@ function openNode(config: NodeConfig, cloud: Cloud | undefined, place: Place | u
     host,
   });
   host.guest = guest;
-  return { host, guest };
+  return { link, host, guest };
 }

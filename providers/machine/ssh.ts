@@ -3,6 +3,7 @@ import type { Duplex } from "node:stream";
 import type { ClientChannel, ConnectConfig, ServerHostKeyAlgorithm } from "ssh2";
 import ssh2 from "ssh2";
 import { TeeUpError } from "../kit/errors.ts";
+import type { Door } from "../kit/machine.ts";
 import type { Become } from "../kit/session.ts";
 import { execCommand, SUDO_PROMPT, SUDO_READY } from "../kit/session.ts";
 import type { KeyVerdict, KnownKey } from "./host-keys.ts";
@@ -63,6 +64,8 @@ export class Link implements Shell {
   #open: SshClient | undefined;
   #settings: SshSettings | undefined;
   #via: Link | undefined;
+  /** The host key that was verified when the connection was made. */
+  #hostKey: Buffer | undefined;
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
@@ -117,6 +120,16 @@ export class Link implements Shell {
     this.#client = undefined;
     client?.end();
     client?.destroy();
+  }
+
+  /** How this machine was reached. */
+  async door(): Promise<Door> {
+    await this.connect();
+    const [settings, key] = [this.#settings, this.#hostKey];
+    if (settings === undefined || key === undefined) throw this.#lost("it closed again");
+    const { host, port, user } = settings;
+    const hostKey = `${keyType(key)} ${key.toString("base64")}`;
+    return { host, port, user, hostKey, ...(this.#via === undefined ? {} : { via: await this.#via.door() }) };
   }
 
   /** A stream to a port as seen from this machine. */
@@ -322,6 +335,7 @@ export class Link implements Shell {
       client.on("ready", () => {
         ready = true;
         this.#open = client;
+        this.#hostKey = seen;
         resolve({ client });
       });
       client.on("error", (error) => {

@@ -1,9 +1,11 @@
 import { ATTEST_PY_TEXT } from "../../providers/kit/python-attest.ts";
+import { SAMPLE_DONE, SAMPLE_WORKLOAD } from "../../providers/kit/sample-workload.ts";
 import type { Evidence } from "../model/attestation.ts";
 import { collectEvidence } from "../model/attestation.ts";
 import { normalise, program } from "../model/files.ts";
 import { guestGoesDown } from "../model/guest.ts";
 import type { Machine } from "../model/machine.ts";
+import { closeGpus, openGpu } from "../model/nvidia.ts";
 import type { Command, Result } from "./command.ts";
 import { always, fail, ok, unmodelled } from "./command.ts";
 import { runGpuTool } from "./gpu-admin-tools.ts";
@@ -47,6 +49,7 @@ const python: Command = {
         guestGoesDown(machine.node, "poweroff");
         return ok("", 10);
       }
+      if (rest[0] === SAMPLE_WORKLOAD[2]) return sampleWorkload(machine);
       return unmodelled(argv);
     }
     const path = normalise(first, context.cwd);
@@ -57,6 +60,16 @@ const python: Command = {
     return unmodelled(argv);
   },
 };
+
+/** Every GPU gives back what it was given, once its ready state is set. */
+function sampleWorkload(machine: Machine): Result {
+  const gpus = [...machine.now.gpus];
+  if (gpus.length === 0) return fail(1, "cuInit: CUDA error 100");
+  const closed = gpus.some(([bdf, state]) => openGpu(machine, bdf) !== undefined || !state.ready);
+  closeGpus(machine);
+  if (closed) return fail(1, "cuInit: CUDA error 802");
+  return ok([...gpus.map((_, n) => `GPU ${n}: 64 MiB there and back`), SAMPLE_DONE, ""].join("\n"), 2);
+}
 
 /** The seed-era SDK under TeeUp's own wrapper: one line of JSON. */
 function attest(machine: Machine, [nonce = "", policyFile = ""]: readonly string[], venv: string): Result {

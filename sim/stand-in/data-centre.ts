@@ -1,6 +1,7 @@
 import { createServer } from "node:net";
 import { startTwin, type Twin } from "../twin.ts";
 import { AliCloud, type Spec } from "./alicloud.ts";
+import { commandPlugin } from "./command.ts";
 import { servePlugin } from "./plugin.ts";
 
 /** The stand-in of Alibaba Cloud with twins for its instances, and its plugin behind the real protocol. */
@@ -20,6 +21,8 @@ export interface DataCentreOptions {
   readonly name: string;
   /** Looks until Cloud Assistant's agent answers; default 0. */
   readonly agentIn?: number;
+  /** Socket of the SSH agent that commands log in with; without it there is no stand-in of @pulumi/command. */
+  readonly sshAgent?: string;
 }
 
 /** `ecs.gn8v-tee-8x.…`: eight GPUs and four NVSwitches; the other types have one GPU (seed 002, step 1). */
@@ -27,7 +30,7 @@ const shapeOf = ({ instanceType }: Spec) =>
   /^ecs\.gn8v-tee-8x\./.test(instanceType) ? { gpus: 8, switches: 4 } : { gpus: 1 };
 
 /** Opens the data centre on loopback. Close it with `close()`. */
-export async function openDataCentre({ name, agentIn = 0 }: DataCentreOptions): Promise<DataCentre> {
+export async function openDataCentre({ name, agentIn = 0, sshAgent }: DataCentreOptions): Promise<DataCentre> {
   const port = await freePort();
   let twin: Twin | undefined;
   const cloud = new AliCloud(
@@ -52,14 +55,15 @@ export async function openDataCentre({ name, agentIn = 0 }: DataCentreOptions): 
     },
     { agentIn },
   );
-  const plugin = await servePlugin(cloud.cloud());
+  const clouds = [cloud.cloud(), ...(sshAgent === undefined ? [] : [commandPlugin(sshAgent)])];
+  const plugins = await Promise.all(clouds.map(servePlugin));
   return {
     cloud,
-    attach: plugin.attach,
+    attach: plugins.map(({ attach }) => attach).join(","),
     port,
     twin: () => twin,
     close: async () => {
-      plugin.close();
+      for (const plugin of plugins) plugin.close();
       await cloud.close();
     },
   };
