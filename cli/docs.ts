@@ -5,7 +5,7 @@ import { FACETS } from "../providers/facets/index.ts";
 import { TeeUpError } from "../providers/kit/errors.ts";
 import { coverageGaps, coverageIds, coveragePage } from "./pages/coverage.ts";
 import { facetsPage } from "./pages/facets.ts";
-import { stackConfigSchema } from "./pages/schema.ts";
+import { fleetSchema, stackConfigSchema } from "./pages/schema.ts";
 import { triedPage } from "./pages/tried.ts";
 
 export interface Page {
@@ -31,6 +31,7 @@ export function pages(root: string): Page[] {
     { path: "docs/coverage.md", text: coveragePage(ids, ROWS, FACETS) },
     { path: "docs/what-was-tried.md", text: triedPage(root, FACETS) },
     { path: "docs/stack-config.schema.json", text: `${JSON.stringify(stackConfigSchema(), null, 2)}\n` },
+    { path: "docs/fleet.schema.json", text: `${JSON.stringify(fleetSchema(), null, 2)}\n` },
   ];
 }
 

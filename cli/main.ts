@@ -2,14 +2,16 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { Command, Option } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { TeeUpError } from "../providers/kit/errors.ts";
 import { hideSecrets, redact } from "../providers/machine/redact.ts";
 import type { VerifyOptions } from "./attest.ts";
 import type { AuditOptions } from "./audit.ts";
+import type { DriftOptions } from "./drift.ts";
+import type { DriftFormats } from "./drift-formats.ts";
 import type { NodeReport } from "./report.ts";
 
-/** Exit statuses: 0 all well, 1 the command failed, 3 it worked and found something wrong. */
+/** Exit statuses: 0 all well, 1 the command failed, 3 it worked and found something wrong; `drift` has 2 besides. */
 const FOUND_SOMETHING = 3;
 
 // By the package's own name: the path differs between the checkout and the package.
@@ -50,6 +52,10 @@ withStack(program.command("check <node>"))
     if (!report.ok) process.exitCode = FOUND_SOMETHING;
   });
 
+interface DriftCommand extends DriftOptions, DriftFormats {
+  readonly merge?: readonly string[];
+}
+
 async function check(node: string, { profile, ...options }: CheckOptions): Promise<NodeReport> {
   if (profile !== undefined) return (await import("./audit.ts")).auditMachine(node, { ...options, profile });
   const alone = (["local", "guest", "gpuMode", "pin"] as const).find((name) => options[name] !== undefined);
@@ -89,6 +95,37 @@ program
       say(reviewSarif(report, { file: options.stackFile, version: packageJson.version }));
     },
   );
+
+program
+  .command("drift")
+  .description(
+    "Looks at every node of a fleet and tells what is no longer as it was brought up. Changes nothing. Exit status 0: clean, 2: drift, 3: something could not be looked at, 1: no scan.",
+  )
+  .option("-s, --stack <name>", "one stack of the project in this folder, without a fleet file")
+  .option("--fleet <file>", "the fleet file: stacks and their labels (docs/fleet.schema.json)", "fleet.yaml")
+  .option("--select <label=value...>", "only nodes with these labels; stack and node are labels too")
+  .option("--shard <i/n>", "only the i-th of n equal parts, from 1")
+  .option("--parallel <n>", "stacks at a time; default: one for each processor", positive)
+  .option("--timeout <seconds>", "for one stack", positive, 600)
+  .option("--merge <results...>", "scan nothing: join what shards wrote with --json")
+  .option("--json [file]", "the facts as JSON; like every format to stdout, or to a file")
+  .option("--markdown [file]", "at most 65,000 characters, for a comment or a step summary")
+  .option("--junit [file]", "JUnit XML")
+  .option("--sarif [file]", "SARIF 2.1.0")
+  .option("--prometheus [file]", "for node_exporter's textfile collector")
+  .option("--html [file]", "one page that needs nothing else: nodes by facets, with a filter")
+  .action(async (options: DriftCommand) => {
+    const { mergeScans, scanFleet } = await import("./drift.ts");
+    const { exitStatus } = await import("./formats/drift-facts.ts");
+    const { merge, ...scan } = options;
+    const report =
+      merge === undefined
+        ? await scanFleet(scan, (line) => process.stderr.write(`${redact(line)}\n`))
+        : await mergeScans(merge);
+    const { writeDrift } = await import("./drift-formats.ts");
+    await writeDrift(report, options, say, packageJson.version);
+    process.exitCode = exitStatus(report);
+  });
 
 withStack(program.command("record <node>"))
   .description(
@@ -159,6 +196,12 @@ try {
         : String(error);
   process.stderr.write(`${redact(text)}\n`);
   process.exitCode = 1;
+}
+
+function positive(text: string): number {
+  const n = Number(text);
+  if (Number.isInteger(n) && n > 0) return n;
+  throw new InvalidArgumentError("a whole number above 0 is wanted.");
 }
 
 function say(text: string): void {

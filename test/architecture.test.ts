@@ -23,7 +23,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   instances: ["reconcile", "kit"],
   /** What a preview tells a reviewer. */
   review: ["reconcile", "machine", "kit"],
-  "host-provider": ["engine", "instances", "review", "reconcile", "facets", "machine", "attest", "kit"],
+  /** What a fleet scan sees of a facet. */
+  scan: ["reconcile", "machine", "kit"],
+  "host-provider": ["engine", "instances", "review", "scan", "reconcile", "facets", "machine", "attest", "kit"],
   // Only by the specifier in its constant text does a resource know the provider.
   resource: ["facets", "kit"],
   profiles: ["kit", "facets"],

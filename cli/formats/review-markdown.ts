@@ -1,8 +1,7 @@
-import type { BlockContent, List, PhrasingContent, RootContent, Table, TableRow } from "mdast";
-import { gfmToMarkdown } from "mdast-util-gfm";
-import { toMarkdown } from "mdast-util-to-markdown";
+import type { BlockContent, PhrasingContent, RootContent } from "mdast";
 import type { Disruption } from "../../providers/kit/disruption.ts";
 import { ago } from "../../providers/machine/record.ts";
+import { bullets, code, fence, heading, paragraph, render, strong, table, text } from "./markdown.ts";
 import type { ReviewedNode, ReviewReport } from "./review-facts.ts";
 
 /** GitHub takes 65,536 characters in a comment. */
@@ -238,40 +237,10 @@ function downtimeOf({ disruption, downtime, guest }: ReviewedNode): string {
   return `Disruption ${disruption}: ${counts.join(", ") || "no restart"}. Expected downtime (an estimate): ${ESTIMATES[disruption]}.${limit}`;
 }
 
-const text = (value: string): PhrasingContent => ({ type: "text", value });
-/** One line, as code: whatever a machine says stays letters. */
-const code = (value: string): PhrasingContent => ({
-  type: "inlineCode",
-  value: value.replaceAll(/\s+/g, " ").trim() || "-",
-});
-const strong = (value: string): PhrasingContent => ({ type: "strong", children: [text(value)] });
 const markup = (value: string): PhrasingContent[] =>
   value.split("**").flatMap((piece, n) => (piece === "" ? [] : [n % 2 === 1 ? strong(piece) : text(piece)]));
-const paragraph = (...children: PhrasingContent[]): BlockContent => ({ type: "paragraph", children });
-const heading = (depth: 2 | 3, ...children: PhrasingContent[]): RootContent => ({ type: "heading", depth, children });
-const fence = (lang: string, value: string): BlockContent => ({ type: "code", lang, value: value.trimEnd() });
-const bullets = (items: readonly PhrasingContent[][]): List => ({
-  type: "list",
-  spread: false,
-  children: items.map(
-    (children) => ({ type: "listItem", spread: false, children: [paragraph(...children)] }) as List["children"][number],
-  ),
-});
 const folded = (summary: string, inside: readonly RootContent[]): RootContent[] => [
   { type: "html", value: `<details><summary>${summary}</summary>` },
   ...inside,
   { type: "html", value: "</details>" },
 ];
-
-function table(head: readonly string[], rows: readonly (readonly PhrasingContent[][])[]): Table {
-  const row = (cells: readonly PhrasingContent[][]): TableRow => ({
-    type: "tableRow",
-    children: cells.map((children) => ({ type: "tableCell", children })),
-  });
-  return { type: "table", children: [row(head.map((name) => [text(name)])), ...rows.map((cells) => row(cells))] };
-}
-
-const render = (children: readonly RootContent[]): string =>
-  children.length === 0
-    ? ""
-    : toMarkdown({ type: "root", children: [...children] }, { extensions: [gfmToMarkdown()], bullet: "-" });

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { StackConfigSchema } from "../../providers/kit/config.ts";
+import { FleetSchema } from "../fleet.ts";
 
 type JsonSchema = { [key: string]: unknown };
 
@@ -51,3 +52,9 @@ function allowSecrets(schema: JsonSchema): JsonSchema {
     };
   }) as JsonSchema;
 }
+
+/** JSON Schema of a fleet file (`teeup drift --fleet`). */
+export const fleetSchema = (): JsonSchema => ({
+  ...(z.toJSONSchema(FleetSchema, { io: "input" }) as JsonSchema),
+  title: "A fleet of TeeUp: stacks whose nodes are scanned together",
+});

@@ -1,0 +1,49 @@
+import { rename, writeFile } from "node:fs/promises";
+import { TeeUpError } from "../providers/kit/errors.ts";
+import { hideSecrets } from "../providers/machine/redact.ts";
+import type { DriftReport } from "./formats/drift-facts.ts";
+
+/** Each format: `true` for stdout, a path for a file. */
+export type DriftFormats = { readonly [name in keyof typeof FORMATS]?: true | string };
+
+const FORMATS = {
+  json: async (report: DriftReport) => JSON.stringify(report, null, 2),
+  markdown: async (report: DriftReport) => (await import("./formats/drift-markdown.ts")).driftMarkdown(report),
+  junit: async (report: DriftReport) => (await import("./formats/drift-junit.ts")).driftJunit(report),
+  sarif: async (report: DriftReport, version: string) =>
+    (await import("./formats/drift-sarif.ts")).driftSarif(report, { file: "Pulumi.yaml", version }),
+  prometheus: async (report: DriftReport) => (await import("./formats/drift-prometheus.ts")).driftPrometheus(report),
+  html: async (report: DriftReport) => (await import("./formats/drift-html.ts")).driftHtml(report),
+} as const;
+
+/**
+ * Writes every format that is asked for; the terminal's table goes to stdout when no other format does. Throws
+ * `drift.formats` when two would.
+ */
+export async function writeDrift(
+  report: DriftReport,
+  wanted: DriftFormats,
+  say: (text: string) => void,
+  version: string,
+): Promise<void> {
+  const names = (Object.keys(FORMATS) as (keyof typeof FORMATS)[]).filter((name) => wanted[name] !== undefined);
+  const out = names.filter((name) => wanted[name] === true);
+  if (out.length > 1)
+    throw new TeeUpError({
+      code: "drift.formats",
+      subject: out.map((name) => `--${name}`).join(" "),
+      saw: "only one format fits on stdout",
+      next: `name files, e.g. --${out[1]} drift.${out[1]}`,
+    });
+  for (const name of names) {
+    const text = await FORMATS[name](report, version);
+    const to = wanted[name];
+    if (typeof to !== "string") say(text);
+    else {
+      // Whole or not at all: a collector may read it at this moment.
+      await writeFile(`${to}.new`, `${hideSecrets(text)}\n`);
+      await rename(`${to}.new`, to);
+    }
+  }
+  if (out.length === 0) say((await import("./formats/drift-table.ts")).driftTable(report));
+}
