@@ -72,7 +72,12 @@ async function show(stack: PulumiStack, { facts, env, counts, loss }: DemoTwin):
   if (providers !== undefined) {
     title("No instance yet, in a cloud that is a stand-in");
     say(
-      "Alibaba Cloud and the plugin of @pulumi/alicloud are stand-ins on this machine (sim/stand-in), and its instances are twins: nothing is ordered, nothing costs anything. Pulumi and the package @pulumi/alicloud are the real ones. On your machine Pulumi fetches the real plugin, which talks to the real cloud: what of that was tried, docs/what-was-tried.md says.",
+      [
+        "Alibaba Cloud and the plugins of @pulumi/alicloud and @pulumi/command are stand-ins on this machine (sim/stand-in),",
+        "its instances are twins: nothing is ordered, nothing costs anything. Pulumi and the two packages are the real ones.",
+        "On your machine Pulumi fetches the real plugins, which talk to the real cloud: what of that was tried, and what was",
+        "not, docs/what-was-tried.md says.",
+      ].join("\n"),
     );
   } else {
     title(bmc === undefined ? "An instance that exists" : "An untouched node");
@@ -101,6 +106,12 @@ async function show(stack: PulumiStack, { facts, env, counts, loss }: DemoTwin):
   say(`${verdict === "pass" ? pc.green("✓ pass") : pc.red(`✗ ${verdict}`)}`);
   for (const [claim, value] of Object.entries(claims)) say(`  ${claim.padEnd(14)} ${String(value)}`);
   if (switches !== undefined) say(`  ${"switches".padEnd(14)} ${switches}`);
+
+  const sample = resources.find(({ urn }) => urn.endsWith(`::${NODE}-sample-workload`));
+  if (sample !== undefined) {
+    title("Sample workload, run once after the attestation");
+    say(String(sample.outputs["stdout"]));
+  }
 
   const { reboots } = await counts();
   if (loss !== undefined) {

@@ -30,6 +30,8 @@ export interface AlibabaNodeArgs extends InstanceNodeArgs {
   readonly sshFromAnyone?: boolean | undefined;
   /** Zone; default: the recipe's. */
   readonly zone?: string | undefined;
+  /** Image id; default: the recipe's. Another one replaces the system disk. */
+  readonly image?: string | undefined;
   /** Instance type; default: the recipe's first. */
   readonly type?: string | undefined;
   /** GiB of the system disk; default: the recipe's. */
@@ -64,7 +66,8 @@ export class AlibabaNode extends pulumi.ComponentResource {
     const { instance: recipe } = profile;
     if (recipe === undefined) throw new pulumi.RunError(`profile ${profile.name} says nothing of the instance itself`);
     refuseAnyone(args);
-    const { types, image, systemDisk } = recipe.value;
+    const { types, systemDisk } = recipe.value;
+    const image = args.image ?? recipe.value.image;
     const zone = args.zone ?? recipe.value.zone;
     const shape: Shape = {
       type: args.type ?? types[0] ?? "",

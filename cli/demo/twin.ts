@@ -44,6 +44,8 @@ const FactsSchema = z.looseObject({
   bmc: z.object({ url: z.string(), user: z.string(), password: z.string(), certificate: z.string() }).optional(),
   /** Value of PULUMI_DEBUG_PROVIDERS: the plugins that stand-ins take the place of. */
   providers: z.string().optional(),
+  /** Socket of an SSH agent with the key in it. */
+  agent: z.string().optional(),
   /** url → SHA-256 of what the twin's internet serves. */
   downloads: z.record(z.string(), z.string()),
 });
@@ -133,7 +135,7 @@ export async function startDemoTwin(dir: string, options: DemoTwinOptions = {}):
         "teeup:permit": permit,
         "teeup:profile": profile,
         "teeup:pins": pinsOf(stack.platform, profile, facts.downloads),
-        ...(made ? { "teeup:instance": { sshFrom: ["203.0.113.7/32"] } } : {}),
+        ...(made ? { "teeup:instance": { sshFrom: ["203.0.113.7/32"], sampleWorkload: true } } : {}),
         "teeup:nodes": [
           {
             name,
@@ -147,6 +149,7 @@ export async function startDemoTwin(dir: string, options: DemoTwinOptions = {}):
         TEEUP_SSH_CONFIG: "/dev/null",
         ...(bmc === undefined ? {} : { TEEUP_BMC_PASSWORD: bmc.password }),
         ...(facts.providers === undefined ? {} : { PULUMI_DEBUG_PROVIDERS: facts.providers }),
+        ...(facts.agent === undefined ? {} : { SSH_AUTH_SOCK: facts.agent }),
       },
       counts: async () => CountsSchema.parse(await lines.ask({ do: "journal" })),
       clear: () => tell({ do: "clear" }),

@@ -117,6 +117,13 @@ const StackConfigShape = z.strictObject({
     .default("onprem-snp")
     .describe("Which program of stacks/ runs."),
   permit: PermitSchema.default("none"),
+  approved: z
+    .string()
+    .regex(/^[a-z0-9-]+=[0-9a-f]{32}(,[a-z0-9-]+=[0-9a-f]{32})*$/, "not <node>=<32 hex digits>, …")
+    .optional()
+    .describe(
+      "Plans that were reviewed, as `teeup report` prints them: `up` of a node is refused when its plan is another one.",
+    ),
   facts: z
     .enum(["live", "recorded"])
     .default("live")
@@ -164,6 +171,13 @@ const StackConfigShape = z.strictObject({
         .regex(/^[a-z0-9-]+$/)
         .optional()
         .describe("Zone of the instance; default: the recipe's, the only one whose TEE family the document names."),
+      image: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          "Id of the image, when the recipe's is gone; another one is another system disk. Default: the recipe's.",
+        ),
       type: z.string().startsWith("ecs.").optional().describe("Instance type; default: the recipe's first."),
       diskGiB: z.int().min(20).max(32768).optional().describe("GiB of the system disk; default: the recipe's."),
       quote: z

@@ -105,7 +105,7 @@ export const REFUSALS: readonly (readonly [code: string, todo: string])[] = [
     "InvalidVSwitchId, ZoneNotAllowed, InvalidZoneId",
     "the vSwitch is in another zone than the recipe's: set teeup:instance.zone back",
   ],
-  ["InvalidImageId", "the image is gone: take a newer one whose kernel is new enough (teeup:pins instance.image)"],
+  ["InvalidImageId", "the image is gone: take a newer one whose kernel is new enough (teeup:instance.image)"],
 ];
 
 /** What the cloud said that making the instance will fail on, or that it is gone: lines of a plan. */

@@ -4,11 +4,12 @@ import { Command } from "commander";
 import { Journal } from "../journal.ts";
 import { DOWNLOADS, downloadSha256 } from "../model/internet.ts";
 import { freshKeyPair } from "../model/keys.ts";
+import { serveAgent } from "./agent.ts";
 import { openDataCentre } from "./data-centre.ts";
 
 /**
- * The stand-in of Alibaba Cloud as a program. Prints one line of JSON: what PULUMI_DEBUG_PROVIDERS must be, and where
- * the instances take SSH. Then it obeys one JSON request per line of stdin and answers each with one line:
+ * The stand-in of Alibaba Cloud as a program. Prints one line of JSON: what PULUMI_DEBUG_PROVIDERS and SSH_AUTH_SOCK must
+ * be, and where the instances take SSH. Then it obeys one JSON request per line of stdin and answers each with one line:
  * `{"do": "journal"}` and `{"do": "clear"}` (what was done to the instance and to the cloud), `{"do": "drift", "name": …}`
  * in the instance, and `{"do": "release"}`: somebody releases every instance in the console. Ends when stdin ends.
  */
@@ -23,9 +24,12 @@ const say = (value: unknown): void => void process.stdout.write(`${JSON.stringif
 
 const pair = freshKeyPair("demo");
 writeFileSync(key, pair.private, { mode: 0o600 });
-const site = await openDataCentre({ name });
+const sshAgent = `${key}.agent`;
+const agent = await serveAgent(sshAgent, pair.private);
+const site = await openDataCentre({ name, sshAgent });
 say({
   providers: site.attach,
+  agent: sshAgent,
   ssh: { host: "127.0.0.1", port: site.port, user: "root", keyFile: key, publicKey: pair.public.trim() },
   downloads: Object.fromEntries(DOWNLOADS.map(({ url }) => [url, downloadSha256(url)])),
 });
@@ -35,7 +39,11 @@ let before = Promise.resolve();
 lines.on("line", (line) => {
   before = before.then(async () => say(await answer(line)));
 });
-lines.once("close", () => void site.close().then(() => process.exit(0)));
+lines.once("close", async () => {
+  agent.close();
+  await site.close();
+  process.exit(0);
+});
 
 async function answer(line: string): Promise<unknown> {
   const twin = site.twin();

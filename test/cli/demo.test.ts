@@ -85,5 +85,9 @@ test("npm run demo: Pulumi's own display, then findings, verdict, times and what
 
 test("a platform that this version does not have is named", async () => {
   const { status, stdout, stderr } = await run(["cli/demo.ts", "--platform", "cca"]);
-  expect([status, stdout, stderr]).toEqual([1, "", "--platform cca: this version has snp, tdx, tdx-8gpu\n"]);
+  expect([status, stdout, stderr]).toEqual([
+    1,
+    "",
+    "--platform cca: this version has snp, tdx, tdx-8gpu, baidu, alibaba, alibaba-8gpu\n",
+  ]);
 });

@@ -249,6 +249,25 @@ describe("an instance", () => {
   );
 });
 
+test(
+  "another image: the same instance with another system and other host keys, attested again",
+  async () => {
+    const nodes = async () =>
+      (await stack.outputs())["nodes"] as Record<string, { hostKey: string; instanceId: string }>;
+    const before = (await nodes())["gpu-01"];
+    stack.configure(config("power-cycle", { image: "aliyun_3_x64_20G_alibase_20250629.vhd" }));
+    expect((await stack.plans()).plans["gpu-01-instance-plan"]).toEqual([
+      `[power-cycle] replace the system disk, image ${IMAGE} → aliyun_3_x64_20G_alibase_20250629.vhd: all that is on it is lost`,
+    ]);
+    const { status, said } = await stack.up();
+    expect([status, status === 0 ? "" : said]).toEqual([0, ""]);
+    const after = (await nodes())["gpu-01"];
+    expect(after).toMatchObject({ attestation: { verdict: "pass" }, instanceId: before?.instanceId });
+    expect(after?.hostKey).not.toBe(before?.hostKey);
+  },
+  MINUTES,
+);
+
 describe("an instance that somebody releases in the console", () => {
   test(
     "a preview says it, and so does each of its parts; nothing throws",
