@@ -50,6 +50,8 @@ interface Configured {
   readonly permit: Permit;
   /** Facts are of records: nothing may change, neither a node nor the state. */
   readonly recorded: boolean;
+  /** Hash of the reviewed plan of each node; undefined when no review is asked for. */
+  readonly approved: ReadonlyMap<string, string> | undefined;
   /** Nodes that this process may look at. */
   readonly names: ReadonlySet<string>;
 }
@@ -88,7 +90,11 @@ export const provider = {
       const fleet = recorded ? openRecorded(config, config.records) : openFleet(nodes, env);
       const reconciler = new Reconciler(fleet);
       reconciler.prefetch(FACETS);
-      configured = { reconciler, permit: config.permit, recorded, names: new Set(fleet.names) };
+      const approved =
+        config.approved === undefined
+          ? undefined
+          : new Map(config.approved.split(",").map((one) => one.split("=") as [string, string]));
+      configured = { reconciler, permit: config.permit, recorded, approved, names: new Set(fleet.names) };
     } catch (error) {
       misconfigured = error instanceof TeeUpError ? error : new Error(message(error));
     }
@@ -198,6 +204,7 @@ export const provider = {
         engine.warn(`${keyOf(inputs)}: its instance is gone, so there is nothing to undo`);
         return;
       }
+      if (ready().approved !== undefined) throw unreviewed(inputs.node, `undoing ${inputs.facet}`);
       await reconciler.reach(inputs.node);
       await underWay(reconciler.undo(goalOf(inputs.node, inputs.facet, inputs.want), run()));
     } catch (error) {
@@ -475,6 +482,7 @@ async function bring(id: string, props: Props, arrives: boolean): Promise<Props>
       await ready().reconciler.arrive(inputs.node, run());
     await ready().reconciler.reach(inputs.node);
     if (inputs.facet === NODE_PLAN) return await gate(inputs);
+    if (ready().approved !== undefined && !gated.has(inputs.node)) throw unreviewed(inputs.node, inputs.facet);
     const done = await ready().reconciler.reconcile(goalOf(inputs.node, inputs.facet, inputs.want), run());
     const outs = outputsOf(inputs, [done]);
     const failing = blocking(done);
@@ -493,6 +501,37 @@ async function bring(id: string, props: Props, arrives: boolean): Promise<Props>
   }
 }
 
+/** Nodes whose whole plan was let pass in this process. */
+const gated = new Set<string>();
+
+/** Throws `approval.other-plan` when the node's plan is not the one that was reviewed. */
+async function refuseUnreviewed(node: string, looks: readonly { goal: Goal; look: Look }[]): Promise<void> {
+  const { approved } = ready();
+  if (approved === undefined) return;
+  const { planHash } = await import("./review.ts");
+  const hash = planHash(node, looks);
+  if (approved.get(node) === hash) return;
+  const lines = looks.flatMap(({ look }) => look.steps).map((step) => `\n    ${describe(step)}`);
+  throw new TeeUpError({
+    code: "approval.other-plan",
+    node,
+    subject: "teeup:approved",
+    saw: `${approved.has(node) ? "its plan is not the one that was reviewed" : "no plan of it was reviewed"}; nothing was changed. It is now ${hash}:${lines.join("")}`,
+    next: `teeup report, and once that is reviewed: pulumi config set teeup:approved ${node}=${hash}`,
+  });
+}
+
+/** What no reviewed plan has is not done either: a part without its node's plan, or what a delete undoes. */
+function unreviewed(node: string, what: string): TeeUpError {
+  return new TeeUpError({
+    code: "approval.not-in-plan",
+    node,
+    subject: "teeup:approved",
+    saw: `${what} is in no plan that was reviewed; nothing was changed`,
+    next: "pulumi config rm teeup:approved allows it, without a review; for a part of a node, up without --target",
+  });
+}
+
 /** Refuses a node's whole plan when any step is above the permit, before anything is touched. */
 async function gate(inputs: Inputs): Promise<Props> {
   const { permit } = ready();
@@ -503,6 +542,8 @@ async function gate(inputs: Inputs): Promise<Props> {
   // A person's step that comes after others stops the run where it comes, not before it begins.
   const over = steps.filter((step) => !permits(permit, step.disruption) && step.afterOthers !== true);
   if (over.length > 0) throw refusal(inputs.node, NODE_PLAN, over, permit);
+  if (steps.length > 0) await refuseUnreviewed(inputs.node, looks);
+  gated.add(inputs.node);
   return {
     node: inputs.node,
     facet: inputs.facet,
