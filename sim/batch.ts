@@ -28,7 +28,8 @@ export function runEntry(machine: Machine, id: number, entry: Entry, asRoot: boo
       : plainly(machine, id, entry, mutating);
   // A question that its gate held back was not asked.
   const changed = mutating && frame.kind !== "skipped";
-  journal.add({ machine: machine.kind, verb: entry.verb, argv, mutating: changed, status: frame.status });
+  const held = frame.kind === "skipped" ? { skipped: true as const } : {};
+  journal.add({ machine: machine.kind, verb: entry.verb, argv, mutating: changed, status: frame.status, ...held });
   if (changed && faults.dropAfterMutation !== undefined && --faults.dropAfterMutation <= 0) {
     delete faults.dropAfterMutation;
     return { drop: true };

@@ -40,6 +40,8 @@ export interface Faults {
   /** What the driver says when it cannot initialise a GPU. */
   gpuInit?: string;
   attestation?: AttestationFault;
+  /** Claims that the verifier makes of every device otherwise than usual; it then has nothing against them itself. */
+  claims?: Readonly<Record<string, unknown>>;
   /** nvidia-persistenced needs this many polls until it is active, default 1. */
   persistencedPolls?: number;
   /** The BMC: set by sim/bmc.ts users. */

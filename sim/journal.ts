@@ -8,6 +8,8 @@ export interface JournalEntry {
   readonly argv: readonly string[];
   readonly mutating: boolean;
   readonly status: number;
+  /** A gate held the question back: nothing was run. */
+  readonly skipped?: true;
 }
 
 export interface JournalCounts {

@@ -13,7 +13,10 @@ const SWIOTLB = "seed 002, Step 1, kernel arguments; seed 003, 使用限制 (slo
 export const GUEST =
   "Linux Documentation/arch/x86/amd-memory-encryption.rst; docs/sources.md, Confidential VM and guests";
 
-const launched = (object: string) => `is the VM started with ${object}? See confidential-vm`;
+/** What a cloud gives nobody but the cloud can mend (seed 002, step 3). */
+const TICKET = "an instance of a cloud with another mode is faulty: open a ticket with the cloud";
+const launched = (object: string) =>
+  `is the VM started with ${object}? See confidential-vm; of a cloud: is it a confidential instance type and image?`;
 
 function judgeSnp(facts: GuestEvidenceFacts): readonly Finding[] {
   const hint = launched("sev-snp-guest");
@@ -131,7 +134,7 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
       judgeFact(facts.cc, {
         code: "guest-evidence.cc",
         want: `CC status: ${wantCc.toUpperCase()}${ppcie ? ", as Protected PCIe has it" : ""}`,
-        hint: "see gpu-cc-mode on the host",
+        hint: `see gpu-cc-mode on the host; ${TICKET}`,
         source: ppcie ? MULTI : STATE,
         good: (cc) => cc === wantCc,
       }),
@@ -140,7 +143,7 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
             judgeFact(facts.multiGpu, {
               code: "guest-evidence.multi-gpu",
               want: "Multi-GPU Mode: Protected PCIe",
-              hint: "see gpu-cc-mode on the host; a driver that was loaded without RmEnableProtectedPcie (see lkca) needs a restart of the guest",
+              hint: `see gpu-cc-mode on the host; a driver that was loaded without RmEnableProtectedPcie (see lkca) needs a restart of the guest; ${TICKET}`,
               source: MULTI,
               good: (multi) => multi === "Protected PCIe",
             }),

@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import type { Evidence } from "../model/attestation.ts";
 import { collectEvidence, collectSwitchEvidence } from "../model/attestation.ts";
+import type { Machine } from "../model/machine.ts";
+import { allows, NotThisRego } from "../model/rego.ts";
 import type { Command } from "./command.ts";
 import { fail, never, ok, options, unmodelled } from "./command.ts";
 
@@ -57,7 +59,7 @@ function common(evidence: Seen, type: "gpu" | "nvswitch", hwmodel: string, uuid:
 }
 
 /** NVSwitches have a BIOS where GPUs have driver and VBIOS. */
-function switchClaims(evidence: ReturnType<typeof collectSwitchEvidence>): unknown[] {
+function switchClaims(evidence: ReturnType<typeof collectSwitchEvidence>): Record<string, unknown>[] {
   return evidence.switches.map(({ uuid }) => ({
     ...common(evidence, "nvswitch", "LS_10", uuid),
     "x-nvidia-switch-bios-version": "96.10.57.00.01",
@@ -70,7 +72,7 @@ function switchClaims(evidence: ReturnType<typeof collectSwitchEvidence>): unkno
   }));
 }
 
-function gpuClaims(evidence: Evidence): unknown[] {
+function gpuClaims(evidence: Evidence): Record<string, unknown>[] {
   const same = good(evidence);
   return evidence.gpus.map((gpu) => ({
     ...common(evidence, "gpu", "GH100 A01 GSP BROM", gpu.uuid),
@@ -93,6 +95,22 @@ function gpuClaims(evidence: Evidence): unknown[] {
       ? null
       : [{ index: 9, measurementSource: "driver", goldenValue: "aa", runtimeValue: "bb" }],
   }));
+}
+
+/** What the relying party's policy makes of claims that the verifier itself has nothing against. */
+function refused(
+  machine: Machine,
+  policy: string | undefined,
+  claims: readonly Readonly<Record<string, unknown>>[],
+  argv: readonly string[],
+): boolean {
+  if (policy === undefined) return false;
+  try {
+    return !allows(machine.files.read(policy), claims);
+  } catch (error) {
+    if (error instanceof NotThisRego) return unmodelled(argv);
+    throw error;
+  }
 }
 
 export const nvattest: Command = {
@@ -137,10 +155,12 @@ export const nvattest: Command = {
     const switches = device === "gpu" ? undefined : collectSwitchEvidence(machine, nonce);
     const evidence: Seen = gpus ?? switches ?? { nonce, failure: "no-gpu" };
     const claims = gpus === undefined ? (switches === undefined ? [] : switchClaims(switches)) : gpuClaims(gpus);
-    const [code, message] = evidence.failure === undefined ? [0, "Ok"] : CODES[evidence.failure];
+    const all = claims.map((device) => ({ ...device, ...machine.node.faults.claims }));
+    const failure = evidence.failure ?? (refused(machine, policy, all, argv) ? "policy" : undefined);
+    const [code, message] = failure === undefined ? [0, "Ok"] : CODES[failure];
     const full = code === 0 || code === 11 || code === 12;
     const json = JSON.stringify(
-      { result_code: code, result_message: message, claims: full ? claims : {}, detached_eat: {} },
+      { result_code: code, result_message: message, claims: full ? all : {}, detached_eat: {} },
       null,
       4,
     );

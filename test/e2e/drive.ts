@@ -202,22 +202,29 @@ export async function up(b: Reach, permit: Permit = "reboot", goals: readonly Go
 export async function look(
   b: Reach,
   goals: readonly Goal[] = goalsOf(b),
-): Promise<{ steps: Step[]; findings: Finding[]; byFacet: Record<string, { steps: string[]; findings: string[] }> }> {
+): Promise<{
+  steps: Step[];
+  findings: Finding[];
+  passes: Finding[];
+  byFacet: Record<string, { steps: string[]; findings: string[] }>;
+}> {
   const reconciler = new Reconciler(openFleet(b.config, b.env, QUICK));
   try {
     reconciler.prefetch(goals.map((g) => g.facet));
     const byFacet: Record<string, { steps: string[]; findings: string[] }> = {};
     const steps: Step[] = [];
     const findings: Finding[] = [];
+    const passes: Finding[] = [];
     for (const goal of goals) {
       const seen = await reconciler.look(goal);
       const failing = seen.findings.filter(isFailing);
       steps.push(...seen.steps);
       findings.push(...failing);
+      passes.push(...seen.findings.filter((f) => f.level === "pass"));
       if (seen.steps.length > 0 || failing.length > 0)
         byFacet[goal.facet.name] = { steps: seen.steps.map((s) => s.code), findings: failing.map((f) => f.code) };
     }
-    return { steps, findings, byFacet };
+    return { steps, findings, passes, byFacet };
   } finally {
     await reconciler.close();
   }
