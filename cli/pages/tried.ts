@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { PLUGIN_USES, type PluginUse } from "../../docs/tried-data/plugins.ts";
 import { STEPS, type Trial } from "../../docs/tried-data/steps.ts";
 import type { Facet } from "../../providers/kit/facet.ts";
 import { runExample } from "./facets.ts";
@@ -51,6 +52,27 @@ function line(code: string, trial: Trial | undefined, results: Results): string 
     : said("untried", `its test has not passed in a recorded run: ${proof}`);
 }
 
+/** Rows of plugin uses: what, on a stand-in or not, and what is still open. */
+export const pluginRows = (uses: readonly PluginUse[]): readonly (readonly [string, string, string, string])[] =>
+  uses.map(({ token, what, test, unknown }) => [
+    token,
+    what,
+    test === undefined ? "not tried" : `stand-in: ${test.file}: ${test.title}`,
+    unknown,
+  ]);
+
+function pluginTable(): string {
+  return [
+    "## Plugins that are not ours",
+    "",
+    "What the stacks ask of @pulumi/alicloud and @pulumi/command. The plugins cannot be had where the tests run, so the real Pulumi and the real packages speak to stand-ins (`sim/stand-in` says in each file what it does not cover). **No row was tried on a real plugin or on a real account.** `npm run tried -- --list` prints this list.",
+    "",
+    "| of | what | tried on | may be otherwise for real |",
+    "| --- | --- | --- | --- |",
+    ...pluginRows(PLUGIN_USES).map(([token, ...rest]) => `| \`${token}\` | ${rest.join(" | ")} |`),
+  ].join("\n");
+}
+
 /** docs/what-was-tried.md: the text of page.md with the steps in it. */
 export function triedPage(root: string, facets: readonly Facet[]): string {
   const results = readResults(root);
@@ -68,5 +90,7 @@ export function triedPage(root: string, facets: readonly Facet[]): string {
     "| --- | --- | --- |",
     ...rows,
   ].join("\n");
-  return readFileSync(join(root, "docs/tried-data/page.md"), "utf8").replace("<!-- steps -->", table);
+  return readFileSync(join(root, "docs/tried-data/page.md"), "utf8")
+    .replace("<!-- plugins -->", pluginTable())
+    .replace("<!-- steps -->", table);
 }

@@ -1,10 +1,12 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "@jest/globals";
 import { readResults, stepCodes, triedGaps, triedPage } from "../../cli/pages/tried.ts";
+import { PLUGIN_USES } from "../../docs/tried-data/plugins.ts";
 import { STEPS } from "../../docs/tried-data/steps.ts";
 import { FACETS } from "../../providers/facets/index.ts";
+import { run } from "../cli/run.ts";
 import { testTitles } from "./test-titles.ts";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
@@ -29,6 +31,37 @@ test("the page says first that no hardware was there, and calls nothing tried th
   expect(page).not.toContain("not listed");
   const passed = Object.values(readResults(ROOT)).flat();
   for (const [, title = ""] of page.matchAll(/\| tried \| [^:]+: (.*) \|$/gm)) expect(passed).toContain(title);
+});
+
+describe("plugins that are not ours", () => {
+  test("each resource and function of them that a component uses has a row, and no other", () => {
+    const used = readdirSync(join(ROOT, "components")).flatMap((file) =>
+      [
+        ...readFileSync(join(ROOT, "components", file), "utf8").matchAll(
+          /^import (type )?\{ ([\w, ]+) \} from "@pulumi\/(alicloud|command)\/([\w/]+)\.js";$/gm,
+        ),
+      ].flatMap(([, , names = "", pkg, path = ""]) =>
+        // A function is imported as it is or in its Output form; the command package has no folder for each resource.
+        names.split(", ").map((name) => `${pkg}:${pkg === "command" ? "remote" : path}:${name.replace(/Output$/, "")}`),
+      ),
+    );
+    expect([...new Set(PLUGIN_USES.map(({ token }) => token))].sort()).toEqual([...new Set(used)].sort());
+  });
+
+  test("every test that a row names is there", () => {
+    const named = PLUGIN_USES.flatMap(({ test: by }) => (by === undefined ? [] : [by]));
+    expect(named.filter(({ file, title }) => !titles(file).has(title))).toEqual([]);
+  });
+
+  test("npm run tried -- --list prints them, those that were not tried too, and changes nothing", async () => {
+    const results = readFileSync(join(ROOT, "docs/tried-data/results.json"), "utf8");
+    const { status, stdout } = await run(["cli/tried.ts", "--list"]);
+    expect(status).toBe(0);
+    expect(stdout).toContain("No row was tried on a real plugin or on a real account");
+    for (const { token } of PLUGIN_USES) expect(stdout).toContain(token.slice(0, 40));
+    expect(stdout).toContain("not tried");
+    expect(readFileSync(join(ROOT, "docs/tried-data/results.json"), "utf8")).toBe(results);
+  });
 });
 
 describe("the rules themselves", () => {
