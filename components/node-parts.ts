@@ -28,7 +28,9 @@ export interface NodeParts {
 }
 
 /** The plan of a node and its parts, one after the other. `unattested` says why there is no attestation among them. */
-export function nodeParts(
+export const nodeParts: typeof makeParts = (...args) => seenFromTheProgram(() => makeParts(...args));
+
+function makeParts(
   parent: pulumi.ComponentResource,
   name: string,
   { node, groups, at, options }: NodePartsArgs,
@@ -66,6 +68,26 @@ export function nodeParts(
 }
 
 const none = (why: string): Verdict => ({ verdict: `not attested: ${why}` });
+
+/**
+ * Pulumi keeps the call stack of every resource in the state. What is said there of the parts is where the program makes
+ * the node: our own frames would be the same at each of them, and a tenth of the state.
+ */
+function seenFromTheProgram<T>(make: () => T): T {
+  const before = Error.prepareStackTrace;
+  Error.prepareStackTrace = (error, sites) => {
+    // Of frames that stand without brackets, or without a file, Pulumi keeps an empty entry.
+    const says = (site: NodeJS.CallSite) => /\(.+:\d+:\d+\)$/.test(String(site));
+    const kept = sites.filter((site) => says(site) && !site.getFileName()?.startsWith(OWN));
+    return before?.(error, kept) ?? [String(error), ...kept.map((site) => `    at ${String(site)}`)].join("\n");
+  };
+  try {
+    return make();
+  } finally {
+    Error.prepareStackTrace = before;
+  }
+}
+const OWN = new URL(".", import.meta.url).href;
 
 /** The parts of one persona, so that the tree of a preview reads like the guide. */
 class NodeGroup extends pulumi.ComponentResource {
