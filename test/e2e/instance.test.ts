@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
-import { BAIDU, type Bench, bench, INSTANCES, look, type Platform, up } from "./drive.ts";
+import { ALIBABA, BAIDU, type Bench, bench, INSTANCES, look, type Platform, up } from "./drive.ts";
 
 /** Instances of clouds on a twin: from the cloud's image to attested GPUs, by the reconciler over SSH. */
 let b: Bench | undefined;
@@ -98,5 +98,43 @@ describe("a TDX quote with Intel's samples", () => {
     const { byFacet, findings } = await look(b);
     expect(byFacet["tdx-quote"]).toEqual({ steps: [], findings: ["tdx-quote.quote"] });
     expect(findings.find((f) => f.code === "tdx-quote.quote")?.hint).toContain("QuoteVerificationSample/app -quote");
+  });
+});
+
+describe("a run that ends in the middle, with the instance", () => {
+  /** The change after which the connection breaks and the instance loses its power. */
+  const after = [
+    "systemctl disable --now cloudmonitor.service",
+    "modprobe nvidia",
+    "systemctl start nvidia-persistenced.service",
+  ];
+  test.each(after)("%s: the next run ends with attested GPUs, and the agent runs", async (change) => {
+    b = await bench({}, ALIBABA);
+    const { journal, faults, node, host } = b.twin;
+    const add = journal.add.bind(journal);
+    let broken = false;
+    journal.add = (entry) => {
+      add(entry);
+      if (!broken && entry.argv.join(" ") === change) {
+        broken = true;
+        // Counted down once this entry is through: its answer is never sent.
+        faults.dropAfterMutation = 1;
+      }
+    };
+    await expect(up(b)).rejects.toThrow(/ssh\.lost|lock\.held|ssh\./);
+    journal.add = add;
+    delete faults.dropAfterMutation;
+    node.reset("ForceRestart", "bmc");
+    node.settle();
+    // Nobody but nvidia-persistenced opened the GPU in between.
+    expect([...node.gpus.values()].map((g) => g.session)).not.toContain("destroyed");
+
+    expect((await up(b)).findings).toEqual([]);
+    expect([...node.gpus.values()].map((g) => [g.session, g.ready])).toEqual([["up", true]]);
+    expect(host.units.properties("cloudmonitor.service")).toMatchObject({
+      ActiveState: "active",
+      UnitFileState: "enabled",
+    });
+    expect((await look(b)).byFacet).toEqual({});
   });
 });
