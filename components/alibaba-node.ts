@@ -83,17 +83,18 @@ export class AlibabaNode extends pulumi.ComponentResource {
     const seen = pulumi.output(seenOf(tags, shape, parent));
     const plan = new InstancePlan(`${name}-instance-plan`, { node: args.node, shape, seen }, parent);
 
-    const vpc = new Network(`${name}-vpc`, { vpcName: `teeup-${name}`, cidrBlock: "10.0.0.0/16" }, parent);
+    const after = { ...parent, dependsOn: plan };
+    const vpc = new Network(`${name}-vpc`, { vpcName: `teeup-${name}`, cidrBlock: "10.0.0.0/16" }, after);
     // One for each zone: while the instance moves, both stand side by side; going back finds the first one still there.
     const vswitch = new Switch(
       `${name}-vswitch-${zone}`,
       { vswitchName: `teeup-${name}`, vpcId: vpc.id, cidrBlock: cidrOf(zone), zoneId: zone },
-      parent,
+      after,
     );
     const group = new SecurityGroup(
       `${name}-group`,
       { securityGroupName: `teeup-${name}`, vpcId: vpc.id, innerAccessPolicy: "Drop" },
-      parent,
+      after,
     );
     const rules = args.sshFrom.map(
       (cidrIp, n) =>
@@ -108,12 +109,12 @@ export class AlibabaNode extends pulumi.ComponentResource {
             securityGroupId: group.id,
             description: "ssh, for TeeUp",
           },
-          parent,
+          after,
         ),
     );
     // Another key is another pair: under the same name the instance would not notice, and keep the old one.
     const pairName = `teeup-${name}-${createHash("sha256").update(args.publicKey.trim()).digest("hex").slice(0, 8)}`;
-    const pair = new KeyPair(`${name}-key`, { keyPairName: pairName, publicKey: args.publicKey }, parent);
+    const pair = new KeyPair(`${name}-key`, { keyPairName: pairName, publicKey: args.publicKey }, after);
     const instance = new Instance(
       `${name}-instance`,
       {
@@ -139,7 +140,7 @@ export class AlibabaNode extends pulumi.ComponentResource {
     const ask = new Command(
       `${name}-host-keys`,
       { name: `teeup-${name}-host-keys`, type: "RunShellScript", commandContent: base64(hostKeys(image)) },
-      parent,
+      after,
     );
     const asked = new EcsInvocation(
       `${name}-host-keys-asked`,

@@ -2,7 +2,7 @@ import { argv, env, exit } from "node:process";
 import { z } from "zod";
 import { connectEngine } from "./engine.ts";
 import { FACETS, facetNamed } from "./facets/index.ts";
-import { bringInstancePart, checkInstancePart, isAbsent, isInstancePart } from "./instances.ts";
+import { bringInstancePart, checkInstancePart, INSTANCE_PLACE, isAbsent, isInstancePart } from "./instances.ts";
 import type { Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
@@ -105,9 +105,8 @@ export const provider = {
     const { __provider, plan: _plan, review, ...rest } = news;
     // A refresh checks nothing: this is a preview or an update, and would find that nothing drifted.
     if (scan !== undefined) return { inputs: rest, failures: [{ property: "", reason: notReadOnly().message }] };
-    if (JSON.stringify(rest).includes(UNKNOWN)) return { inputs: { ...rest, plan: laterPlan(rest) }, failures: [] };
-    if (isInstancePart(rest))
-      return { inputs: checkInstancePart(olds, rest, (line) => engine.say(line)), failures: [] };
+    if (JSON.stringify(rest).includes(UNKNOWN)) return { inputs: laterInputs(rest), failures: [] };
+    if (isInstancePart(rest)) return { inputs: checkInstancePart(olds, rest), failures: [] };
     try {
       const inputs = parseInputs(rest);
       if (isSession(rest)) return { inputs: { ...rest, ...(await sessionPlan(olds, inputs)) }, failures: [] };
@@ -321,12 +320,19 @@ function parseInputs(props: Props): Inputs {
   return inputs;
 }
 
+/** Inputs that a preview does not know yet, with what it can say. */
+function laterInputs(props: Props): Props {
+  const goals = z.array(GoalSchema).safeParse(props["goals"]);
+  return { ...props, ...(goals.success ? { goals: keepGoals(goals.data) } : {}), plan: laterPlan(props) };
+}
+
 /** What a preview can say of a node that the same stack has yet to make. */
 function laterPlan(props: Props): string[] {
   const { facet, goals } = z
     .looseObject({ facet: z.string(), goals: z.array(z.looseObject({ facet: z.string() })).optional() })
     .catch({ facet: "" })
     .parse(props);
+  if (facet === INSTANCE_PLACE) return [];
   if (facet === NODE_SESSION) return ["[later] its commands: once it is attested"];
   const names = facet === NODE_PLAN ? (goals ?? []).map((goal) => goal.facet) : [facet];
   return names.map((name) => `[later] ${name}: decided when the instance exists`);

@@ -45,18 +45,15 @@ const absent = new Set<string>();
 
 /**
  * Inputs as they are kept, with the lines of a preview. What the cloud says now is left out: a refresh, which asks nobody,
- * would take it for today's. `say`: lines that stay.
+ * would take it for today's.
  */
-export function checkInstancePart(olds: Props, news: Props, say: (line: string) => void): Props {
+export function checkInstancePart(olds: Props, news: Props): Props {
   if (news["facet"] === INSTANCE_PLACE) return { ...news, plan: [] };
   const { seen: said, ...kept } = news;
   const { node, shape } = PlanSchema.parse(kept);
   const seen: Seen = SeenSchema.catch({}).parse(said);
   const before = shapeOf(olds);
-  if (before !== undefined && seen.instances?.length === 0) {
-    absent.add(node);
-    sayRefusals(say);
-  }
+  if (before !== undefined && seen.instances?.length === 0) absent.add(node);
   // What is not there is not replaced, whatever it was to be made like.
   const steps = instanceSteps(absent.has(node) ? undefined : before, shape);
   return { ...kept, plan: [...steps.map(describe), ...seenLines(before !== undefined, shape, seen)] };
@@ -87,7 +84,7 @@ export function bringInstancePart(
       (step) => !permits(permit, step.disruption),
     );
     if (over.length > 0) throw refusal(node, INSTANCE_PLAN, over, permit);
-    if (olds === undefined) sayRefusals(say);
+    if (olds === undefined || absent.has(node)) sayRefusals(say);
     return { node, facet: INSTANCE_PLAN, shape };
   }
   const { node, instanceId, host, said, image } = PlaceInputs.parse(news);

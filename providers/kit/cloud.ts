@@ -38,14 +38,14 @@ export const CLOUDS: Readonly<Record<Cloud, CloudRules>> = {
     title: "Alibaba Cloud ECS",
     restart: "inside",
     console: "ECS console, Instances, the instance, Restart",
-    lost: "stopped or released? pulumi up --refresh asks the cloud, and makes another one when it is gone",
+    lost: "pulumi up --refresh asks the cloud whether it was stopped or released, and makes another one when it is gone",
     source: "seed 002, step 1 (restart the instance); nothing there forbids a restart from inside",
   },
   baidu: {
     title: "Baidu AI Cloud BCC",
     restart: "console",
     console: "BCC console, Instances, the instance, More, Restart",
-    lost: "stopped or released? the BCC console shows it: start it, or give teeup:nodes the address of another one",
+    lost: "see in the BCC console whether it was stopped or released: start it, or give teeup:nodes another one's address",
     source: "seed 003, 使用限制, 重启限制: an instance with TDX supports no reboot from inside",
   },
 };

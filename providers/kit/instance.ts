@@ -114,7 +114,7 @@ export function seenLines(made: boolean, shape: Shape, { instances, offered }: S
   return [
     ...(absent
       ? [
-          "[check] instance-plan.absent: want the instance, saw that the cloud has none of this node: never made, or released with all that was on its disk; pulumi up --refresh makes one",
+          "[check] instance-plan.absent: want one instance, saw none in the cloud; pulumi up --refresh makes one. It was never made, or released with all that was on its disk",
         ]
       : []),
     ...(offered === false

@@ -8,7 +8,8 @@ import { checkTypes } from "./types.ts";
  * request id, in the words in which the plugin hands them on.
  *
  * It does not cover: every other product, prices, real time, permissions (RAM), the defaults that the plugin fills in,
- * and how the plugin words errors of other API clients. Written from the API's error lists and the plugin's sources;
+ * instances that are stopped, what another type or key pair does inside an instance, and how the plugin words errors of
+ * other API clients. Written from the API's error lists and the plugin's sources;
  * compared with no real account.
  */
 export interface Spec {

@@ -11,7 +11,7 @@ import struct from "google-protobuf/google/protobuf/struct_pb.js";
  * host, the SDK and the package (@pulumi/alicloud, @pulumi/command) are the real ones.
  *
  * It does not cover: the plugin's own start and its download, GetSchema, Construct, Call, Parameterize, import of
- * existing resources, detailed diffs, secrets that stay marked inside the provider, and time-outs.
+ * existing resources, detailed diffs, replacements that a plugin itself wants deleted first, secrets that stay marked inside the provider, and time-outs.
  */
 export type Props = Readonly<Record<string, unknown>>;
 

@@ -60,7 +60,7 @@ test("npm run demo -- --platform alibaba: says that the cloud is a stand-in, and
     /^── Behind Pulumi's back: instance released$/m,
     /alicloud:ecs:Instance gpu-01-instance delete/,
     /^Exit status 7:/m,
-    /instance-plan\.absent: .*the cloud has none of this node/,
+    /instance-plan\.absent: .*saw none in the cloud/,
     /gpu-01 cannot be reached/,
     /^Your own node: docs\/alibaba-gn8v-tee\.md$/m,
     /npm run demo -- --json --platform alibaba$/m,

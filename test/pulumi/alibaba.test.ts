@@ -242,7 +242,7 @@ describe("an instance", () => {
       expect(status).not.toBe(0);
       expect(stdout).toContain("nothing was changed");
       expect(stdout).toContain(line);
-      expect(centre.cloud.instances()).toEqual(before);
+      expect([centre.cloud.instances(), centre.cloud.changes]).toEqual([before, 0]);
       expect(propsOf("Instance")[0]).toMatchObject({ instanceType: "ecs.gn8v-tee.4xlarge", systemDiskSize: 200 });
     },
     MINUTES,
@@ -277,11 +277,11 @@ describe("an instance that somebody releases in the console", () => {
       expect(plans["gpu-01-instance-plan"]).toEqual([
         expect.stringMatching(/^\[none\] make an instance/),
         expect.stringMatching(
-          /^\[check\] instance-plan.absent: .* the cloud has none of this node.*pulumi up --refresh/,
+          /^\[check\] instance-plan.absent: .*saw none in the cloud; pulumi up --refresh makes one/,
         ),
       ]);
       expect(plans["gpu-01-plan"]).toEqual([
-        expect.stringMatching(/^\[unknown\] gpu-01 cannot be reached, .*stopped or released\? pulumi up --refresh/),
+        expect.stringMatching(/^\[unknown\] gpu-01 cannot be reached, .*pulumi up --refresh asks the cloud/),
       ]);
       expect(text).not.toMatch(/\n +at \S+ \(/);
     },
