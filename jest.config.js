@@ -19,6 +19,7 @@ export default {
   },
   // Many tests wait for a process of their own; Jest's default leaves a core idle.
   maxWorkers: "100%",
-  testTimeout: 30_000,
+  // Of a machine that is busy with something else; a test that hangs is seen all the same.
+  testTimeout: 120_000,
   reporters: ["default", "<rootDir>/tools/jest-summary-reporter.mjs", "<rootDir>/tools/jest-lab-reporter.mjs"],
 };
