@@ -34,7 +34,7 @@ export function runNvidiaInstaller(machine: Machine, path: string, argv: readonl
       /^-m=kernel-open$|^--kernel-module-type=open$|^--kernel-module-build-directory=kernel-open$/.test(w),
     ),
   };
-  for (const [file, node] of nvidiaFiles(driver)) machine.files.place(file, node);
+  for (const [file, node] of nvidiaFiles(driver)) if (!file.endsWith("/dkms.conf")) machine.files.place(file, node);
   for (const kernel of installedKernels(machine)) if (kernel === release) builtModule(machine, kernel, driver);
   loadModule(machine, "nvidia");
   return ok("===========\n= Summary =\n===========\n\nDriver:   Installed\n", 240);

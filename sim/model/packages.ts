@@ -158,7 +158,9 @@ export class Packages {
           makeKernel(pkg.kernel, pkg.config === undefined ? {} : { config: pkg.config }),
       );
       const driver = machine.node.installedDriver(machine);
-      if (driver !== undefined) builtModule(machine, pkg.kernel, driver);
+      // NVIDIA's run file hands nothing to DKMS unless it is told to: another kernel then has no driver.
+      if (driver !== undefined && files.exists(`/usr/src/nvidia-${driver.version}/dkms.conf`))
+        builtModule(machine, pkg.kernel, driver);
       updateInitramfs(machine, pkg.kernel);
       updateGrub(machine);
     }

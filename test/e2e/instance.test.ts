@@ -138,3 +138,34 @@ describe("a run that ends in the middle, with the instance", () => {
     expect((await look(b)).byFacet).toEqual({});
   });
 });
+
+test("a kernel that an upgrade brought has no driver: it is built for it, and the GPU gets a new session", async () => {
+  b = await bench({}, ALIBABA);
+  expect((await up(b)).findings).toEqual([]);
+  const { node, host, journal } = b.twin;
+  const kernel = "5.10.134-19.1.al8.x86_64";
+  host.packages.extra.push(
+    { name: `kernel-core-${kernel}`, version: kernel, kernel },
+    { name: `kernel-devel-${kernel}`, version: kernel },
+  );
+  node.exec0(["dnf", "install", "-y", `kernel-core-${kernel}`, `kernel-devel-${kernel}`]);
+  node.exec0(["grubby", `--set-default=/boot/vmlinuz-${kernel}`]);
+  node.reset("ForceRestart", "bmc");
+  node.settle();
+  expect(host.now.kernel.release).toBe(kernel);
+  // The words that grubby gave every kernel are there, as is the initramfs with LKCA: only the driver is not.
+  const { byFacet } = await look(b);
+  expect(byFacet["nvidia-driver"]?.steps).toEqual([
+    "nvidia-driver.agents",
+    "nvidia-driver.install",
+    "nvidia-driver.load",
+  ]);
+  expect(byFacet["kernel-cmdline"]).toBeUndefined();
+  expect(byFacet["lkca"]).toBeUndefined();
+
+  journal.clear();
+  expect((await up(b)).findings).toEqual([]);
+  expect(journal.unmodelled).toEqual([]);
+  expect([...node.gpus.values()].map((g) => [g.session, g.ready])).toEqual([["up", true]]);
+  expect((await look(b)).byFacet).toEqual({});
+});
