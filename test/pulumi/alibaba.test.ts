@@ -4,6 +4,7 @@ import { freshKeyPair } from "../../sim/model/keys.ts";
 import { type DataCentre, openDataCentre } from "../../sim/stand-in/data-centre.ts";
 import { askedOf } from "../../stacks/profiles/cloud-goals.ts";
 import { CLOUD_PROFILES } from "../../stacks/profiles/resolve.ts";
+import { run } from "../cli/run.ts";
 import { pinsFor } from "../e2e/drive.ts";
 import { nameOf, Site, Stack } from "./harness.ts";
 
@@ -79,6 +80,15 @@ describe("nothing there yet", () => {
     },
     MINUTES,
   );
+
+  test("teeup check says that there is no instance yet, and the command that makes it", async () => {
+    const env = Object.fromEntries(Object.entries(stack.env).map(([name, value]) => [name, value ?? ""]));
+    const { status, stderr } = await run(["cli/main.ts", "check", "gpu-01", "--file", stack.configFile], env);
+    expect([status, stderr]).toEqual([
+      1,
+      "gpu-01: the stack makes this instance, and has not made it yet: its outputs have no address [node.no-place]\n  next: pulumi up\n",
+    ]);
+  }, 120_000);
 });
 
 describe("what the cloud refuses, with its request id and what to do about it", () => {
