@@ -25,6 +25,10 @@ export const LAB_PACKAGES: Packages = {
   mount: "/usr/bin/mount",
 };
 
+/** What looks at pages as a person would. */
+export const BROWSER = "/usr/bin/chromium-headless-shell";
+export const BROWSER_PACKAGES: Packages = { "chromium-headless-shell": BROWSER };
+
 /** Debian 12's kernel source, which the lab's two kernels are built from. */
 export const KERNEL_SOURCE = "linux-source-6.1";
 /** What builds them. */

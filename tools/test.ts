@@ -4,14 +4,17 @@
  * writes docs/what-was-tried.md by what has passed.
  */
 import { spawnSync } from "node:child_process";
-import { ensurePackages, KERNEL_PACKAGES, LAB_PACKAGES, TEST_PACKAGES } from "./debian.ts";
+import { BROWSER_PACKAGES, ensurePackages, KERNEL_PACKAGES, LAB_PACKAGES, TEST_PACKAGES } from "./debian.ts";
 
 const [first, ...others] = process.argv.slice(2);
 const lab = first === "--lab";
 const given = lab ? others : process.argv.slice(2);
 const slow = lab || process.env["TEEUP_SLOW"] === "1";
 
-const fault = ensurePackages({ ...TEST_PACKAGES, ...(slow ? { ...LAB_PACKAGES, ...KERNEL_PACKAGES } : {}) });
+const fault = ensurePackages({
+  ...TEST_PACKAGES,
+  ...(slow ? { ...LAB_PACKAGES, ...KERNEL_PACKAGES, ...BROWSER_PACKAGES } : {}),
+});
 if (fault !== undefined) {
   process.stderr.write(`${fault}\n`);
   process.exitCode = 1;

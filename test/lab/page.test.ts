@@ -7,10 +7,9 @@ import { type Browser, launch, type Page } from "puppeteer-core";
 import type { DriftReport, NodeDrift } from "../../cli/formats/drift-facts.ts";
 import { driftHtml } from "../../cli/formats/drift-html.ts";
 import type { ScanStatus } from "../../providers/kit/scan.ts";
-import { ensurePackages } from "../../tools/debian.ts";
+import { BROWSER, BROWSER_PACKAGES, whatIsMissing } from "../../tools/debian.ts";
 
 /** The page of a fleet's drift in a real browser. The fleet is synthetic: 60 nodes, of every status, and one that attacks. */
-const BROWSER = "/usr/bin/chromium-headless-shell";
 const ATTACK = `</script><script>document.title="owned"</script><img src=x onerror="document.title='owned'">`;
 const FACETS = ["bios", "kernel-cmdline", "module-options", "gpu-cc-mode", "attestation"];
 
@@ -44,7 +43,7 @@ const asked: string[] = [];
 const complaints: string[] = [];
 
 beforeAll(async () => {
-  expect(ensurePackages({ "chromium-headless-shell": BROWSER })).toBeUndefined();
+  expect(whatIsMissing(BROWSER_PACKAGES)).toBeUndefined();
   folder = mkdtempSync(join(tmpdir(), "teeup-page-"));
   const file = join(folder, "drift.html");
   writeFileSync(file, driftHtml(report));
