@@ -8,7 +8,10 @@ export const REASONS: readonly (readonly [RegExp, string])[] = [
     /^questions, \w+ · bios\.(boardVendor|board)$/,
     "QEMU's firmware names no board; a server's does, and the twin is a server",
   ],
-  [/^questions, \w+ · (bios|instance-system)\.uefi$/, "the lab's machine starts by BIOS, the twin by UEFI, as servers do"],
+  [
+    /^questions, \w+ · (bios|instance-system)\.uefi$/,
+    "the lab's machine starts by BIOS, the twin by UEFI, as servers do",
+  ],
 ];
 
 export interface Row {
