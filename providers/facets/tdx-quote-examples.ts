@@ -58,6 +58,36 @@ export const tdxQuoteExamples: readonly Example<TdxQuoteWant>[] = [
     ["tdx-quote.pccs"],
   ),
   example(
+    "the wanted settings stand in comments, of which Intel's own file is full",
+    WANT,
+    {
+      ...GOOD,
+      qcnl: ok(
+        '{\n  //"pccs_url": "https://pccs.baidubce.com:8081/sgx/certification/v4/"\n  "pccs_url": "https://localhost:8081/sgx/certification/v4/" // not "pccs_url": "https://pccs.baidubce.com:8081"\n  // "use_secure_cert": true\n  ,"use_secure_cert": false\n}\n',
+      ),
+    },
+    ["tdx-quote.pccs"],
+    ["tdx-quote.pccs"],
+  ),
+  example(
+    "a host whose name begins as the wanted one's",
+    WANT,
+    { ...GOOD, qcnl: QCNL("https://pccs.baidubce.com:8081.example.net", true) },
+    ["tdx-quote.pccs"],
+    ["tdx-quote.pccs"],
+  ),
+  example(
+    "without a word on the certificate",
+    WANT,
+    { ...GOOD, qcnl: ok('{"pccs_url":"https://pccs.baidubce.com:8081/sgx/certification/v4/"}\n') },
+    ["tdx-quote.pccs"],
+    ["tdx-quote.pccs"],
+  ),
+  example("the same settings, written without spaces", WANT, {
+    ...GOOD,
+    qcnl: ok('{"pccs_url":"https://pccs.baidubce.com:8081/sgx/certification/v4/","use_secure_cert":true}\n'),
+  }),
+  example(
     "a quote that does not verify",
     WANT,
     { ...GOOD, verified: ok("[APP] Error: App: tee_verify_quote failed: 0xe019\n", 1) },

@@ -56,15 +56,36 @@ const LIST = "/etc/apt/sources.list.d/sgx_debian_local_repo.list";
 const LIST_TEXT = "deb [trusted=yes arch=amd64] file:/srv/sgx_debian_local_repo jammy main\n";
 
 export const lackingOf = (have: readonly string[]) => PACKAGES.filter((name) => !have.includes(name));
-/** Both settings of seed 003: the cloud's own PCCS, whose certificate is a real one. */
-export const qcnlGood = (want: TdxQuoteWant, text: string): boolean =>
-  text.includes(`"pccs_url": "${want.pccs}`) && /"use_secure_cert": true/.test(text);
+/** A comment of the configuration, which is JSON with comments: a setting in one says nothing. */
+const COMMENT = /\/\*[\s\S]*?\*\/|(?<!\S)\/\/.*$/gm;
+const URL_OF = /("pccs_url"\s*:\s*")([^"]*)/g;
+const SECURE = /("use_secure_cert"\s*:\s*)(true|false)/g;
+const said = (text: string, setting: RegExp) => [...text.replace(COMMENT, "").matchAll(setting)].map((m) => m[2] ?? "");
 
-/** The url's host part is exchanged and its path kept, as the document's sed does it. */
-export const qcnlText = (want: TdxQuoteWant, text: string): string =>
-  text
-    .replace(/("pccs_url":\s*")https?:\/\/[^/"]+/, `$1${want.pccs}`)
-    .replace(/("use_secure_cert":\s*)false/, "$1true");
+/** What the file says of both settings; the last word counts, and there should be one. */
+export const qcnlSays = (text: string): string =>
+  `${said(text, URL_OF).at(-1) ?? "no pccs_url"}, use_secure_cert ${said(text, SECURE).at(-1) ?? "not said"}`;
+/** Both settings of seed 003, as often as they stand there: the cloud's own PCCS, whose certificate is a real one. */
+export function qcnlGood(want: TdxQuoteWant, text: string): boolean {
+  const [urls, secure] = [said(text, URL_OF), said(text, SECURE)];
+  const ours = urls.every((url) => url === want.pccs || url.startsWith(`${want.pccs}/`));
+  return urls.length > 0 && ours && secure.length > 0 && secure.every((value) => value === "true");
+}
+
+/** The url's host part is exchanged and its path kept, as the document's sed does it; comments stay as they are. */
+export function qcnlText(want: TdxQuoteWant, text: string): string {
+  const silent = said(text, SECURE).length === 0;
+  const set = (part: string) =>
+    part
+      .replace(URL_OF, (_all, key: string, url: string) => `${key}${url.replace(/^https?:\/\/[^/]*/, want.pccs)}`)
+      .replace(SECURE, "$1true")
+      .replace(/"pccs_url"/, silent ? '"use_secure_cert": true,\n  $&' : "$&");
+  const comments = text.match(COMMENT) ?? [];
+  return text
+    .split(COMMENT)
+    .map((part, n) => `${set(part)}${comments[n] ?? ""}`)
+    .join("");
+}
 
 function fetched(files: readonly z.output<typeof FileSchema>[]) {
   const all = files.map((file) => ({ ...host.download(file.url, file.sha256), md5: file.md5 }));
@@ -107,7 +128,8 @@ export function planTdxQuote(want: TdxQuoteWant, facts: TdxQuoteFacts): Step[] {
     ]);
   }
   const config = valueIfKnown(qcnl);
-  if (config !== undefined && !qcnlGood(want, config))
+  // A file that names no PCCS at all is a person's to look at.
+  if (config !== undefined && !qcnlGood(want, config) && qcnlGood(want, qcnlText(want, config)))
     step("pccs", `${QCNL}: certificates from ${want.pccs}`, "quotes are verified with the platform's certificates", [
       { do: "write", path: QCNL, content: qcnlText(want, config) },
     ]);

@@ -14,6 +14,7 @@ import {
   QCNL,
   QUOTE,
   qcnlGood,
+  qcnlSays,
   SAMPLE,
   TdxQuoteWant,
   VERIFIER,
@@ -91,7 +92,7 @@ export const tdxQuote = facet<TdxQuoteWant, TdxQuoteFacts, typeof ASKS>({
       hint: "pulumi up writes it",
       source: SOURCE,
       good: (t) => qcnlGood(want, t),
-      show: (t) => /"pccs_url":\s*"([^"]*)"/.exec(t)?.[1] ?? "no pccs_url",
+      show: qcnlSays,
     }),
     judgeFact(facts.quote, {
       code: "tdx-quote.quote",
