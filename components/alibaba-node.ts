@@ -96,10 +96,12 @@ export class AlibabaNode extends pulumi.ComponentResource {
       { securityGroupName: `teeup-${name}`, vpcId: vpc.id, innerAccessPolicy: "Drop" },
       after,
     );
-    const rules = args.sshFrom.map(
-      (cidrIp, n) =>
+    // Named by their range: a rule is known to the cloud by what it says, so that one that moves to another name is made
+    // by the one and then deleted by the other.
+    const rules = [...new Set(args.sshFrom)].map(
+      (cidrIp) =>
         new SecurityGroupRule(
-          `${name}-ssh-${n}`,
+          `${name}-ssh-${cidrIp.replace("/", "-")}`,
           {
             type: "ingress",
             ipProtocol: "tcp",

@@ -1,0 +1,68 @@
+import { beforeEach, describe, expect, test } from "@jest/globals";
+import * as pulumi from "@pulumi/pulumi";
+import { AlibabaNode } from "../../components/alibaba-node.ts";
+import { askedOf } from "../../stacks/profiles/cloud-goals.ts";
+import { CLOUD_PROFILES } from "../../stacks/profiles/resolve.ts";
+import { pinsFor } from "../e2e/drive.ts";
+
+/** What the program asks for, with mocks in place of the engine and of the cloud. */
+const PROFILE = CLOUD_PROFILES.find((p) => p.name === "alibaba-gn8v-tee-1gpu");
+if (PROFILE === undefined) throw new Error("no such profile");
+
+type Inputs = Readonly<Record<string, unknown>>;
+/** Inputs of what was made, by the last part of its type and its name. */
+const made = new Map<string, Inputs>();
+/** Answer of getInstances to a question by tags and to one by name. */
+let listed: (question: Inputs) => readonly string[] | undefined;
+
+beforeEach(async () => {
+  made.clear();
+  listed = () => [];
+  await pulumi.runtime.setMocks({
+    newResource: ({ type, name, inputs }) => {
+      made.set(`${type.split(":").at(-1)} ${name}`, inputs as Inputs);
+      const at = { host: "203.0.113.9", hostKeys: [] };
+      return { id: `${name}-id`, state: { ...inputs, publicIp: at.host, at } };
+    },
+    call: ({ token, inputs }) => {
+      if (token.endsWith("getEcsInvocations")) return { invocations: [] };
+      if (token.endsWith("getInstanceTypes")) return { ids: [inputs["instanceType"]] };
+      const ids = listed(inputs as Inputs);
+      if (ids === undefined) throw new Error("Forbidden.RAM");
+      return { ids };
+    },
+  });
+});
+
+async function make(more: { readonly sshFrom?: readonly string[] } = {}): Promise<void> {
+  const node = new AlibabaNode("gpu-01", {
+    node: "gpu-01",
+    profile: "alibaba-gn8v-tee-1gpu",
+    pins: pinsFor(askedOf(PROFILE!, {})),
+    publicKey: "ssh-ed25519 AAAA ops@rack7",
+    sshFrom: ["203.0.113.7/32"],
+    ...more,
+  });
+  await new Promise((resolve) => node.instanceId.apply(resolve));
+}
+
+describe("who may knock", () => {
+  const rules = () =>
+    Object.fromEntries(
+      [...made].flatMap(([name, { cidrIp }]) => (name.startsWith("SecurityGroupRule ") ? [[cidrIp, name]] : [])),
+    );
+
+  test("a range keeps its rule when another one goes: the cloud takes two alike for one, and deletes both", async () => {
+    await make({ sshFrom: ["203.0.113.7/32", "198.51.100.0/24"] });
+    const before = rules();
+    made.clear();
+    await make({ sshFrom: ["198.51.100.0/24"] });
+    expect(Object.keys(rules())).toEqual(["198.51.100.0/24"]);
+    expect(rules()["198.51.100.0/24"]).toBe(before["198.51.100.0/24"]);
+  });
+
+  test("a range that is named twice is one rule", async () => {
+    await make({ sshFrom: ["203.0.113.7/32", "203.0.113.7/32"] });
+    expect([...made.keys()].filter((name) => name.startsWith("SecurityGroupRule "))).toHaveLength(1);
+  });
+});
