@@ -8,6 +8,7 @@ import { PARTS } from "../providers/kit/names.ts";
 import type { FacetScan, ScanError } from "../providers/kit/scan.ts";
 import { FacetScanSchema, scanText } from "../providers/kit/scan.ts";
 import { redact } from "../providers/machine/redact.ts";
+import { digest } from "../providers/reconcile.ts";
 import type { FleetFile, FleetNode, StackEntry } from "./fleet.ts";
 import { fleetNodes, loadFleet, parseShard, select, shardOf } from "./fleet.ts";
 import { countsOf, type DriftReport, merge, type NodeDrift, nodeStatus, parseScan } from "./formats/drift-facts.ts";
@@ -66,7 +67,9 @@ export async function scanFleet(options: DriftOptions, progress: (line: string) 
     version: 1,
     at,
     seconds: Math.round(performance.now() - started) / 1000,
-    ...(shard === undefined ? {} : { shard }),
+    ...(shard === undefined
+      ? {}
+      : { shard: { ...shard, fleet: digest(chosen.map(({ entry, node }) => [entry.stack, node])) } }),
     nodes: results.flat(),
     missing: [],
   };
@@ -113,11 +116,19 @@ async function scanStack(entry: StackEntry, nodes: readonly FleetNode[], timeout
       next: `pulumi refresh --preview-only --stack ${entry.stack} (in ${entry.project}) shows it`,
     };
     const known = new Set(nodes.map(({ node }) => node));
-    const strangers = [...seen.parts.keys()].filter((name) => !known.has(name) && !seen.configured.has(name));
+    const strangers = [...seen.parts.keys()].filter(
+      (name) => name === "*" || (seen.configured.size > 0 && !known.has(name) && !seen.configured.has(name)),
+    );
+    const failed = run.status === 0 ? undefined : error;
+    const results = nodes.map((node) => nodeOf(node, seen.parts.get(node.node), seen.planned.get(node.node), failed));
     return [
-      ...nodes.map((node) => nodeOf(node, seen.parts.get(node.node), run.status === 0 ? undefined : error)),
+      ...results,
+      // Its nodes were seen, and yet something of the stack was not.
+      ...(failed === undefined || results.some((node) => [node, ...node.facets].some((one) => one.error === failed))
+        ? []
+        : [brokenNode({ entry, node: "*", labels: { ...entry.labels, stack: entry.stack } }, failed)]),
       // In the state and in no config: nobody can look at it, and nobody would.
-      ...(seen.configured.size === 0 ? [] : strangers).map((name) =>
+      ...strangers.map((name) =>
         brokenNode(
           { entry, node: name, labels: { ...entry.labels, stack: entry.stack, node: name } },
           {
@@ -150,10 +161,14 @@ const brokenNode = ({ entry, node, labels }: FleetNode, error: ScanError): NodeD
   error,
 });
 
-/** `failed`: why the engine did not get to its end; what it said until then holds, and what it did not say is broken. */
+/**
+ * `planned`: the facets that the node is to have, as its plan in the state says. `failed`: why the engine did not get to
+ * its end; what it said until then holds, and what it did not say is broken.
+ */
 function nodeOf(
   node: FleetNode,
   parts: ReadonlyMap<string, FacetScan | undefined> | undefined,
+  planned?: readonly string[],
   failed?: ScanError,
 ): NodeDrift {
   if (parts === undefined || parts.size === 0)
@@ -166,11 +181,27 @@ function nodeOf(
       },
     );
   const error = failed ?? { code: "scan.no-answer", saw: "the engine said nothing of it", next: "teeup drift again" };
-  const facets = [...parts].map(
-    ([facet, scan]): FacetScan => scan ?? { facet, status: "broken", findings: [], steps: [], error },
-  );
-  const status = nodeStatus(facets);
-  const first = facets.find((facet) => facet.status === status)?.error;
+  const broken = (facet: string, why: ScanError): FacetScan => ({
+    facet,
+    status: "broken",
+    findings: [],
+    steps: [],
+    error: why,
+  });
+  const absent: ScanError = failed ?? {
+    code: "facet.no-state",
+    saw: "the state does not have it: the last up did not get that far",
+    next: `pulumi up --stack ${node.entry.stack}`,
+  };
+  const facets = [
+    ...[...parts].map(([facet, scan]) => scan ?? broken(facet, error)),
+    ...(planned ?? []).filter((facet) => !parts.has(facet)).map((facet) => broken(facet, absent)),
+  ];
+  const seen = nodeStatus(facets);
+  // Without a plan nobody can tell whether an engine that failed had come to all parts.
+  const cut = seen === "clean" && planned === undefined ? failed : undefined;
+  const status = cut === undefined ? seen : "broken";
+  const first = cut ?? facets.find((facet) => facet.status === status)?.error;
   return {
     stack: node.entry.stack,
     node: node.node,
@@ -181,7 +212,13 @@ function nodeOf(
   };
 }
 
-const PropsSchema = z.looseObject({ node: z.string(), facet: z.string(), scan: FacetScanSchema.optional() });
+const PropsSchema = z.looseObject({
+  node: z.string(),
+  facet: z.string(),
+  scan: FacetScanSchema.optional(),
+  /** Of a plan: names of all facets, with blanks between them. */
+  facets: z.string().optional(),
+});
 const StateSchema = z.looseObject({ outputs: z.unknown() }).nullish();
 const MetadataSchema = z.looseObject({ type: z.string().default(""), old: StateSchema, new: StateSchema });
 const EventSchema = z.looseObject({
@@ -194,6 +231,8 @@ const EventSchema = z.looseObject({
 interface SeenByEngine {
   /** Node → facet → what was seen, undefined while nothing was. */
   readonly parts: Map<string, Map<string, FacetScan | undefined>>;
+  /** Node → all facets that its plan names; states of before have no such list. */
+  readonly planned: Map<string, readonly string[]>;
   readonly errors: string[];
   /** Names of all nodes in the stack config. */
   readonly configured: Set<string>;
@@ -201,7 +240,7 @@ interface SeenByEngine {
 
 /** The engine's events, a line each; a half line at the end of a killed run says nothing. */
 function seenIn(text: string): SeenByEngine {
-  const seen: SeenByEngine = { parts: new Map(), errors: [], configured: new Set() };
+  const seen: SeenByEngine = { parts: new Map(), planned: new Map(), errors: [], configured: new Set() };
   for (const line of text.split("\n")) {
     const event = eventOf(line);
     if (event?.diagnosticEvent?.severity === "error") seen.errors.push(event.diagnosticEvent.message.trim());
@@ -210,6 +249,8 @@ function seenIn(text: string): SeenByEngine {
     if (metadata === undefined || !/^pulumi-nodejs:dynamic\//.test(metadata.type)) continue;
     const props = PropsSchema.safeParse((metadata.new ?? metadata.old)?.outputs);
     if (!props.success && OURS.has(metadata.type)) seen.parts.set("*", new Map([["unreadable", undefined]]));
+    if (props.data?.facets !== undefined)
+      seen.planned.set(props.data.node, props.data.facets.split(" ").filter(Boolean));
     if (!props.success || NOT_OF_MACHINES.includes(props.data.facet)) continue;
     const { node, facet, scan } = props.data;
     const parts = seen.parts.get(node) ?? new Map<string, FacetScan | undefined>();
@@ -222,7 +263,7 @@ function seenIn(text: string): SeenByEngine {
 const OURS: ReadonlySet<string> = new Set(Object.values(PARTS).map((type) => `pulumi-nodejs:dynamic/${type}`));
 
 /** Parts of a stack that show nothing of a machine. */
-const NOT_OF_MACHINES: readonly string[] = ["node-plan", "instance-plan", "instance-place"];
+const NOT_OF_MACHINES: readonly string[] = ["node-plan", "instance-plan", "instance-place", "node-session"];
 
 function eventOf(line: string): z.infer<typeof EventSchema> | undefined {
   try {

@@ -4,6 +4,7 @@ import { parse as parseYaml } from "yaml";
 import { z } from "zod";
 import type { NodeConfig } from "../providers/kit/config.ts";
 import { TeeUpError } from "../providers/kit/errors.ts";
+import { oneLine } from "../providers/machine/redact.ts";
 import { loadStack } from "./stack.ts";
 
 const LabelsSchema = z.record(z.string(), z.string()).default({});
@@ -31,8 +32,15 @@ export const FleetSchema = z.strictObject({
   stacks: z
     .array(StackEntrySchema)
     .min(1)
-    .refine((all) => new Set(all.map(({ stack, project }) => `${project}/${stack}`)).size === all.length, {
-      message: "two entries are the same stack",
+    // A result is known by stack and node: in one name the nodes of two would be one another's.
+    .superRefine((all, context) => {
+      for (const [n, { stack }] of all.entries())
+        if (all.findIndex((other) => other.stack === stack) < n)
+          context.addIssue({
+            code: "custom",
+            path: [n, "stack"],
+            message: `${stack} is there twice; those of two projects are told apart as organization/<project>/<stack>`,
+          });
     }),
 });
 export type FleetFile = z.infer<typeof FleetSchema>;
@@ -103,16 +111,18 @@ const ProjectSchema = z.looseObject({ stackConfigDir: z.string().default(".") })
 /** Where Pulumi keeps the stack's config. */
 async function stackFile({ project, stack, file }: StackEntry): Promise<string> {
   if (file !== undefined) return file;
-  const text = await readFile(join(project, "Pulumi.yaml"), "utf8").catch((error: Error) => {
+  try {
+    const { stackConfigDir } = ProjectSchema.parse(parseYaml(await readFile(join(project, "Pulumi.yaml"), "utf8")));
+    return join(project, stackConfigDir, `Pulumi.${stack.split("/").at(-1)}.yaml`);
+  } catch (error) {
+    // Whatever is wrong with it, the other stacks are still looked at.
     throw new TeeUpError({
       code: "fleet.no-project",
       subject: project,
-      saw: error.message,
+      saw: oneLine(error instanceof Error ? error.message : String(error)),
       next: "name the folder of its Pulumi.yaml in the fleet file: project",
     });
-  });
-  const { stackConfigDir } = ProjectSchema.parse(parseYaml(text));
-  return join(project, stackConfigDir, `Pulumi.${stack.split("/").at(-1)}.yaml`);
+  }
 }
 
 /**

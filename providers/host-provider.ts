@@ -257,12 +257,12 @@ function instancePart(olds: Props | undefined, news: Props): Props {
 }
 
 /**
- * What a scan sees. Never throws: one node's trouble would end the engine's look at all others. A plan and the parts of an
- * instance show nothing of a machine.
+ * What a scan sees. Never throws: one node's trouble would end the engine's look at all others. A plan, the parts of an
+ * instance and its session show nothing of a machine.
  */
 async function scanOf(props: Props): Promise<{ scan?: FacetScan }> {
   const { node, facet } = InputsSchema.parse(props);
-  if (facet === NODE_PLAN || isInstancePart(props)) return {};
+  if (facet === NODE_PLAN || isInstancePart(props) || isSession(props)) return {};
   try {
     if (!ready().names.has(node)) return {};
     const inputs = parseInputs(props);
@@ -555,6 +555,8 @@ async function gate(inputs: Inputs): Promise<Props> {
     facet: inputs.facet,
     ...(inputs.at === undefined ? {} : { at: inputs.at }),
     goals: keepGoals(inputs.goals ?? []),
+    // A run that ends half-way leaves a node of which the state has a part only: who scans it can tell by this.
+    facets: looks.map(({ goal }) => goal.facet.name).join(" "),
     stateVersion: STATE_VERSION,
     permitted: permit,
     worst: worst(steps.map((step) => step.disruption)),

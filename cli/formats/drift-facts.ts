@@ -22,7 +22,8 @@ export const DriftReportSchema = z.strictObject({
   at: z.iso.datetime(),
   /** Wall time; of merged scans the longest. */
   seconds: z.number(),
-  shard: z.strictObject({ index: z.int(), of: z.int() }).optional(),
+  /** `fleet`: digest of the list of nodes that it was cut from. */
+  shard: z.strictObject({ index: z.int(), of: z.int(), fleet: z.string().optional() }).optional(),
   nodes: z.array(NodeDriftSchema),
   /** Shards of which there is no result: their nodes were not looked at. */
   missing: z.array(z.string()),
@@ -85,6 +86,7 @@ export function merge(scans: readonly DriftReport[]): DriftReport {
       next: "teeup drift --merge with all results of one scan",
     });
   const [of = 0] = counts;
+  const lists = new Set(scans.flatMap(({ shard }) => (shard === undefined ? [] : [shard.fleet])));
   const there = new Set(scans.map(({ shard }) => shard?.index));
   const nodes = new Map(inOrder.flatMap((scan) => scan.nodes).map((node) => [`${node.stack}\n${node.node}`, node]));
   return {
@@ -97,6 +99,7 @@ export function merge(scans: readonly DriftReport[]): DriftReport {
       ...Array.from({ length: of }, (_, n) => n + 1)
         .filter((index) => !there.has(index))
         .map((index) => `shard ${index}/${of}`),
+      ...(lists.size > 1 ? ["nodes between the shards, which were not cut from the same list of nodes"] : []),
     ],
   };
 }

@@ -139,6 +139,15 @@ describe("shards", () => {
     ).toBe(0);
   });
 
+  test("cut from different lists of nodes they may have missed some, and that is said", () => {
+    const shard = (index: number, fleet: string) =>
+      report([node(`gpu-0${index}`, [facet("cpu", "clean")])], { shard: { index, of: 2, fleet } });
+    expect(exitStatus(merge([shard(1, "a"), shard(2, "a")]))).toBe(0);
+    const joined = merge([shard(1, "a"), shard(2, "b")]);
+    expect([joined.nodes.length, exitStatus(joined)]).toEqual([2, 3]);
+    expect(joined.missing).toEqual([expect.stringContaining("not cut from the same list of nodes")]);
+  });
+
   test("of different scans they are refused, and so is half a result", () => {
     const of = (n: number) => report([], { shard: { index: 1, of: n } });
     expect(() => merge([of(2), of(3)])).toThrow(/shards of 2 and of 3.*drift\.other-shards/);
