@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { Command } from "@pulumi/alicloud/ecs/command.js";
 import { EcsInvocation } from "@pulumi/alicloud/ecs/ecsInvocation.js";
 import { getEcsInvocationsOutput } from "@pulumi/alicloud/ecs/getEcsInvocations.js";
-import { getInstances } from "@pulumi/alicloud/ecs/getInstances.js";
+import { type GetInstancesArgs, getInstances } from "@pulumi/alicloud/ecs/getInstances.js";
 import { getInstanceTypes } from "@pulumi/alicloud/ecs/getInstanceTypes.js";
 import { Instance } from "@pulumi/alicloud/ecs/instance.js";
 import { KeyPair } from "@pulumi/alicloud/ecs/keyPair.js";
@@ -80,7 +80,7 @@ export class AlibabaNode extends pulumi.ComponentResource {
     const parent = { parent: this };
     // Before anything of the cloud: what the stack does not permit is refused with nothing touched.
     const tags = { "teeup:stack": `${pulumi.getProject()}/${pulumi.getStack()}`, "teeup:node": args.node };
-    const seen = pulumi.output(seenOf(tags, shape, parent));
+    const seen = pulumi.output(seenOf(tags, `teeup-${name}`, shape, parent));
     const plan = new InstancePlan(`${name}-instance-plan`, { node: args.node, shape, seen }, parent);
 
     const after = { ...parent, dependsOn: plan };
@@ -186,13 +186,19 @@ const cidrOf = (zone: string): string => `10.0.${zone.charCodeAt(zone.length - 1
 /** What the cloud says, as far as the account may ask; a question that fails stops nothing. */
 async function seenOf(
   tags: Record<string, string>,
+  instanceName: string,
   { zone, type }: Shape,
   options: pulumi.InvokeOptions,
 ): Promise<Seen> {
-  const instances = await getInstances({ tags }, options).then(
-    ({ ids }) => ids,
-    () => undefined,
-  );
+  const ask = (question: GetInstancesArgs) =>
+    getInstances(question, options).then(
+      ({ ids }) => ids,
+      () => undefined,
+    );
+  // A stack that is renamed looks for other tags than its instance has, and anybody may take them off: what is there by
+  // its name is perhaps it, and only what is there by neither is not there.
+  const [tagged, named] = await Promise.all([ask({ tags }), ask({ nameRegex: `^${instanceName}$` })]);
+  const instances = tagged?.length === 0 && named?.length !== 0 ? undefined : tagged;
   if (instances !== undefined && instances.length > 0) return { instances };
   const offered = await getInstanceTypes({ availabilityZone: zone, instanceType: type }, options).then(
     ({ ids }) => ids.includes(type),

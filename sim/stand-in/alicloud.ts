@@ -311,11 +311,12 @@ export class AliCloud {
       version: "3.108.0",
       kinds: Object.fromEntries(Object.entries(kinds).map(([token, kind]) => [token, this.#counted(kind)])),
       functions: {
-        "alicloud:ecs/getInstances:getInstances": async ({ tags = {} }) => {
+        "alicloud:ecs/getInstances:getInstances": async ({ tags = {}, nameRegex = "" }) => {
           const wanted = Object.entries(tags as Props);
           const ids = this.instances().filter((id) => {
-            const has = (this.made.get(id)?.props["tags"] ?? {}) as Props;
-            return wanted.every(([key, value]) => has[key] === value);
+            const { tags: has = {}, instanceName } = this.made.get(id)?.props ?? {};
+            const tagged = wanted.every(([key, value]) => (has as Props)[key] === value);
+            return tagged && new RegExp(String(nameRegex)).test(String(instanceName));
           });
           return { id: "all", ids, names: [], instances: [], tags };
         },

@@ -66,3 +66,34 @@ describe("who may knock", () => {
     expect([...made.keys()].filter((name) => name.startsWith("SecurityGroupRule "))).toHaveLength(1);
   });
 });
+
+describe("what the cloud says of the instance before anything is asked of it", () => {
+  const seen = () => made.get("InstancePlan gpu-01-instance-plan")?.["seen"];
+  const byTags = ({ tags }: Inputs) => tags !== undefined;
+
+  test("by its tags it is there", async () => {
+    listed = (question) => (byTags(question) ? ["i-1"] : []);
+    await make();
+    expect(seen()).toEqual({ instances: ["i-1"] });
+  });
+
+  test("none by its tags and none by its name: there is none", async () => {
+    await make();
+    expect(seen()).toEqual({ instances: [], offered: true });
+  });
+
+  test("one by its name alone is perhaps it: a stack that was renamed, or tags that somebody took off", async () => {
+    listed = (question) => (question["nameRegex"] === "^teeup-gpu-01$" ? ["i-1"] : []);
+    await make();
+    expect(seen()).toEqual({ offered: true });
+  });
+
+  test.each([
+    ["by tags", (question: Inputs) => (byTags(question) ? undefined : [])],
+    ["by name", (question: Inputs) => (byTags(question) ? [] : undefined)],
+  ])("a question %s that is not answered is no absence", async (_what, answer) => {
+    listed = answer;
+    await make();
+    expect(seen()).toEqual({ offered: true });
+  });
+});
