@@ -108,10 +108,16 @@ export const REFUSALS: readonly (readonly [code: string, todo: string])[] = [
   ["InvalidImageId", "the image is gone: take a newer one whose kernel is new enough (teeup:instance.image)"],
 ];
 
-/** What the cloud said that making the instance will fail on, or that it is gone: lines of a plan. */
+/** What the cloud said that making the instance will fail on, that it is gone, or that one is there: lines of a plan. */
 export function seenLines(made: boolean, shape: Shape, { instances, offered }: Seen): string[] {
   const absent = made && instances?.length === 0;
+  const others = made ? [] : (instances ?? []);
   return [
+    ...(others.length > 0
+      ? [
+          `[check] instance-plan.another: want one instance, saw ${others.join(", ")} of this stack and node, which this state does not know: up would make one beside it. Look for the state that made it, or release it in the ECS console`,
+        ]
+      : []),
     ...(absent
       ? [
           "[check] instance-plan.absent: want one instance, saw none in the cloud; pulumi up --refresh makes one. It was never made, or released with all that was on its disk",

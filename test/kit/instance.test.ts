@@ -45,6 +45,12 @@ test.each<[what: string, made: boolean, seen: Seen, codes: readonly string[]]>([
   ["the cloud says nothing", true, {}, []],
   ["not made yet", false, { instances: [], offered: true }, []],
   ["there", true, { instances: ["i-1"] }, []],
+  [
+    "there, though this state has none: another would be paid for beside it",
+    false,
+    { instances: ["i-1"] },
+    ["another"],
+  ],
   ["gone", true, { instances: [] }, ["absent"]],
   ["not made, and not sold", false, { instances: [], offered: false }, ["not-offered"]],
   ["gone, and sold out", true, { instances: [], offered: false }, ["absent", "not-offered"]],
