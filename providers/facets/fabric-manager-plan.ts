@@ -70,7 +70,8 @@ function install(want: FabricManagerWant, facts: FabricManagerFacts, stop: boole
         ...(stop ? [{ argv: ["systemctl", "stop", FABRIC_MANAGER] } as const] : []),
         ...files.map(
           (f): JobLine => ({
-            argv: rpm ? ["rpm", "--upgrade", "--oldpackage", f.file] : ["dpkg", "--install", f.file],
+            // rpm refuses a package that it has at this version, unlike dpkg.
+            argv: rpm ? ["rpm", "--upgrade", "--oldpackage", "--replacepkgs", f.file] : ["dpkg", "--install", f.file],
           }),
         ),
         ...(names.length === 0

@@ -145,11 +145,13 @@ function split(name: string, version: string): readonly [string, string] {
   return kernel === null ? [name, `${version}.x86_64`] : [kernel[1] ?? "", kernel[2] ?? ""];
 }
 
-/** What a .rpm holds, installed over whatever version is there. */
-function installFiles(machine: Machine, paths: readonly string[], cwd: string): Result {
+/** What a .rpm holds, installed over whatever other version is there; `again`: also over the same one. */
+function installFiles(machine: Machine, paths: readonly string[], cwd: string, again: boolean): Result {
   for (const path of paths) {
     const pkg = packageInFile(machine, normalise(path, cwd));
     if (pkg === undefined) return fail(1, `error: open of ${path} failed: No such file or directory`);
+    if (!again && machine.packages.installed.get(pkg.name)?.pkg.version === pkg.version)
+      return fail(1, `\tpackage ${split(pkg.name, pkg.version).join("-")} is already installed`);
     machine.packages.install(pkg);
   }
   return ok("", 10);
@@ -161,10 +163,21 @@ const rpm: Command = {
   mutates: (argv) => argv.some((w) => /^(-[iU]|--(install|upgrade|erase)|-e)/.test(w)),
   run: (machine, argv, context) => {
     const o = options(argv, {
-      flags: ["-q", "-a", "-qa", "-U|--upgrade", "-i|--install", "-e|--erase", "--oldpackage", "-v", "-h"],
+      flags: [
+        "-q",
+        "-a",
+        "-qa",
+        "-U|--upgrade",
+        "-i|--install",
+        "-e|--erase",
+        "--oldpackage",
+        "--replacepkgs",
+        "-v",
+        "-h",
+      ],
       valued: ["--qf|--queryformat"],
     });
-    if (o.has("-U") || o.has("-i")) return installFiles(machine, o.rest, context.cwd);
+    if (o.has("-U") || o.has("-i")) return installFiles(machine, o.rest, context.cwd, o.has("--replacepkgs"));
     if (o.has("-e")) {
       const missing = o.rest.find((name) => !machine.packages.installed.has(name));
       if (missing !== undefined) return fail(1, `error: package ${missing} is not installed`);

@@ -113,7 +113,7 @@ describe("what is done", () => {
     ["002-49", unit(A8), /^ExecStart=\/usr\/bin\/nvidia-persistenced --user root --uvm-persistence-mode --verbose$/m],
     ["002-50", unit(A8), /^TimeoutStartSec=900\nTimeoutStopSec=60$/m],
     // The driver first: the fabric manager is of its very version, and does not start without it.
-    ["002-51", did(A8), line("NVIDIA-Linux-x86_64-570.86.15.run --silent", "job rpm --upgrade --oldpackage /var/lib/teeup/artifacts/nvidia-fabric-manager-570.86.15-1.x86_64.rpm", "cuda_12.8.0_570.86.10_linux.run --silent --toolkit")],
+    ["002-51", did(A8), line("NVIDIA-Linux-x86_64-570.86.15.run --silent", "job rpm --upgrade --oldpackage --replacepkgs /var/lib/teeup/artifacts/nvidia-fabric-manager-570.86.15-1.x86_64.rpm", "cuda_12.8.0_570.86.10_linux.run --silent --toolkit")],
     ["002-52", passed(A8), /fabric-manager\.version: .*saw 570\.86\.15\nfabric-manager\.nscq: .*saw 570\.86\.15/],
     ["002-53", did(A8), line("run systemctl enable nvidia-fabricmanager.service", "run systemctl start nvidia-persistenced.service", "run systemctl enable --now cloudmonitor.service")],
     ["002-54", did(A8), /^run grubby --update-kernel=ALL --args=swiotlb=2097152,any$/m],
@@ -126,7 +126,7 @@ describe("what is done", () => {
     ["002-67", did(A8), NVATTEST_ALONE],
     ["002-68", did(A8), NVATTEST_ALONE],
     ["002-69", did(A1), gets("https://developer.download.nvidia.com/compute/cuda/repos/rhel8/x86_64/cuda-rhel8.repo")],
-    ["002-70", did(A8), /^job rpm --upgrade --oldpackage \S+libnvidia-nscq-570-570\.86\.15-1\.x86_64\.rpm$/m],
+    ["002-70", did(A8), /^job rpm --upgrade --oldpackage --replacepkgs \S+libnvidia-nscq-570-570\.86\.15-1\.x86_64\.rpm$/m],
     ["002-71", asked(A1), /^ask nvattest attest --device gpu --verifier local /m],
     ["002-79", asked(A1), /^ask nvattest attest --device gpu .*--nonce [0-9a-f]{64} /m],
     ["002-81", asked(A1), /^ask nvattest attest --device gpu --verifier local /m],

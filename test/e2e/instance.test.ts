@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
-import { ALIBABA, BAIDU, type Bench, bench, INSTANCES, look, type Platform, up } from "./drive.ts";
+import { ALIBABA, ALIBABA_8GPU, BAIDU, type Bench, bench, INSTANCES, look, type Platform, up } from "./drive.ts";
 
 /** Instances of clouds on a twin: from the cloud's image to attested GPUs, by the reconciler over SSH. */
 let b: Bench | undefined;
@@ -167,5 +167,18 @@ test("a kernel that an upgrade brought has no driver: it is built for it, and th
   expect((await up(b)).findings).toEqual([]);
   expect(journal.unmodelled).toEqual([]);
   expect([...node.gpus.values()].map((g) => [g.session, g.ready])).toEqual([["up", true]]);
+  expect((await look(b)).byFacet).toEqual({});
+});
+
+test("NSCQ alone is missing, as after a run that ended between two packages: rpm refuses none that it has", async () => {
+  b = await bench({}, ALIBABA_8GPU);
+  expect((await up(b)).findings).toEqual([]);
+  const { node } = b.twin;
+  node.exec0(["rpm", "--erase", "libnvidia-nscq-570"]);
+  expect((await look(b)).byFacet["fabric-manager"]).toEqual({
+    steps: ["fabric-manager.install"],
+    findings: ["fabric-manager.nscq"],
+  });
+  expect((await up(b)).findings).toEqual([]);
   expect((await look(b)).byFacet).toEqual({});
 });

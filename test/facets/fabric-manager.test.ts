@@ -72,7 +72,7 @@ test("files of the Red Hat family go by rpm, back to an older one too, each veri
     `curl --fail --location --silent --show-error --retry 3 --output ${file} ${url}`,
     `sha256sum --check --strict ${file}.sha256`,
     "systemctl stop nvidia-fabricmanager.service",
-    `rpm --upgrade --oldpackage ${file}`,
+    `rpm --upgrade --oldpackage --replacepkgs ${file}`,
   ]);
   // Files are no archive's: nothing upgrades them, so nothing is held.
   expect(codes(fabricManager.plan?.(want, facts, CONTEXT))).toEqual(["fabric-manager.install", "fabric-manager.start"]);
