@@ -2,12 +2,19 @@ import type { BlockContent, List, PhrasingContent, RootContent, Table, TableRow 
 import { gfmToMarkdown } from "mdast-util-gfm";
 import { toMarkdown } from "mdast-util-to-markdown";
 
+/** Characters that turn the direction of a line round, and could show it as another one, by their names. */
+const plain = (value: string): string =>
+  value.replaceAll(
+    /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    (c) => `[U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}]`,
+  );
+
 /** Pieces of Markdown. Text of a machine goes into {@link code} or {@link fence} only: there it stays letters. */
 export const text = (value: string): PhrasingContent => ({ type: "text", value });
 /** One line. */
 export const code = (value: string): PhrasingContent => ({
   type: "inlineCode",
-  value: value.replaceAll(/\s+/g, " ").trim() || "-",
+  value: plain(value).replaceAll(/\s+/g, " ").trim() || "-",
 });
 export const strong = (value: string): PhrasingContent => ({ type: "strong", children: [text(value)] });
 export const paragraph = (...children: PhrasingContent[]): BlockContent => ({ type: "paragraph", children });
@@ -16,7 +23,11 @@ export const heading = (depth: 2 | 3, ...children: PhrasingContent[]): RootConte
   depth,
   children,
 });
-export const fence = (lang: string, value: string): BlockContent => ({ type: "code", lang, value: value.trimEnd() });
+export const fence = (lang: string, value: string): BlockContent => ({
+  type: "code",
+  lang,
+  value: plain(value).trimEnd(),
+});
 export const bullets = (items: readonly PhrasingContent[][]): List => ({
   type: "list",
   spread: false,

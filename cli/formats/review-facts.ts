@@ -9,9 +9,11 @@ import {
   worst,
 } from "../../providers/kit/disruption.ts";
 import { TeeUpError } from "../../providers/kit/errors.ts";
+import { PARTS } from "../../providers/kit/names.ts";
 import type { FacetReview, NodeReview } from "../../providers/kit/review.ts";
 import { FacetReviewSchema, NodeReviewSchema } from "../../providers/kit/review.ts";
 import { redact } from "../../providers/machine/redact.ts";
+import { describe } from "../../providers/reconcile.ts";
 
 /** What a review is told of a preview: the facts that Markdown, JSON and SARIF are made from. */
 const DowntimeSchema = z.strictObject({
@@ -58,7 +60,10 @@ export const ReviewReportSchema = z.strictObject({
   others: z.array(z.strictObject({ name: z.string(), type: z.string(), op: z.string() })),
   /** Errors of the preview: it is not whole. */
   errors: z.array(z.string()),
-  /** `teeup:approved` for all nodes with a plan; absent when one of them has no hash. */
+  /**
+   * `teeup:approved` for all nodes with a plan; absent when one of them has no hash, and when this is not all that `up`
+   * would do: an error, a part that is removed, a step that no part shows.
+   */
   approval: z.string().optional(),
 });
 export type ReviewReport = z.infer<typeof ReviewReportSchema>;
@@ -94,11 +99,14 @@ const InputsSchema = z.looseObject({
 /** Throws `report.no-preview` for a text that is no `pulumi preview --json`. */
 export function reviewReport(text: string): ReviewReport {
   const { config, steps, diagnostics } = parsePreview(text);
-  const errors = diagnostics.filter(({ severity }) => severity === "error").map(({ message }) => withoutTrace(message));
-  const own = steps.flatMap((step) => {
-    const inputs = InputsSchema.safeParse((step.newState ?? step.oldState)?.inputs);
-    return typeOf(step).startsWith(OWN_TYPE) && inputs.success ? [{ step, inputs: inputs.data }] : [];
-  });
+  const own = steps.flatMap(partsIn);
+  const errors = [
+    ...diagnostics.filter(({ severity }) => severity === "error").map(({ message }) => withoutTrace(message)),
+    // What cannot be read is not nothing.
+    ...steps
+      .filter((step) => OURS.has(typeOf(step)) && step.op !== "same" && !own.some((part) => part.step.urn === step.urn))
+      .map((step) => `${nameOf(step)}: its ${step.op} cannot be read by this version`),
+  ];
   // A node that is as wanted has no step at all.
   const names = new Set([...own.map(({ inputs }) => inputs.node), ...configured(config?.["teeup:nodes"])]);
   const nodes = [...names].map((name) =>
@@ -110,22 +118,39 @@ export function reviewReport(text: string): ReviewReport {
   );
   const planned = nodes.filter(({ status }) => status === "changes");
   const approved = planned.flatMap(({ node, hash }) => (hash === undefined ? [] : [`${node}=${hash}`]));
-  const ours = new Set(own.map(({ step }) => step));
+  const ours = new Set(own.map(({ step }) => step.urn));
+  // What is approved is all that the review shows, and nothing that it does not.
+  const whole =
+    errors.length === 0 && nodes.every(({ removed, facets }) => removed.length === 0 && !facets.some(isUnshown));
   return ReviewReportSchema.parse({
     version: 1,
     stack: steps[0]?.urn.split("::")[0]?.replace(/^urn:pulumi:/, "") ?? "unknown",
-    detail: own.every(({ inputs, step }) => step.op === "delete" || inputs.review !== undefined) ? "full" : "lines",
+    detail: own.every(({ inputs, step }) => isRemoval(step) || inputs.review !== undefined) ? "full" : "lines",
     nodes,
     others: steps
-      .filter((step) => !ours.has(step) && step.op !== "same" && !/^(pulumi:|teeup:)/.test(typeOf(step)))
+      .filter((step) => !ours.has(step.urn) && step.op !== "same" && !/^(pulumi:|teeup:)/.test(typeOf(step)))
       .map((step) => ({ name: nameOf(step), type: typeOf(step), op: step.op })),
     errors,
-    ...(approved.length > 0 && approved.length === planned.length ? { approval: approved.join(",") } : {}),
+    ...(whole && approved.length > 0 && approved.length === planned.length ? { approval: approved.join(",") } : {}),
   });
 }
 
 const OWN_TYPE = "pulumi-nodejs:dynamic/";
 const NODE_PLAN = "node-plan";
+const OURS: ReadonlySet<string> = new Set([...Object.values(PARTS), "node:NodePlan"].map((type) => OWN_TYPE + type));
+
+/** A part that becomes one of another node, or another facet, is undone where it was. */
+function partsIn(step: PreviewStep): Part[] {
+  if (!typeOf(step).startsWith(OWN_TYPE)) return [];
+  const inputs = InputsSchema.safeParse((step.newState ?? step.oldState)?.inputs);
+  if (!inputs.success) return [];
+  const before = InputsSchema.safeParse(step.oldState?.inputs);
+  const moved = before.success && ["node", "facet"].some((key) => before.data[key] !== inputs.data[key]);
+  return [{ step, inputs: inputs.data }, ...(moved ? [{ step: { ...step, op: "delete" }, inputs: before.data }] : [])];
+}
+const isRemoval = ({ op }: PreviewStep): boolean => op.startsWith("delete");
+/** Made of lines of the node's plan that no part of it shows. */
+const isUnshown = ({ facet, steps }: FacetReview): boolean => facet === NODE_PLAN && steps.length > 0;
 
 function parsePreview(text: string): z.infer<typeof PreviewSchema> {
   let raw: unknown;
@@ -178,21 +203,24 @@ interface Part {
 
 /** `whole`: the preview got to its end, so that a node without a step is as it should be. */
 function nodeOf(node: string, parts: readonly Part[], whole: boolean): ReviewedNode {
-  const kept = parts.filter(({ step }) => step.op !== "delete");
+  const kept = parts.filter(({ step }) => !isRemoval(step));
   const plan = kept.find(({ inputs }) => inputs.facet === NODE_PLAN);
   const said: NodeReview | undefined = (plan ?? kept[0])?.inputs.review;
-  const facets = kept.filter(({ inputs }) => inputs.facet !== NODE_PLAN).map(facetOf);
+  const own = kept.filter(({ inputs }) => inputs.facet !== NODE_PLAN).map(facetOf);
+  const shown = new Set(own.flatMap((facet) => facet.steps.map((step) => redact(describe(step)))));
+  const more = fromLines(NODE_PLAN, plan?.inputs.plan.filter((line) => !shown.has(line)) ?? []);
+  const facets = plan !== undefined && isUnshown(more) ? [...own, { op: plan.step.op, ...more, findings: [] }] : own;
   const steps = facets.flatMap((facet) => facet.steps);
   const findings = facets.flatMap((facet) => facet.findings.map((finding) => ({ facet: facet.facet, ...finding })));
   const unreachable = kept.flatMap(({ inputs }) => inputs.review?.unreachable ?? [])[0];
   const missing = parts.length === 0 && !whole ? ["the preview ended before it got here"] : [];
   const unknown = findings.filter(({ level }) => level === "unknown").map(({ code, saw }) => `${code}: ${saw}`);
-  const removed = parts.filter(({ step }) => step.op === "delete").map(({ inputs }) => inputs.facet);
+  const removed = parts.filter(({ step }) => isRemoval(step)).map(({ inputs }) => inputs.facet);
   const status = (): ReviewedNode["status"] => {
     if (parts.length === 0) return whole ? "as-wanted" : "unknown";
-    if (kept.length === 0) return "removed";
+    if (kept.length === 0 && removed.includes(NODE_PLAN)) return "removed";
     if (unreachable !== undefined) return "unreachable";
-    if (steps.length > 0) return "changes";
+    if (steps.length + removed.length > 0) return "changes";
     if (parts.some(({ inputs }) => inputs.plan.some((line) => line.startsWith("[later]")))) return "later";
     if (findings.some(({ level }) => level === "fail")) return "failing";
     return unknown.length > 0 || !whole ? "unknown" : "as-wanted";

@@ -94,11 +94,14 @@ function headOf(report: ReviewReport): RootContent[] {
     heading(2, text("TeeUp: what would change on "), code(report.stack)),
     paragraph(
       text(
-        `Nodes: ${nodes.length}. ${count("changes")} would change, ${count("as-wanted")} are as wanted, ${open} could not be looked at or fail.`,
+        `Nodes: ${nodes.length}. ${count("changes") + count("removed")} would change, ${count("as-wanted")} are as wanted, ${open} could not be looked at or fail.`,
       ),
     ),
     ...(report.errors.length === 0 ? [] : [paragraph(strong("This preview is not whole:"))]),
-    ...report.errors.map((error): RootContent => fence("text", error)),
+    ...report.errors.slice(0, ERRORS).map((error): RootContent => fence("text", shorten(error))),
+    ...(report.errors.length <= ERRORS
+      ? []
+      : [paragraph(text(`${report.errors.length - ERRORS} more errors are in the report's JSON.`))]),
     ...(report.detail === "full"
       ? []
       : [
@@ -113,17 +116,36 @@ function headOf(report: ReviewReport): RootContent[] {
       nodes.map((node) => [
         [code(node.node)],
         markup(STATUS[node.status]),
-        [code(node.disruption)],
-        permitOf(node),
-        [text(node.downtime.restarts === 0 ? "none" : String(node.downtime.restarts))],
+        isSeen(node) ? [code(node.disruption)] : atLeast(node.disruption),
+        isSeen(node) || node.disruption !== "none" ? permitOf(node) : NOT_KNOWN,
+        isSeen(node)
+          ? [text(node.downtime.restarts === 0 ? "none" : String(node.downtime.restarts))]
+          : atLeast(node.downtime.restarts),
         node.guest.stops
           ? [strong(node.guest.state === "running" ? "a running guest stops" : "may stop")]
-          : [text("stay")],
-        [text(node.unknown.length === 0 ? "nothing" : String(node.unknown.length))],
+          : isSeen(node)
+            ? [text("stay")]
+            : NOT_KNOWN,
+        isSeen(node) ? [text(node.unknown.length === 0 ? "nothing" : String(node.unknown.length))] : NOT_KNOWN,
       ]),
     ),
   ];
 }
+
+/** Errors that are shown, and the most characters of one: behind them stands what would be done. */
+const ERRORS = 5;
+const ERROR_CHARS = 2000;
+const shorten = (error: string): string =>
+  error.length <= ERROR_CHARS ? error : `${error.slice(0, ERROR_CHARS)}… (whole in the report's JSON)`;
+
+/** False when there is more to it than its steps: it was not looked at, or parts of it are undone. */
+const isSeen = ({ status, facets, removed }: ReviewedNode): boolean =>
+  !["unreachable", "later", "removed"].includes(status) &&
+  removed.length === 0 &&
+  (status !== "unknown" || facets.length > 0);
+const NOT_KNOWN = [text("not known")];
+const atLeast = (what: ReviewedNode["disruption"] | number): PhrasingContent[] =>
+  what === "none" || what === 0 ? NOT_KNOWN : [code(String(what)), text(" or more")];
 
 function permitOf({ permit, disruption }: ReviewedNode): PhrasingContent[] {
   if (disruption === "none") return [text("not needed")];
@@ -172,7 +194,9 @@ function partsOf(node: ReviewedNode): Part[] {
           ),
         ]
       : []),
-    ...(node.status === "changes" ? [paragraph(text(downtimeOf(node)))] : []),
+    ...(node.status === "changes" && (node.removed.length === 0 || node.disruption !== "none")
+      ? [paragraph(text(downtimeOf(node)))]
+      : []),
     ...(node.removed.length === 0
       ? []
       : [

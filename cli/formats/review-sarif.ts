@@ -33,6 +33,12 @@ export function reviewSarif(report: ReviewReport, place: SarifPlace): string {
             where: node.node,
           },
         ]),
+    ...node.removed.map((facet) => ({
+      rule: "part.removed",
+      level: "warning" as const,
+      message: "removed, and what it made is undone; no preview lists those steps",
+      where: `${node.node}/${facet}`,
+    })),
     ...node.facets.flatMap(({ facet, steps, findings }): SarifFact[] => {
       const where = `${node.node}/${facet}`;
       return [

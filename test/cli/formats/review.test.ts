@@ -255,3 +255,94 @@ describe("whatever a machine says", () => {
     );
   });
 });
+
+describe("what a review must not leave out", () => {
+  const guest = facet("confidential-vm");
+  const row = (text: string) => text.split("\n").find((line) => line.startsWith("| `gpu-01`")) ?? "";
+
+  test("a part that goes is no node as wanted: what its removal undoes is in no plan, so nothing is said to stay", () => {
+    const [kept, gone] = [{ name: "gpu-01" }, { name: "gpu-01", facets: [guest], op: "delete" }].map(
+      (node) => JSON.parse(previewOf([node])) as { steps: { urn: string }[] },
+    );
+    const steps = [...(kept?.steps ?? []), ...(gone?.steps ?? []).filter(({ urn }) => urn.endsWith("confidential-vm"))];
+    const report = reviewReport(JSON.stringify({ ...kept, steps }));
+    expect(report.nodes).toMatchObject([{ status: "changes", removed: ["confidential-vm"] }]);
+    expect(report.approval).toBeUndefined();
+    const text = reviewMarkdown(report);
+    expect(text).toContain("1 would change, 0 are as wanted");
+    expect(row(text)).not.toMatch(/not needed|stay|nothing/);
+    const sarif = reviewSarif(report, { file: "x", version: "1" });
+    expect(sarif).toContain("gpu-01/confidential-vm: removed");
+  });
+
+  test("a part that becomes one of another node is undone on the first", () => {
+    const moved = JSON.parse(previewOf([{ name: "gpu-02", facets: [guest], op: "replace" }])) as {
+      steps: { urn: string; oldState?: object }[];
+    };
+    for (const one of moved.steps)
+      if (one.urn.endsWith("confidential-vm"))
+        one.oldState = { inputs: { node: "gpu-01", facet: "confidential-vm", plan: [] } };
+    const { nodes } = reviewReport(JSON.stringify(moved));
+    expect(nodes.find(({ node }) => node === "gpu-01")).toMatchObject({ removed: ["confidential-vm"] });
+  });
+
+  test("of a node that was not looked at the table does not say that it needs, stops or misses nothing", () => {
+    const unreachable = { name: "gpu-01", facets: [guest], over: { unreachable: { saw: "refused", next: "ssh" } } };
+    const later = { name: "gpu-01", lines: { lkca: ["[later] lkca: decided when the instance exists"] } };
+    for (const node of [unreachable, later]) {
+      const text = row(reviewMarkdown(reviewReport(previewOf([node]))));
+      expect(text).toContain("not known");
+      expect(text).not.toMatch(/not needed|stay|nothing|none/);
+    }
+  });
+
+  test("a step of the node's plan that no part shows is shown, and such a plan is not to be approved", () => {
+    const preview = JSON.parse(previewOf([{ name: "gpu-01", facets: [facet("lkca", { steps: [step()] })] }])) as {
+      steps: { urn: string; newState: { inputs?: { plan: string[] } } }[];
+    };
+    const plan = preview.steps.find(({ urn }) => urn.endsWith("node-plan"))?.newState.inputs;
+    if (plan !== undefined)
+      plan.plan = ["[none] write /etc/modprobe.d/teeup.conf", "[reboot] restart the host", "[check] x: want a, saw b"];
+    const report = reviewReport(JSON.stringify(preview));
+    expect(report.nodes).toMatchObject([{ status: "changes", disruption: "reboot", downtime: { restarts: 1 } }]);
+    expect(report.approval).toBeUndefined();
+    expect(reviewMarkdown(report).match(/`\[none\]` `write/g)).toHaveLength(1);
+  });
+
+  test("a preview that is not whole is not to be approved", () => {
+    const nodes = [{ name: "gpu-01", facets: [facet("lkca", { steps: [step()] })] }];
+    const diagnostics = [{ message: "gpu-01 · cpu: want.invalid", severity: "error" }];
+    expect(reviewReport(previewOf(nodes)).approval).toBeDefined();
+    expect(reviewReport(previewOf(nodes, { diagnostics })).approval).toBeUndefined();
+  });
+
+  test("a resource of ours that this version cannot read is an error, and its node not as wanted", () => {
+    const inputs = { node: "gpu-01", facet: "lkca", plan: "04da6b54" };
+    const urn = "urn:pulumi:rack7::teeup::teeup:node:SnpNode$pulumi-nodejs:dynamic/vm-admin:Lkca::gpu-01-lkca";
+    const config = { "teeup:nodes": '[{"name":"gpu-01"}]' };
+    const report = reviewReport(JSON.stringify({ config, steps: [{ op: "update", urn, newState: { inputs } }] }));
+    expect(report.errors).toEqual([expect.stringContaining("gpu-01-lkca")]);
+    expect(report.nodes).toMatchObject([{ status: "unknown" }]);
+  });
+
+  test("no error is so long that the steps are cut off behind it", () => {
+    const nodes = [{ name: "gpu-01", facets: [facet("host-boot", { steps: [reboot] })] }];
+    const diagnostics = Array.from({ length: 40 }, () => ({ message: "x".repeat(9000), severity: "error" }));
+    const text = reviewMarkdown(reviewReport(previewOf(nodes, { diagnostics })));
+    expect(text).toContain("`[reboot]` `restart the host`");
+    expect(text).toContain("in the report's JSON");
+    expect(text.length).toBeLessThanOrEqual(MARKDOWN_CHARS);
+  });
+
+  test("what turns the direction of a line round stands there as what it is", () => {
+    const title = "write \u202e/etc/x\u2066";
+    const text = reviewMarkdown(
+      reviewReport(
+        previewOf([{ name: "a", facets: [facet("lkca", { steps: [step({ title, commands: ["echo \u202d"] })] })] }]),
+      ),
+    );
+    expect(text).not.toMatch(/[\u202a-\u202e\u2066-\u2069]/);
+    expect(text).toContain("write [U+202E]/etc/x[U+2066]");
+    expect(text).toContain("echo [U+202D]");
+  });
+});
