@@ -31,6 +31,13 @@ export const cudaToolkitExamples: readonly Example<CudaToolkitWant>[] = [
     ["cuda-toolkit.install", "cuda-toolkit.cublas"],
   ),
   example(
+    "the installer was killed, or found the disk full: its folder is there, and half of what belongs in it",
+    { version: "12.8", url: "https://x.example/cuda.run", sha256: SHA, args: ["--silent", "--toolkit"] },
+    { toolkit: ok("cuda-12.8\ncuda-12.8.unfinished\n"), pip: ok("") },
+    ["cuda-toolkit.version"],
+    ["cuda-toolkit.install"],
+  ),
+  example(
     "cannot look",
     { version: "12.8", url: "https://x.example/cuda.run", sha256: SHA, args: ["--silent", "--toolkit"] },
     { toolkit: ok("", 1, "find: '/usr/local': Permission denied"), pip: ok("") },

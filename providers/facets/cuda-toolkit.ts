@@ -40,13 +40,16 @@ const Want = z.strictObject({
 export type CudaToolkitWant = z.output<typeof Want>;
 type Want = CudaToolkitWant;
 interface Facts {
-  /** Version that the toolkit's own file says. */
+  /** Folders of toolkits, and marks of those that are not whole. */
   readonly toolkit: Fact<readonly string[]>;
   /** `name-version` of what pip installed for all users. */
   readonly pip: Fact<readonly string[]>;
 }
 
-const hasToolkit = (want: Want, folders: readonly string[]) => folders.includes(`cuda-${want.version}`);
+/** Stands beside the toolkit's folder while the installer fills it: one that was killed leaves both. */
+const unfinished = (want: Want) => `cuda-${want.version}.unfinished`;
+const hasToolkit = (want: Want, folders: readonly string[]) =>
+  folders.includes(`cuda-${want.version}`) && !folders.includes(unfinished(want));
 const cublasFolder = (want: Want) => `nvidia_cublas_cu12-${want.cublas ?? ""}.dist-info`;
 const hasCublas = (want: Want, folders: readonly string[]) =>
   want.cublas === undefined || folders.includes(cublasFolder(want));
@@ -101,15 +104,19 @@ export const cudaToolkit = facet<Want, Facts, typeof ASKS>({
     const steps: Step[] = [];
     if (!hasToolkit(want, valueIfKnown(facts.toolkit) ?? [])) {
       const run = host.download(want.url, want.sha256);
+      const mark = `/usr/local/${unfinished(want)}`;
+      const lines = [
+        { argv: ["mkdir", "-p", mark] },
+        ...run.lines,
+        { argv: ["sh", run.file, ...want.args] },
+        { argv: ["rmdir", mark] },
+      ] as const;
       steps.push({
         code: "cuda-toolkit.install",
         title: `install CUDA ${want.version} without its driver`,
         why: "what the GPU's programs are built for",
         disruption: "none",
-        actions: [
-          run.checks,
-          ...host.job("cuda-toolkit", [...run.lines, { argv: ["sh", run.file, ...want.args] }], 3600),
-        ],
+        actions: [run.checks, ...host.job("cuda-toolkit", lines, 3600)],
       });
     }
     if (!hasCublas(want, valueIfKnown(facts.pip) ?? [])) {

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
+import { downloadSha256 } from "../../sim/model/internet.ts";
 import { ALIBABA, ALIBABA_8GPU, BAIDU, type Bench, bench, INSTANCES, look, type Platform, up } from "./drive.ts";
 
 /** Instances of clouds on a twin: from the cloud's image to attested GPUs, by the reconciler over SSH. */
@@ -181,4 +182,20 @@ test("NSCQ alone is missing, as after a run that ended between two packages: rpm
   });
   expect((await up(b)).findings).toEqual([]);
   expect((await look(b)).byFacet).toEqual({});
+});
+
+test("an installation of CUDA's toolkit that ended in the middle is none, and is made whole by the next up", async () => {
+  b = await bench({}, ALIBABA);
+  const { internet, host } = b.twin.node;
+  const url =
+    "https://developer.download.nvidia.com/compute/cuda/12.4.1/local_installers/cuda_12.4.1_550.54.15_linux.run";
+  const whole = internet.get(url);
+  if (whole?.kind !== "file") throw new Error("no such download");
+  internet.serve(url, { ...whole, content: "an installer that finds the disk full\n", sha256: downloadSha256(url) });
+  await expect(up(b)).rejects.toThrow(/cuda-toolkit\.install: job/);
+  host.files.mkdir("/usr/local/cuda-12.4/bin");
+  internet.serve(url, whole);
+  expect((await look(b)).byFacet["cuda-toolkit"]?.findings).toContain("cuda-toolkit.version");
+  expect((await up(b)).findings).toEqual([]);
+  expect(host.files.exists("/usr/local/cuda-12.4.unfinished")).toBe(false);
 });
