@@ -59,3 +59,54 @@ test("a stack config that is no JSON is named, and none of its text is shown", a
   expect(failures[0]?.reason).toContain("config.invalid");
   expect(JSON.stringify(failures)).not.toContain("hunter2");
 });
+
+test("every step of a node's plan is one of its parts' in a review, and the plan keeps which parts there are to be", async () => {
+  const provider = await freshProvider();
+  const { goalsOfNode } = await import("../../stacks/profiles/resolve.ts");
+  const { reviewReport } = await import("../../cli/formats/review-facts.ts");
+  const [node] = b.config.nodes;
+  if (node === undefined) throw new Error("no node");
+  const goals = goalsOfNode(b.config, node.guest).map(({ facet, want }) => ({ facet, want }));
+  const wanted = [{ facet: "node-plan", goals }, ...goals].map((props) => ({ node: NODE, review: true, ...props }));
+  const steps: object[] = [];
+  for (const props of wanted) {
+    const { inputs, failures } = await provider.check({}, props);
+    expect(failures).toEqual([]);
+    const urn = `urn:pulumi:dev::teeup::pulumi-nodejs:dynamic/x:X::${NODE}-${props.facet}`;
+    steps.push({ op: "create", urn, newState: { inputs } });
+  }
+  const report = reviewReport(JSON.stringify({ steps }));
+  expect(report.nodes[0]?.facets.map(({ facet }) => facet)).toEqual(goals.map(({ facet }) => facet));
+  expect(report.approval).toMatch(/^gpu-01=[0-9a-f]{32}$/);
+
+  const { outs } = await provider.create({ node: NODE, facet: "node-plan", goals });
+  expect(outs["facets"]).toBe(goals.map(({ facet }) => facet).join(" "));
+});
+
+test("a scan says nothing of a session, and asks nothing for it", async () => {
+  const { nodes } = b.config;
+  process.env["TEEUP_SCAN"] = JSON.stringify(nodes);
+  const provider = await freshProvider();
+  const { props } = await provider.read("x", { node: NODE, facet: "node-session", verdict: "pass" });
+  expect(props["scan"]).toBeUndefined();
+});
+
+test("a part of an instance that cannot be reached is left alone, and nobody says that the instance is gone", async () => {
+  const warned: string[] = [];
+  jest.unstable_mockModule("../../providers/engine.ts", () => ({
+    connectEngine: () => ({
+      progress: () => undefined,
+      say: () => undefined,
+      warn: (line: string) => warned.push(line),
+      gone: new AbortController().signal,
+      listens: async () => undefined,
+    }),
+  }));
+  const [node] = b.config.nodes;
+  const provider = await freshProvider({ nodes: JSON.stringify([{ ...node, cloud: "alibaba" }]) });
+  // Another key than the one that is known: somebody answers there.
+  const at = { host: "127.0.0.1", hostKeys: [`ssh-ed25519 ${"A".repeat(68)}`] };
+  await provider.delete(`${NODE}/lkca`, { node: NODE, facet: "lkca", want: {}, at, observed: { unreachable: "so" } });
+  jest.unstable_unmockModule("../../providers/engine.ts");
+  expect(warned).toEqual([expect.stringMatching(/^gpu-01\/lkca: its instance cannot be reached.*nothing was undone/)]);
+});
