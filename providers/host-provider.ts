@@ -200,7 +200,9 @@ export const provider = {
         return;
       }
       if (await wentWithItsInstance(inputs, props)) {
-        engine.warn(`${keyOf(inputs)}: its instance is gone, so there is nothing to undo`);
+        engine.warn(
+          `${keyOf(inputs)}: its instance cannot be reached, now as at the last refresh, so nothing was undone; if it still runs, what up made there stays`,
+        );
         return;
       }
       if (ready().approved !== undefined) throw unreviewed(inputs.node, `undoing ${inputs.facet}`);

@@ -87,8 +87,10 @@ test("a scan says nothing of a session, and asks nothing for it", async () => {
   const { nodes } = b.config;
   process.env["TEEUP_SCAN"] = JSON.stringify(nodes);
   const provider = await freshProvider();
-  const { props } = await provider.read("x", { node: NODE, facet: "node-session", verdict: "pass" });
-  expect(props["scan"]).toBeUndefined();
+  const scanOf = async (props: object) => (await provider.read("x", { node: NODE, ...props })).props["scan"];
+  expect(await scanOf({ facet: "node-session", verdict: "pass" })).toBeUndefined();
+  expect(await scanOf(resource)).toMatchObject({ facet: "module-options", status: "drifted" });
+  b.twin.dropConnections();
 });
 
 test("a part of an instance that cannot be reached is left alone, and nobody says that the instance is gone", async () => {
@@ -103,9 +105,10 @@ test("a part of an instance that cannot be reached is left alone, and nobody say
     }),
   }));
   const [node] = b.config.nodes;
-  const provider = await freshProvider({ nodes: JSON.stringify([{ ...node, cloud: "alibaba" }]) });
-  // Another key than the one that is known: somebody answers there.
-  const at = { host: "127.0.0.1", hostKeys: [`ssh-ed25519 ${"A".repeat(68)}`] };
+  // As seen from an address that sshFrom does not hold: nobody answers, and the instance runs.
+  const nodes = JSON.stringify([{ ...node, cloud: "alibaba", ssh: { ...node?.ssh, port: 1 } }]);
+  const provider = await freshProvider({ nodes });
+  const at = { host: "127.0.0.1", hostKeys: [] };
   await provider.delete(`${NODE}/lkca`, { node: NODE, facet: "lkca", want: {}, at, observed: { unreachable: "so" } });
   jest.unstable_unmockModule("../../providers/engine.ts");
   expect(warned).toEqual([expect.stringMatching(/^gpu-01\/lkca: its instance cannot be reached.*nothing was undone/)]);
