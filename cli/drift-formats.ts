@@ -1,4 +1,4 @@
-import { rename, writeFile } from "node:fs/promises";
+import { rename, stat, writeFile } from "node:fs/promises";
 import { TeeUpError } from "../providers/kit/errors.ts";
 import { hideSecrets } from "../providers/machine/redact.ts";
 import type { DriftReport } from "./formats/drift-facts.ts";
@@ -40,9 +40,11 @@ export async function writeDrift(
     const to = wanted[name];
     if (typeof to !== "string") say(text);
     else {
-      // Whole or not at all: a collector may read it at this moment.
-      await writeFile(`${to}.new`, `${hideSecrets(text)}\n`);
-      await rename(`${to}.new`, to);
+      const kept = await stat(to).catch(() => undefined);
+      // Whole or not at all: a collector may read it at this moment. What is no file, such as /dev/stdout, stays that.
+      const first = kept === undefined || kept.isFile() ? `${to}.new` : to;
+      await writeFile(first, `${hideSecrets(text)}\n`);
+      if (first !== to) await rename(first, to);
     }
   }
   if (out.length === 0) say((await import("./formats/drift-table.ts")).driftTable(report));
