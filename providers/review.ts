@@ -107,5 +107,9 @@ function fileChange(path: string, content: string, fact: Fact<string> | undefine
     context: 2,
     headerOptions: FILE_HEADERS_ONLY,
   });
-  return { path, before: fact.state, diff };
+  return { path, before: fact.state, diff: diff.replace(NAMED_SECRET, "$1[redacted]") };
 }
+
+/** A review is read by more people than the file: what stands beside such a name is not shown, whoever's it is. */
+const NAMED_SECRET =
+  /((?:passw(?:or)?d|passphrase|secret|token|(?:api|access|subscription)[_-]?key)["']?[ \t]*[:=][ \t]*["']?)[^\s"',;]+/gi;
