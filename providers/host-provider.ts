@@ -52,6 +52,8 @@ interface Configured {
   readonly recorded: boolean;
   /** Hash of the reviewed plan of each node; undefined when no review is asked for. */
   readonly approved: ReadonlyMap<string, string> | undefined;
+  /** Which machine each node is: the same plan of another one was not reviewed. */
+  readonly places: ReadonlyMap<string, object>;
   /** Nodes that this process may look at. */
   readonly names: ReadonlySet<string>;
 }
@@ -94,7 +96,13 @@ export const provider = {
         config.approved === undefined
           ? undefined
           : new Map(config.approved.split(",").map((one) => one.split("=") as [string, string]));
-      configured = { reconciler, permit: config.permit, recorded, approved, names: new Set(fleet.names) };
+      const places = new Map(
+        config.nodes.map(({ name, ssh: { host, port, hostKey }, bmc }) => [
+          name,
+          { host, port, hostKey, bmc: bmc?.url },
+        ]),
+      );
+      configured = { reconciler, permit: config.permit, recorded, approved, places, names: new Set(fleet.names) };
     } catch (error) {
       misconfigured = error instanceof TeeUpError ? error : new Error(message(error));
     }
@@ -401,7 +409,10 @@ async function reviewed(inputs: Inputs): Promise<NodeReview> {
     const seen = await lookAll(inputs);
     if (inputs.facet !== NODE_PLAN) return await reviewOf(reconciler, inputs.node, seen, permit);
     // Its parts say theirs themselves.
-    return { ...(await reviewOf(reconciler, inputs.node, [], permit)), hash: planHash(inputs.node, seen) };
+    return {
+      ...(await reviewOf(reconciler, inputs.node, [], permit)),
+      hash: planHash(inputs.node, seen, placeOf(inputs)),
+    };
   } catch (error) {
     if (!isUnreachable(error)) throw error;
     return unreachedReview(inputs.node, permit, error);
@@ -512,12 +523,15 @@ async function bring(id: string, props: Props, arrives: boolean): Promise<Props>
 /** Nodes whose whole plan was let pass in this process. */
 const gated = new Set<string>();
 
+const placeOf = ({ node, at }: Inputs): object => ({ ...ready().places.get(node), at });
+
 /** Throws `approval.other-plan` when the node's plan is not the one that was reviewed. */
-async function refuseUnreviewed(node: string, looks: readonly { goal: Goal; look: Look }[]): Promise<void> {
+async function refuseUnreviewed(inputs: Inputs, looks: readonly { goal: Goal; look: Look }[]): Promise<void> {
+  const { node } = inputs;
   const { approved } = ready();
   if (approved === undefined) return;
   const { planHash } = await import("./review.ts");
-  const hash = planHash(node, looks);
+  const hash = planHash(node, looks, placeOf(inputs));
   if (approved.get(node) === hash) return;
   const lines = looks.flatMap(({ look }) => look.steps).map((step) => `\n    ${describe(step)}`);
   throw new TeeUpError({
@@ -550,7 +564,7 @@ async function gate(inputs: Inputs): Promise<Props> {
   // A person's step that comes after others stops the run where it comes, not before it begins.
   const over = steps.filter((step) => !permits(permit, step.disruption) && step.afterOthers !== true);
   if (over.length > 0) throw refusal(inputs.node, NODE_PLAN, over, permit);
-  if (steps.length > 0) await refuseUnreviewed(inputs.node, looks);
+  if (steps.length > 0) await refuseUnreviewed(inputs, looks);
   gated.add(inputs.node);
   return {
     node: inputs.node,

@@ -55,12 +55,13 @@ export const unreachedReview = (node: string, permit: Permit, { parts }: TeeUpEr
 
 /**
  * 32 hex digits for everything that would be done on a node and why: the wanted states, every step with its actions, and
- * what fails without a step. The same plan of the same node always has the same hash.
+ * what fails without a step; and for which machine it is, `place`. The same plan of the same node always has the same hash.
  */
-export const planHash = (node: string, seen: readonly Seen[]): string =>
+export const planHash = (node: string, seen: readonly Seen[], place: object): string =>
   digest(
     {
       node,
+      place,
       goals: seen.map(({ goal, look }) => ({
         facet: goal.facet.name,
         want: goal.want,

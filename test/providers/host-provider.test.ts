@@ -113,3 +113,21 @@ test("a part of an instance that cannot be reached is left alone, and nobody say
   jest.unstable_unmockModule("../../providers/engine.ts");
   expect(warned).toEqual([expect.stringMatching(/^gpu-01\/lkca: its instance cannot be reached.*nothing was undone/)]);
 });
+
+test("a plan that was reviewed for one machine is not approved for another under its name", async () => {
+  const { nodes } = b.config;
+  const hashOf = async (change: (ssh: Record<string, unknown>) => object) => {
+    const moved = nodes.map((node) => ({ ...node, ssh: { ...node.ssh, ...change(node.ssh) } }));
+    const provider = await freshProvider({ nodes: JSON.stringify(moved) });
+    const goals = [{ facet: resource.facet, want: resource.want }];
+    const { inputs } = await provider.check({}, { node: NODE, facet: "node-plan", goals, review: true });
+    return (inputs["review"] as { hash?: string }).hash;
+  };
+  const reviewed = await hashOf(() => ({}));
+  expect(reviewed).toMatch(/^[0-9a-f]{32}$/);
+  // Who logs in, and with which key, changes nothing of what is done.
+  expect(await hashOf(() => ({ sudo: true }))).toBe(reviewed);
+  const other = await hashOf(() => ({ host: "localhost" }));
+  expect(other).toMatch(/^[0-9a-f]{32}$/);
+  expect(other).not.toBe(reviewed);
+});
