@@ -47,6 +47,20 @@ export const lkcaExamples: readonly Example<LkcaWant>[] = [
     ["lkca.config"],
     ["lkca.configure"],
   ),
+  // systemd before 243, which Alibaba Cloud Linux 3 has (239): systemd/systemd#12581.
+  example("an older journalctl that finds no line ends with 0", WANT, { ...GOOD, log: ok("") }),
+  example(
+    "a journalctl that cannot look for a line is no sign that there is none",
+    WANT,
+    { ...GOOD, log: ok("", 1, "Compiled without pattern matching support\n") },
+    ["lkca.stubs"],
+  ),
+  example(
+    "no journal of the kernel's is no sign either",
+    WANT,
+    { ...GOOD, log: ok("", 0, "No journal files were found.\n") },
+    ["lkca.stubs"],
+  ),
   example("the driver took the stubs", WANT, STUBS, ["lkca.stubs"], ["lkca.configure", "lkca.restart"]),
   example("the driver took the stubs again after that restart", WANT, { ...STUBS, restarted: ok(WANT.text) }, [
     "lkca.stubs",

@@ -1,9 +1,9 @@
 import { z } from "zod";
-import { ran, text } from "../kit/ask.ts";
+import { lastLine, ran, text } from "../kit/ask.ts";
 import type { Step } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { known, mapFact, showFact, valueIfKnown } from "../kit/facts.ts";
+import { flatMapFact, known, mapFact, showFact, unknown, valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown } from "../kit/findings.ts";
 import { inServiceOf, restartDisruption, SERVICE_ASKS } from "../kit/guest.ts";
 import { DRACUT_ALL, dracutTakes } from "../kit/host.ts";
@@ -44,6 +44,10 @@ type Facts = {
   readonly inService: Fact<string>;
 };
 
+/** journalctl says on stderr why it cannot look: without pattern matching, without a journal. */
+const stubsIn = ({ stdout, stderr }: { readonly stdout: string; readonly stderr: string }): Fact<boolean> =>
+  /found stubs/.test(stdout) ? known(true) : stderr.trim() === "" ? known(false) : unknown(lastLine(stderr));
+
 export const lkca = facet({
   name: "lkca",
   type: "Lkca",
@@ -68,7 +72,7 @@ export const lkca = facet({
       config: text(a.config),
       stamp: text(a.stamp),
       maker: mapFact(ran(a.initramfsTools), (r) => (r.status === 0 ? "update-initramfs" : "dracut")),
-      stubs: mapFact(ran(a.log), (r) => r.status === 0 && r.stdout.trim() !== ""),
+      stubs: flatMapFact(ran(a.log), stubsIn),
       restarted: text(a.restarted),
       inService: inServiceOf(a),
     };
