@@ -83,12 +83,21 @@ program
     "Turns `TEEUP_REVIEW=1 pulumi preview --json` (a file, or - for stdin) into Markdown for a code review. Without a file it makes the preview itself. Changes nothing.",
   )
   .option("-s, --stack <name>", "stack to preview; default: the selected one")
+  .option(
+    "--status <n>",
+    "exit status of the preview in the file: after a failed one nothing is to be approved",
+    Number,
+  )
   .addOption(new Option("--json", "print the same facts as one JSON object").conflicts("sarif"))
   .option("--sarif", "print them as SARIF 2.1.0, for code scanning")
   .option("--stack-file <path>", "with --sarif: the file that findings are shown at", "Pulumi.yaml")
   .action(
-    async (preview: string | undefined, options: { stack?: string; json?: true; sarif?: true; stackFile: string }) => {
-      const report = await (await import("./preview-report.ts")).previewReport({ preview, stack: options.stack });
+    async (
+      preview: string | undefined,
+      options: { stack?: string; status?: number; json?: true; sarif?: true; stackFile: string },
+    ) => {
+      const { stack, status } = options;
+      const report = await (await import("./preview-report.ts")).previewReport({ preview, stack, status });
       if (options.json === true) return say(JSON.stringify(report, null, 2));
       if (options.sarif !== true) return say((await import("./formats/review-markdown.ts")).reviewMarkdown(report));
       const { reviewSarif } = await import("./formats/review-sarif.ts");

@@ -10,6 +10,8 @@ export interface PreviewSource {
   readonly preview?: string | undefined;
   /** Stack of the preview that is made now; default: the selected one. */
   readonly stack?: string | undefined;
+  /** Exit status of the preview in the file; default 0. A policy that refuses it leaves no other trace. */
+  readonly status?: number | undefined;
 }
 
 /**
@@ -17,7 +19,9 @@ export interface PreviewSource {
  * `report.preview-failed` when a preview that is made now gives nothing.
  */
 export async function previewReport(source: PreviewSource): Promise<ReviewReport> {
-  return reviewReport(source.preview === undefined ? await preview(source.stack) : await read(source.preview));
+  if (source.preview === undefined) return preview(source.stack);
+  const { status = 0 } = source;
+  return reviewReport(await read(source.preview), status === 0 ? [] : [endedWith(status, "its own output says why")]);
 }
 
 async function read(path: string): Promise<string> {
@@ -34,15 +38,18 @@ async function read(path: string): Promise<string> {
   }
 }
 
-async function preview(stack: string | undefined): Promise<string> {
+const endedWith = (status: number, said: string): string => `pulumi preview ended with status ${status}: ${said}`;
+
+async function preview(stack: string | undefined): Promise<ReviewReport> {
   const argv = ["preview", "--json", ...(stack === undefined ? [] : ["--stack", stack])];
   const { status, stdout, stderr } = await runPulumi(argv, { env: { TEEUP_REVIEW: "1" } });
+  const saw = endedWith(status, stderr.trim().split("\n").slice(0, 5).join("\n") || "no message");
   // A preview that failed half-way still tells the rest, and the report says that it is not whole.
-  if (stdout.trimStart().startsWith("{")) return stdout;
+  if (stdout.trimStart().startsWith("{")) return reviewReport(stdout, status === 0 ? [] : [saw]);
   throw new TeeUpError({
     code: "report.preview-failed",
     subject: stack === undefined ? "the selected stack" : `stack ${stack}`,
-    saw: `pulumi preview ended with status ${status}: ${stderr.trim().split("\n").slice(0, 5).join("\n") || "no message"}`,
+    saw,
     next: "pulumi preview, which says more",
   });
 }

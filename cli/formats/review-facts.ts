@@ -96,11 +96,12 @@ const InputsSchema = z.looseObject({
   review: NodeReviewSchema.optional(),
 });
 
-/** Throws `report.no-preview` for a text that is no `pulumi preview --json`. */
-export function reviewReport(text: string): ReviewReport {
+/** `failed`: what is known besides of why it is not whole. Throws `report.no-preview` for a text that is no `pulumi preview --json`. */
+export function reviewReport(text: string, failed: readonly string[] = []): ReviewReport {
   const { config, steps, diagnostics } = parsePreview(text);
   const own = steps.flatMap(partsIn);
   const errors = [
+    ...failed.map(withoutTrace),
     ...diagnostics.filter(({ severity }) => severity === "error").map(({ message }) => withoutTrace(message)),
     // What cannot be read is not nothing.
     ...steps
