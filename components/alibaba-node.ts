@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { Command } from "@pulumi/alicloud/ecs/command.js";
 import { EcsInvocation } from "@pulumi/alicloud/ecs/ecsInvocation.js";
 import { getEcsInvocationsOutput } from "@pulumi/alicloud/ecs/getEcsInvocations.js";
-import { type GetInstancesArgs, getInstances } from "@pulumi/alicloud/ecs/getInstances.js";
+import { type GetInstancesArgs, type GetInstancesResult, getInstances } from "@pulumi/alicloud/ecs/getInstances.js";
 import { getInstanceTypes } from "@pulumi/alicloud/ecs/getInstanceTypes.js";
 import { Instance } from "@pulumi/alicloud/ecs/instance.js";
 import { KeyPair } from "@pulumi/alicloud/ecs/keyPair.js";
@@ -191,21 +191,26 @@ async function seenOf(
   options: pulumi.InvokeOptions,
 ): Promise<Seen> {
   const ask = (question: GetInstancesArgs) =>
-    getInstances(question, options).then(
-      ({ ids }) => ids,
+    getInstances({ ...question, enableDetails: false }, options).then(
+      (found) => found,
       () => undefined,
     );
   // A stack that is renamed looks for other tags than its instance has, and anybody may take them off: what is there by
   // its name is perhaps it, and only what is there by neither is not there.
   const [tagged, named] = await Promise.all([ask({ tags }), ask({ nameRegex: `^${instanceName}$` })]);
-  const instances = tagged?.length === 0 && named?.length !== 0 ? undefined : tagged;
-  if (instances !== undefined && instances.length > 0) return { instances };
+  const instances = tagged?.ids.length === 0 && named?.ids.length !== 0 ? undefined : tagged?.ids;
+  const [one, ...more] = tagged?.instances ?? [];
+  if (instances !== undefined && instances.length > 0)
+    return { instances, ...(one === undefined || more.length > 0 ? {} : { shape: shapeOf(one) }) };
   const offered = await getInstanceTypes({ availabilityZone: zone, instanceType: type }, options).then(
     ({ ids }) => ids.includes(type),
     (error: unknown) => (/returned no results/.test(String(error)) ? false : undefined),
   );
   return { ...(instances === undefined ? {} : { instances }), ...(offered === undefined ? {} : { offered }) };
 }
+
+type Found = GetInstancesResult["instances"][number];
+const shapeOf = ({ instanceType: type, imageId: image, availabilityZone: zone }: Found) => ({ type, image, zone });
 
 function refuseAnyone({ node, sshFrom, sshFromAnyone }: AlibabaNodeArgs): void {
   const wide = sshFromAnyone === true ? [] : wideRanges(sshFrom);

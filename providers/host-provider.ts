@@ -2,7 +2,7 @@ import { argv, env, exit } from "node:process";
 import { z } from "zod";
 import { connectEngine } from "./engine.ts";
 import { FACETS, facetNamed } from "./facets/index.ts";
-import { bringInstancePart, checkInstancePart, INSTANCE_PLACE, isAbsent, isInstancePart } from "./instances.ts";
+import { bringInstancePart, checkInstancePart, INSTANCE_PLACE, isInstancePart, mustShow } from "./instances.ts";
 import type { Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
@@ -140,7 +140,7 @@ export const provider = {
     if (scan !== undefined) return { changes: false, replaces: [], deleteBeforeReplace: true };
     if (JSON.stringify(news).includes(UNKNOWN)) return { changes: true, replaces: [], deleteBeforeReplace: true };
     if (isInstancePart(news))
-      return { changes: changedInputs(olds, news) || isAbsent(news), replaces: [], deleteBeforeReplace: true };
+      return { changes: changedInputs(olds, news) || mustShow(news), replaces: [], deleteBeforeReplace: true };
     const inputs = parseInputs(news);
     if (isSession(news)) {
       const changes =

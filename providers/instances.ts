@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { Permit } from "./kit/disruption.ts";
 import { permits } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
-import { instanceSteps, REFUSALS, type Seen, SeenSchema, ShapeSchema, seenLines } from "./kit/instance.ts";
+import { instanceSteps, REFUSALS, type Seen, SeenSchema, type Shape, ShapeSchema, seenLines } from "./kit/instance.ts";
 import type { Place } from "./kit/machine.ts";
 import { describe, refusal } from "./reconcile.ts";
 
@@ -42,6 +42,12 @@ const shapeOf = (props: Props | undefined) => {
 
 /** Instance plans of this run whose instance the cloud does not have, by their node. */
 const absent = new Set<string>();
+/** What the cloud shows of those that it has: a change may have been permitted once, and then not made. */
+const shown = new Map<string, NonNullable<Seen["shape"]>>();
+
+/** What there is now, as far as anybody knows; undefined for none. What is not there is not replaced. */
+const thereNow = (node: string, before: Shape | undefined): Shape | undefined =>
+  before === undefined || absent.has(node) ? undefined : { ...before, ...shown.get(node) };
 
 /**
  * Inputs as they are kept, with the lines of a preview. What the cloud says now is left out: a refresh, which asks nobody,
@@ -54,13 +60,18 @@ export function checkInstancePart(olds: Props, news: Props): Props {
   const seen: Seen = SeenSchema.catch({}).parse(said);
   const before = shapeOf(olds);
   if (before !== undefined && seen.instances?.length === 0) absent.add(node);
-  // What is not there is not replaced, whatever it was to be made like.
-  const steps = instanceSteps(absent.has(node) ? undefined : before, shape);
+  if (seen.shape !== undefined) shown.set(node, seen.shape);
+  const steps = instanceSteps(thereNow(node, before), shape);
   return { ...kept, plan: [...steps.map(describe), ...seenLines(before !== undefined, shape, seen)] };
 }
 
 /** True when a run has to show the plan although the program wants what it wanted. */
-export const isAbsent = (news: Props): boolean => news["facet"] === INSTANCE_PLAN && absent.has(String(news["node"]));
+export function mustShow(news: Props): boolean {
+  const { node, facet } = news;
+  const shape = shapeOf(news);
+  if (facet !== INSTANCE_PLAN || shape === undefined) return false;
+  return absent.has(String(node)) || instanceSteps(thereNow(String(node), shape), shape).length > 0;
+}
 
 /** The cloud's own error comes through as it is, with its request id; what to do about it stands beside. */
 function sayRefusals(say: (line: string) => void): void {
@@ -80,7 +91,7 @@ export function bringInstancePart(
 ): Props {
   if (news["facet"] === INSTANCE_PLAN) {
     const { node, shape } = PlanSchema.parse(news);
-    const over = instanceSteps(absent.has(node) ? undefined : shapeOf(olds), shape).filter(
+    const over = instanceSteps(thereNow(node, shapeOf(olds)), shape).filter(
       (step) => !permits(permit, step.disruption),
     );
     if (over.length > 0) throw refusal(node, INSTANCE_PLAN, over, permit);

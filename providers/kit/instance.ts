@@ -17,6 +17,8 @@ export type Shape = z.infer<typeof ShapeSchema>;
 export const SeenSchema = z.strictObject({
   /** Ids of the instances that it has for this node. */
   instances: z.array(z.string()).optional(),
+  /** What the one of them is now, whatever was wanted of it last. */
+  shape: ShapeSchema.pick({ type: true, image: true, zone: true }).optional(),
   /** Whether it sells the type in the zone to this account, now. */
   offered: z.boolean().optional(),
 });

@@ -318,7 +318,11 @@ export class AliCloud {
             const tagged = wanted.every(([key, value]) => (has as Props)[key] === value);
             return tagged && new RegExp(String(nameRegex)).test(String(instanceName));
           });
-          return { id: "all", ids, names: [], instances: [], tags };
+          const instances = ids.map((id) => {
+            const { instanceType, imageId, availabilityZone } = this.made.get(id)?.props ?? {};
+            return { id, instanceType, imageId, availabilityZone };
+          });
+          return { id: "all", ids, names: [], instances, tags };
         },
         "alicloud:ecs/getInstanceTypes:getInstanceTypes": async ({ availabilityZone, instanceType }) => {
           const offered = this.#offers(String(availabilityZone), String(instanceType));

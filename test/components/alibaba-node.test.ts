@@ -29,7 +29,8 @@ beforeEach(async () => {
       if (token.endsWith("getInstanceTypes")) return { ids: [inputs["instanceType"]] };
       const ids = listed(inputs as Inputs);
       if (ids === undefined) throw new Error("Forbidden.RAM");
-      return { ids };
+      const what = { instanceType: "ecs.gn8v-tee.4xlarge", imageId: "a.vhd", availabilityZone: "cn-beijing-l" };
+      return { ids, instances: ids.map((id) => ({ id, ...what })) };
     },
   });
 });
@@ -74,7 +75,14 @@ describe("what the cloud says of the instance before anything is asked of it", (
   test("by its tags it is there", async () => {
     listed = (question) => (byTags(question) ? ["i-1"] : []);
     await make();
-    expect(seen()).toEqual({ instances: ["i-1"] });
+    const shape = { type: "ecs.gn8v-tee.4xlarge", image: "a.vhd", zone: "cn-beijing-l" };
+    expect(seen()).toEqual({ instances: ["i-1"], shape });
+  });
+
+  test("of two nobody can say what the one is", async () => {
+    listed = (question) => (byTags(question) ? ["i-1", "i-2"] : []);
+    await make();
+    expect(seen()).toEqual({ instances: ["i-1", "i-2"] });
   });
 
   test("none by its tags and none by its name: there is none", async () => {
