@@ -1,4 +1,6 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "@jest/globals";
@@ -56,5 +58,30 @@ test("GitLab's is YAML whose every job has a script and a rule", () => {
   for (const job of Object.values(jobs)) {
     expect(job.rules).toHaveLength(1);
     for (const line of job.script ?? []) expect(typeof line).toBe("string");
+  }
+});
+
+test("whoever reports a preview says how it ended: a policy's refusal is in no preview", () => {
+  const lines = files.flatMap(([, text]) => text.split("\n").filter((line) => line.includes("report preview.json")));
+  expect(lines.length).toBeGreaterThanOrEqual(4);
+  for (const line of lines) expect(line).toContain('--status "$status"');
+});
+
+test("an empty report takes nobody's comment", async () => {
+  const [, text = ""] = files.find(([name]) => name === "github-review.yml") ?? [];
+  const { jobs } = parse(text) as { jobs: Record<string, { steps: { name?: string; run?: string }[] }> };
+  const script = jobs["review"]?.steps.find(({ name }) => name?.startsWith("One comment"))?.run ?? "";
+  const folder = mkdtempSync(join(tmpdir(), "teeup-ci-"));
+  try {
+    writeFileSync(join(folder, "gh"), '#!/bin/sh\necho "gh $*" >> calls\necho "[]"\n', { mode: 0o755 });
+    writeFileSync(join(folder, "report.md"), "");
+    const ended = spawnSync("bash", ["-e", "-o", "pipefail", "-c", script], {
+      cwd: folder,
+      env: { PATH: `${folder}:${process.env["PATH"]}`, GITHUB_REPOSITORY: "o/r", NUMBER: "1" },
+    });
+    expect(ended.status).not.toBe(0);
+    expect(readdirSync(folder).sort()).toEqual(["gh", "report.md"]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 });
