@@ -70,6 +70,15 @@ export const guestEvidenceExamples: readonly Example<GuestEvidenceWant>[] = [
   example("devtools is not production", { devtools: ok("DevTools Mode: ON\n") }, ["guest-evidence.devtools"]),
   example("devtools, when it is wanted", { devtools: ok("DevTools Mode: ON\n") }, [], { ...want, gpuMode: "devtools" }),
   example("an early board's VBIOS", { gpus: gpus("96.00.30.00.01") }, ["guest-evidence.vbios"]),
+  example(
+    "a daemon runs, and holds no session: it was started by the package's unit, before TeeUp's was written",
+    {
+      gpus: ok(
+        "pci.bus_id, name, vbios_version, driver_version, persistence_mode\n00000000:01:00.0, NVIDIA H100 PCIe, 96.00.5E.00.01, 580.95.05, Disabled\n",
+      ),
+    },
+    ["guest-evidence.persistence"],
+  ),
   example("one of two GPUs", {}, ["guest-evidence.gpus"], { ...want, gpus: 2 }),
   example("bounce buffers too small", { log: log("nvidia 0000:01:00.0: swiotlb buffer is full (sz: 4096 bytes)") }, [
     "guest-evidence.swiotlb-full",

@@ -102,6 +102,7 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
   const bad = facts.bad.state === "known" ? facts.bad.value : [];
   // A line that says why comes first: what cannot be read because of it would only hide it.
   const causes = bad.length > 1 ? bad.filter((line) => line.kind !== "gpu-init") : bad;
+  const idle = (facts.gpus.state === "known" ? facts.gpus.value : []).filter((gpu) => !gpu.persistence);
   const explained = (finding: Finding) => bad.length > 0 && finding.level === "unknown";
   return [
     ...(want.tee === "tdx" ? judgeTdx(facts) : judgeSnp(facts)),
@@ -177,6 +178,18 @@ export function judgeGuestEvidence(want: GuestEvidenceWant, facts: GuestEvidence
               source: "seed 001, Setting up the NVIDIA Driver",
               good: () => false,
               show: (list) => `${list.length} GPUs`,
+            }),
+          ]),
+      ...(idle.length === 0
+        ? []
+        : [
+            judgeFact(known(idle.map((gpu) => gpu.bdf).join(", ")), {
+              code: "guest-evidence.persistence",
+              want: "persistence mode Enabled at every GPU",
+              hint: "the daemon that runs is not the one of its unit, and the GPU's session ends with its last program: restart the guest",
+              source: "seed 001, Persistence Mode",
+              good: () => false,
+              show: (bdfs) => `Disabled at ${bdfs}`,
             }),
           ]),
     ].filter((finding) => !explained(finding)),
