@@ -47,13 +47,17 @@ export async function scanFleet(options: DriftOptions, progress: (line: string) 
       saw: "no node fits",
       next: "teeup drift without --select shows all nodes and their labels (--json)",
     });
+  // Told to end, it says what it has, and leaves neither an engine nor a file behind.
+  const stop = new AbortController();
+  const end = () => stop.abort();
+  for (const signal of SIGNALS) process.on(signal, end);
   const limit = pLimit(options.parallel ?? availableParallelism());
   const stacks = [...Map.groupBy(nodes, ({ entry }) => entry)];
   const results = await Promise.all(
     stacks.map(([entry, of]) =>
       limit(async () => {
         const begun = performance.now();
-        const found = await scanStack(entry, of, options.timeout ?? 600);
+        const found = await scanStack(entry, of, options.timeout ?? 600, stop.signal);
         const seconds = ((performance.now() - begun) / 1000).toFixed(1);
         const said = Object.entries(countsOf({ nodes: found })).flatMap(([what, n]) =>
           n === 0 ? [] : [`${n} ${what}`],
@@ -62,7 +66,9 @@ export async function scanFleet(options: DriftOptions, progress: (line: string) 
         return found;
       }),
     ),
-  );
+  ).finally(() => {
+    for (const signal of SIGNALS) process.off(signal, end);
+  });
   return {
     version: 1,
     at,
@@ -74,6 +80,8 @@ export async function scanFleet(options: DriftOptions, progress: (line: string) 
     missing: [],
   };
 }
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 const fleetOf = async ({ fleet, stack }: DriftOptions): Promise<FleetFile> =>
   stack === undefined ? loadFleet(fleet) : { stacks: [{ stack, project: process.cwd(), labels: {} }] };
@@ -87,7 +95,12 @@ export async function mergeScans(files: readonly string[]): Promise<DriftReport>
   );
 }
 
-async function scanStack(entry: StackEntry, nodes: readonly FleetNode[], timeoutSeconds: number): Promise<NodeDrift[]> {
+async function scanStack(
+  entry: StackEntry,
+  nodes: readonly FleetNode[],
+  timeoutSeconds: number,
+  signal: AbortSignal,
+): Promise<NodeDrift[]> {
   const [unknown] = nodes.filter(({ error }) => error !== undefined);
   if (unknown?.error !== undefined) return nodes.map((node) => brokenNode(node, errorOf(unknown.error as TeeUpError)));
   const folder = await mkdtemp(join(tmpdir(), "teeup-drift-"));
@@ -104,6 +117,7 @@ async function scanStack(entry: StackEntry, nodes: readonly FleetNode[], timeout
         ...(entry.passphraseFile === undefined ? {} : { PULUMI_CONFIG_PASSPHRASE_FILE: entry.passphraseFile }),
       },
       timeoutSeconds,
+      signal,
     });
     const seen = seenIn(await readFile(log, "utf8").catch(() => ""));
     const error: ScanError = {

@@ -16,11 +16,14 @@ export interface PulumiOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Default: as long as it takes. */
   readonly timeoutSeconds?: number | undefined;
+  /** Aborted, it is interrupted, and the next one does not begin. */
+  readonly signal?: AbortSignal | undefined;
 }
 
-/** Runs the Pulumi in PATH without a terminal. Throws `pulumi.missing` when there is none. */
+/** Runs the Pulumi in PATH without a terminal. Throws `pulumi.missing` when there is none; `scan.stopped` when aborted. */
 export function runPulumi(argv: readonly string[], options: PulumiOptions = {}): Promise<PulumiRun> {
-  const { cwd, env, timeoutSeconds } = options;
+  const { cwd, env, timeoutSeconds, signal } = options;
+  if (signal?.aborted === true) return Promise.reject(stopped());
   const child = spawn("pulumi", [...argv, "--non-interactive", "--color", "never"], {
     ...(cwd === undefined ? {} : { cwd }),
     env: { ...process.env, PULUMI_SKIP_UPDATE_CHECK: "true", ...env },
@@ -42,8 +45,11 @@ export function runPulumi(argv: readonly string[], options: PulumiOptions = {}):
           }, timeoutSeconds * 1000),
           setTimeout(() => child.kill("SIGKILL"), (timeoutSeconds + 10) * 1000),
         ];
+  const interrupt = () => child.kill("SIGINT");
+  signal?.addEventListener("abort", interrupt);
   return new Promise((resolve, reject) => {
     const done = () => {
+      signal?.removeEventListener("abort", interrupt);
       for (const timer of timers) clearTimeout(timer);
     };
     child.on("error", (error: NodeJS.ErrnoException) => {
@@ -59,8 +65,17 @@ export function runPulumi(argv: readonly string[], options: PulumiOptions = {}):
     });
     child.on("close", (code) => {
       done();
+      if (signal?.aborted === true) return reject(stopped());
       const text = (chunks: readonly Buffer[]) => Buffer.concat(chunks).toString("utf8");
       resolve({ status: code ?? 1, stdout: text(out), stderr: text(err), timedOut });
     });
   });
 }
+
+const stopped = (): TeeUpError =>
+  new TeeUpError({
+    code: "scan.stopped",
+    subject: "pulumi",
+    saw: "this run was told to end before it was done",
+    next: "the same command again",
+  });

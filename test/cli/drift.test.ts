@@ -1,11 +1,15 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import { stringify } from "yaml";
 import { scanFleet } from "../../cli/drift.ts";
 import { loadFleet } from "../../cli/fleet.ts";
-import { exitStatus } from "../../cli/formats/drift-facts.ts";
+import { type DriftReport, exitStatus } from "../../cli/formats/drift-facts.ts";
+import { ROOT } from "./run.ts";
 
 /**
  * What is made of the engine's account when it tells less than all: a stand-in for Pulumi repeats events (synthetic, in
@@ -150,3 +154,41 @@ test("a shard says which list it was cut from", async () => {
   project("p", "rack7", ["gpu-01", "gpu-02"]);
   expect(await of()).not.toBe(one);
 });
+
+test("interrupted, it ends the engine, leaves no file, and says of no node that it was looked at", async () => {
+  for (const [name, stack] of [
+    ["p", "rack7"],
+    ["q", "rack8"],
+  ] as const)
+    project(name, stack, [`gpu-${stack}`]);
+  const [started, tmp, out] = ["started", "tmp", "drift.json"].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  mkdirSync(tmp);
+  // Runs until it is told to end, as a scan of a large stack does.
+  writeFileSync(join(folder, "pulumi"), `#!/bin/sh\necho $$ >> '${started}'\nexec sleep 60\n`, { mode: 0o755 });
+  const fleet = fleetFile([
+    { stack: "rack7", project: "p" },
+    { stack: "rack8", project: "q" },
+  ]);
+  const child = spawn(process.execPath, ["cli/main.ts", "drift", "--fleet", fleet, "--parallel", "1", "--json", out], {
+    cwd: ROOT,
+    env: { ...process.env, TMPDIR: tmp },
+    stdio: "ignore",
+  });
+  const ended = once(child, "close");
+  while (!existsSync(started) && child.exitCode === null) await setTimeout(20);
+  child.kill("SIGTERM");
+  expect((await ended)[0]).toBe(3);
+  expect(readdirSync(tmp)).toEqual([]);
+  const pids = readFileSync(started, "utf8").trim().split("\n");
+  expect(pids).toHaveLength(1);
+  expect(() => process.kill(Number(pids[0]), 0)).toThrow(/ESRCH/);
+  const { nodes } = JSON.parse(readFileSync(out, "utf8")) as DriftReport;
+  expect(nodes.map(({ node, error }) => [node, error?.code])).toEqual([
+    ["gpu-rack7", "scan.stopped"],
+    ["gpu-rack8", "scan.stopped"],
+  ]);
+}, 30_000);
