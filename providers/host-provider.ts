@@ -86,7 +86,8 @@ export const provider = {
   configure(request: { readonly config: { get(key: string): unknown } }): void {
     try {
       const config = readStackConfig((key) => request.config.get(key));
-      const recorded = config.facts === "recorded";
+      // An up that changed nothing keeps the setting in the state, and what a scan says is of the nodes themselves.
+      const recorded = config.facts === "recorded" && scan === undefined;
       // A scan of some nodes has no connection to the others.
       const nodes = scan === undefined ? config : scanConfig(config, scan);
       const fleet = recorded ? openRecorded(config, config.records) : openFleet(nodes, env);

@@ -131,3 +131,13 @@ test("a plan that was reviewed for one machine is not approved for another under
   expect(other).toMatch(/^[0-9a-f]{32}$/);
   expect(other).not.toBe(reviewed);
 });
+
+test("a scan looks at the node itself, also when the state's config says that facts are recorded", async () => {
+  process.env["TEEUP_SCAN"] = JSON.stringify(b.config.nodes);
+  // Records in which nothing drifted would otherwise be taken for the node.
+  const provider = await freshProvider({ facts: "recorded", records: b.folder });
+  const { props } = await provider.read("x", resource);
+  expect(props["scan"]).toMatchObject({ facet: "module-options", status: "drifted" });
+  expect(b.twin.journal.counts().hostExecs).toBeGreaterThan(0);
+  b.twin.dropConnections();
+});
