@@ -29,7 +29,7 @@ export class Roads {
         keepSecret(value);
   }
 
-  /** `hostKeys`: public keys that the node is known by, in place of known_hosts and of a pinned fingerprint. */
+  /** `hostKeys`: public keys that the node is known by, in place of known_hosts; a pinned fingerprint holds all the same. */
   host(node: NodeConfig, hostKeys: readonly string[] = []): Link {
     const sudoPassword = envFor(this.#env, "TEEUP_SUDO_PASSWORD", node.name);
     return new Link({
@@ -43,10 +43,9 @@ export class Roads {
       route: async () => {
         const settings = await this.#settingsOf(node);
         const route = await this.#route(node, settings, await this.#through(node, settings.jumps));
-        if (hostKeys.length === 0) return route;
+        if (hostKeys.length === 0 || settings.hostKey !== undefined) return route;
         return {
           ...route,
-          settings: { ...settings, hostKey: undefined },
           // What known_hosts revokes stays revoked.
           known: [...route.known.filter(({ mark }) => mark === "revoked"), ...parseKeys(hostKeys.join("\n"))],
           keysFrom: "what the cloud says of the instance",

@@ -11,6 +11,7 @@ import { facet } from "../../providers/kit/facet.ts";
 import { valueIfKnown } from "../../providers/kit/facts.ts";
 import type { NodeMachines } from "../../providers/kit/machine.ts";
 import { openFleet } from "../../providers/machine/fleet.ts";
+import { fingerprint } from "../../providers/machine/host-keys.ts";
 import { type Goal, Reconciler, type Run } from "../../providers/reconcile.ts";
 import { type Bench, bench, NODE } from "../e2e/drive.ts";
 import { FakeFleet, type FakeMachine } from "./fake-fleet.ts";
@@ -165,6 +166,19 @@ describe("an instance behind real SSH", () => {
     reconciler.locate(NODE, { host, hostKeys: [key] }, [staged]);
     await reconciler.reach(NODE);
     await reconciler.close();
+  });
+
+  test("a fingerprint that somebody pinned holds, whatever the cloud says of the instance's keys", async () => {
+    const { hostKey: _, host, ...ssh } = site.config.nodes[0]?.ssh ?? { host: "" };
+    const [, key = ""] = site.twin.ssh.knownHosts.split(/ (.*)/);
+    const pinned = (hostKey: string) => {
+      const config = configOf({ cloud: "alibaba", ssh: { ...ssh, hostKey, knownHosts: "/dev/null" } });
+      const reconciler = new Reconciler(openFleet(config, site.env, FAST));
+      reconciler.locate(NODE, { host, hostKeys: [key] }, [staged]);
+      return reconciler.reach(NODE).finally(() => reconciler.close());
+    };
+    await pinned(fingerprint(Buffer.from(key.split(" ")[1] ?? "", "base64")));
+    expect((await errorOf(pinned(`SHA256:${"A".repeat(43)}`))).message).toContain("ssh.host-key-changed");
   });
 
   test("without host keys from anywhere the node is unknown, and refused", async () => {
