@@ -204,7 +204,7 @@ function nodeOf(
   });
   const absent: ScanError = failed ?? {
     code: "facet.no-state",
-    saw: "the state does not have it: the last up did not get that far",
+    saw: "the state does not have all parts: the last up did not get that far",
     next: `pulumi up --stack ${node.entry.stack}`,
   };
   const facets = [
@@ -215,14 +215,16 @@ function nodeOf(
   // Without a plan nobody can tell whether an engine that failed had come to all parts.
   const cut = seen === "clean" && planned === undefined ? failed : undefined;
   const status = cut === undefined ? seen : "broken";
-  const first = cut ?? facets.find((facet) => facet.status === status)?.error;
+  // The node's own trouble is what all of its parts say; anything else stands at the part.
+  const [first, ...others] = facets.flatMap((facet) => (facet.status === "clean" ? [] : [facet.error]));
+  const whole = cut ?? (others.every((other) => other?.code === first?.code) ? first : undefined);
   return {
     stack: node.entry.stack,
     node: node.node,
     labels: { ...node.labels },
     status,
     facets,
-    ...(status === "clean" || status === "drifted" || first === undefined ? {} : { error: first }),
+    ...(whole === undefined ? {} : { error: whole }),
   };
 }
 

@@ -135,6 +135,8 @@ function headOf(report: ReviewReport): RootContent[] {
 /** Errors that are shown, and the most characters of one: behind them stands what would be done. */
 const ERRORS = 5;
 const ERROR_CHARS = 2000;
+/** Resources of other providers that are shown. */
+const OTHERS = 50;
 const shorten = (error: string): string =>
   error.length <= ERROR_CHARS ? error : `${error.slice(0, ERROR_CHARS)}… (whole in the report's JSON)`;
 
@@ -162,7 +164,12 @@ function tailOf({ approval, others }: ReviewReport): RootContent[] {
       ? []
       : [
           heading(3, text("Resources of other providers")),
-          bullets(others.map(({ op, name, type }) => [text(`${op} `), code(name), text(" "), code(type)])),
+          bullets(
+            others.slice(0, OTHERS).map(({ op, name, type }) => [text(`${op} `), code(name), text(" "), code(type)]),
+          ),
+          ...(others.length <= OTHERS
+            ? []
+            : [paragraph(text(`${others.length - OTHERS} more are in the report's JSON.`))]),
         ]),
     ...(approval === undefined
       ? []
@@ -205,7 +212,7 @@ function partsOf(node: ReviewedNode): Part[] {
         ]),
     ...(node.unknown.length === 0
       ? []
-      : [paragraph(strong("Unknown:")), bullets(node.unknown.map((line) => [code(line)]))]),
+      : [paragraph(strong("Unknown:")), bullets(node.unknown.map((line) => [code(shorten(line))]))]),
   ]);
   // What fails until the steps before it were taken is looked at again then.
   const later = node.facets.some(({ steps }) => steps.length > 0);
@@ -229,7 +236,7 @@ function partsOf(node: ReviewedNode): Part[] {
         ...(steps.length === 0 ? [] : [bullets(steps)]),
         ...(failing.length === 0
           ? []
-          : [bullets(failing.map(({ code: id, want, saw }) => [code(`${id}: want ${want}, saw ${saw}`)]))]),
+          : [bullets(failing.map(({ code: id, want, saw }) => [code(shorten(`${id}: want ${want}, saw ${saw}`))]))]),
       ];
       const detail: RootContent[] = facet.steps.flatMap(({ files, commands, why }) => [
         ...(files.length + commands.length > 0 && why !== "" ? [paragraph(text("Because: "), code(why))] : []),

@@ -9,6 +9,9 @@ import { stringify } from "yaml";
 import { scanFleet } from "../../cli/drift.ts";
 import { loadFleet } from "../../cli/fleet.ts";
 import { type DriftReport, exitStatus } from "../../cli/formats/drift-facts.ts";
+import { driftMarkdown } from "../../cli/formats/drift-markdown.ts";
+import { driftSarif } from "../../cli/formats/drift-sarif.ts";
+import { driftTable } from "../../cli/formats/drift-table.ts";
 import { ROOT } from "./run.ts";
 
 /**
@@ -84,6 +87,31 @@ test("a node whose last up ended half-way is not clean, however clean the parts 
       facets: [{ status: "clean" }, { facet: "lkca", error: { code: "facet.no-state" } }],
     },
   ]);
+});
+
+test("what is wrong with one part hides no other: the whole node's error is only what all of its parts say", async () => {
+  const one = (facet: string, over: object) =>
+    event("resOutputsEvent", "hardware:Cpu", {
+      node: "gpu-01",
+      facet,
+      scan: { facet, findings: [], steps: [], ...over },
+    });
+  const error = { code: "node.unreachable", saw: "nothing listens", next: "ssh -v" };
+  const gone = [one("cpu", { status: "unreachable", error }), one("lkca", { status: "unreachable", error })];
+  expect((await scan(gone)).report.nodes).toMatchObject([{ status: "unreachable", error }]);
+  const steps = [{ code: "lkca.write", title: "write it", disruption: "none" }];
+  const { report } = await scan([
+    ...gone.slice(0, 1),
+    one("lkca", { status: "drifted", steps }),
+    clean("gpu-01", "bios"),
+  ]);
+  expect(report.nodes).toMatchObject([{ status: "unreachable" }]);
+  for (const text of [
+    driftTable(report, false),
+    driftMarkdown(report),
+    driftSarif(report, { file: "x", version: "1" }),
+  ])
+    for (const said of ["nothing listens", "write it"]) expect(text).toContain(said);
 });
 
 test("what the engine did not get to is not clean: of an engine that failed only a node that was seen whole is", async () => {

@@ -334,6 +334,26 @@ describe("what a review must not leave out", () => {
     expect(text.length).toBeLessThanOrEqual(MARKDOWN_CHARS);
   });
 
+  test("neither what a machine says at length nor many resources of others push the steps out", () => {
+    const facets = [
+      facet("cpu", {
+        findings: [finding("unknown", "cpu.flags", "y".repeat(70_000)), finding("fail", "cpu.sev", "z".repeat(70_000))],
+      }),
+      facet("host-boot", { steps: [reboot] }),
+    ];
+    const preview = JSON.parse(previewOf([{ name: "gpu-01", facets }])) as { steps: object[] };
+    for (let n = 0; n < 2000; n++)
+      preview.steps.push({
+        op: "create",
+        urn: `urn:pulumi:rack7::teeup::aws:s3/bucket:Bucket::bucket-${n}-${"b".repeat(40)}`,
+      });
+    const text = reviewMarkdown(reviewReport(JSON.stringify(preview)));
+    expect(text).toContain("`[reboot]` `restart the host`");
+    expect(text).toContain("pulumi config set teeup:approved");
+    expect(text).toContain("1950 more");
+    expect(text.length).toBeLessThanOrEqual(MARKDOWN_CHARS);
+  });
+
   test("what turns the direction of a line round stands there as what it is", () => {
     const title = "write \u202e/etc/x\u2066";
     const text = reviewMarkdown(
