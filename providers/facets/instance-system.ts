@@ -6,7 +6,7 @@ import type { Fact } from "../kit/facts.ts";
 import { mapFact, showFact } from "../kit/facts.ts";
 import { KERNEL_RELEASE, OS_RELEASE } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
-import { compareVersions, parseLines, parseOsRelease } from "../kit/parse-packages.ts";
+import { compareReleases, parseLines, parseOsRelease } from "../kit/parse-packages.ts";
 
 const SOURCE = "seed 002, Creating the instance; seed 003, 适用范围 and 使用限制";
 
@@ -67,7 +67,7 @@ export const instanceSystem = facet({
       want: `kernel ${want.minimumKernel} or newer`,
       hint: "make the instance from a newer image, or upgrade its kernel and restart it",
       source: SOURCE,
-      good: (kernel) => compareVersions(kernel, want.minimumKernel) >= 0,
+      good: (kernel) => compareReleases(kernel, want.minimumKernel) >= 0,
     }),
     ...(want.uefi
       ? [
@@ -109,6 +109,11 @@ export const instanceSystem = facet({
         kernel: ok("5.10.134-18.al8.x86_64\n"),
         uefi: ok(""),
       },
+    ),
+    example(
+      "a later build of the same kernel: a number where the wanted one has letters already",
+      { os: [{ id: "alinux", versionId: "3" }], minimumKernel: "5.10.134-18.al8.x86_64", uefi: true, noRdma: false },
+      { os: ok('ID="alinux"\nVERSION_ID="3"\n'), kernel: ok("5.10.134-18.0.5.al8.x86_64\n"), uefi: ok("") },
     ),
     example(
       "another system, an old kernel, BIOS, and an RDMA interface",

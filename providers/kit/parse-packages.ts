@@ -114,6 +114,25 @@ export function compareVersions(a: string, b: string): number {
   return 0;
 }
 
+/**
+ * Compares kernel releases as rpm does: part by part, a number is newer than letters in its place (`18.1.al8` than
+ * `18.al8`), and what letters say tells nothing.
+ */
+export function compareReleases(a: string, b: string): number {
+  const parts = (v: string) => v.match(/\d+|[a-z]+/gi) ?? [];
+  const [x, y] = [parts(a), parts(b)];
+  const isNumber = (part: string) => /^\d/.test(part);
+  for (let i = 0; i < Math.max(x.length, y.length); i++) {
+    // What one of them does not have any more is 0 beside a number, and nothing beside letters.
+    const [p = "0", q = "0"] = [x[i], y[i]];
+    const bothSay = i < x.length && i < y.length;
+    const d =
+      isNumber(p) && isNumber(q) ? Number(p) - Number(q) : bothSay ? Number(isNumber(p)) - Number(isNumber(q)) : 0;
+    if (d !== 0) return Math.sign(d);
+  }
+  return 0;
+}
+
 /** Name of a Python package as pip compares it, also from `Name-1.2.dist-info`. */
 export function pipName(name: string): string {
   return name

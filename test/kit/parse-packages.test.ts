@@ -2,6 +2,7 @@ import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { packageFamily } from "../../providers/kit/host.ts";
 import {
+  compareReleases,
   compareVersions,
   parseDpkgNames,
   parseDpkgVersions,
@@ -108,6 +109,21 @@ test("versions compare number by number", () => {
       expect(compareVersions(a.join("."), b.join("."))).toBe(0 - compareVersions(b.join("."), a.join(".")) + 0);
     }),
   );
+});
+
+test.each([
+  ["5.10.134-18.al8.x86_64", "5.10.134-18.al8.x86_64", 0],
+  ["5.10.134-18.0.5.al8.x86_64", "5.10.134-18.al8.x86_64", 1],
+  ["5.10.134-18.1.al8.x86_64", "5.10.134-18.al8.x86_64", 1],
+  ["5.10.134-17.3.al8.x86_64", "5.10.134-18.al8.x86_64", -1],
+  ["5.10.134-9.al8.x86_64", "5.10.134-18.al8.x86_64", -1],
+  ["6.6.0", "6.6.0", 0],
+  ["6.8.0-90-generic", "6.6.0", 1],
+  ["6.6.0-14-generic", "6.6.0", 1],
+  ["6.6", "6.6.0", 0],
+  ["5.15.0-143-generic", "6.6.0", -1],
+])("the kernel release %s beside %s: %d", (a, b, order) => {
+  expect([compareReleases(a, b), compareReleases(b, a)]).toEqual([order, 0 - order]);
 });
 
 test("Python package names as pip compares them", () => {
