@@ -43,7 +43,8 @@ export interface AlibabaNodeArgs extends InstanceNodeArgs {
 /** What the instance says of its own host keys, through Cloud Assistant: the cloud's own way into it. */
 const hostKeys = (image: string): string =>
   // Another image is another system with other keys: another command, so that it is asked again.
-  `# ${image}\ncat /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_ecdsa_key.pub 2>/dev/null`;
+  // Nothing of its name may end the comment: this runs as root.
+  `# ${image.replace(/[^\w.-]/g, "?")}\ncat /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_ecdsa_key.pub 2>/dev/null`;
 
 /**
  * One gn8v-tee instance of Alibaba Cloud with its own network, reachable by SSH from the given addresses only, brought to

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "@jest/globals";
 import * as pulumi from "@pulumi/pulumi";
-import { AlibabaNode } from "../../components/alibaba-node.ts";
+import { AlibabaNode, type AlibabaNodeArgs } from "../../components/alibaba-node.ts";
 import { askedOf } from "../../stacks/profiles/cloud-goals.ts";
 import { CLOUD_PROFILES } from "../../stacks/profiles/resolve.ts";
 import { pinsFor } from "../e2e/drive.ts";
@@ -35,7 +35,7 @@ beforeEach(async () => {
   });
 });
 
-async function make(more: { readonly sshFrom?: readonly string[] } = {}): Promise<void> {
+async function make(more: Partial<AlibabaNodeArgs> = {}): Promise<void> {
   const node = new AlibabaNode("gpu-01", {
     node: "gpu-01",
     profile: "alibaba-gn8v-tee-1gpu",
@@ -105,3 +105,16 @@ describe("what the cloud says of the instance before anything is asked of it", (
     expect(seen()).toEqual({ offered: true });
   });
 });
+
+test.each(["m-1\nreboot", "m-1\r\nreboot", "m-1$(reboot)"])(
+  "what is asked inside the instance, as root, is the same whatever the image is called: %j",
+  async (image) => {
+    await make({ image });
+    const { commandContent } = made.get("Command gpu-01-host-keys") ?? {};
+    const [comment, ...lines] = Buffer.from(String(commandContent), "base64")
+      .toString("utf8")
+      .split(/[\r\n]+/);
+    expect(comment).toMatch(/^# [\w.?-]+$/);
+    expect(lines).toEqual([expect.stringMatching(/^cat \/etc\/ssh\/ssh_host_ed25519_key\.pub /)]);
+  },
+);
