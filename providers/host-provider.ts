@@ -565,7 +565,12 @@ async function gate(inputs: Inputs): Promise<Props> {
   // A person's step that comes after others stops the run where it comes, not before it begins.
   const over = steps.filter((step) => !permits(permit, step.disruption) && step.afterOthers !== true);
   if (over.length > 0) throw refusal(inputs.node, NODE_PLAN, over, permit);
-  if (steps.length > 0) await refuseUnreviewed(inputs, looks);
+  if (steps.length > 0 && ready().approved !== undefined) {
+    await refuseUnreviewed(inputs, looks);
+    // What was seen so far may be another run's past; what is let pass has to be what its parts then see.
+    await ready().reconciler.hold(inputs.node);
+    await refuseUnreviewed(inputs, await lookAll(inputs));
+  }
   gated.add(inputs.node);
   return {
     node: inputs.node,

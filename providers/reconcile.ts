@@ -179,6 +179,13 @@ export class Reconciler {
     host.forget();
   }
 
+  /** Takes the node's lock for this run: what is seen from now on is what will be acted on. */
+  async hold(node: string): Promise<void> {
+    if ((await this.#held(node)) !== undefined) return;
+    await this.#lock(node);
+    this.#forget(node);
+  }
+
   /** Of which record the node's facts are; undefined when they are the node's own. */
   async recorded(node: string): Promise<{ readonly at: string; readonly hash: string } | undefined> {
     return this.#fleet.recorded?.(node);

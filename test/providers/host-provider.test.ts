@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, jest, test } from "@jest/globals";
+import type { NodeReview } from "../../providers/kit/review.ts";
 import { type Bench, bench, NODE } from "../e2e/drive.ts";
 
 let b: Bench;
@@ -139,5 +140,29 @@ test("a scan looks at the node itself, also when the state's config says that fa
   const { props } = await provider.read("x", resource);
   expect(props["scan"]).toMatchObject({ facet: "module-options", status: "drifted" });
   expect(b.twin.journal.counts().hostExecs).toBeGreaterThan(0);
+  b.twin.dropConnections();
+});
+
+test("a plan that was approved is that of the node as it is once its lock is held, not as this run saw it before", async () => {
+  const plan = { node: NODE, facet: "node-plan", goals: [{ facet: resource.facet, want: resource.want }] };
+  const reviewer = await freshProvider();
+  const { inputs } = await reviewer.check({}, { ...plan, review: true });
+  const { hash } = inputs["review"] as { hash: string };
+  const part = (await reviewer.check({}, { ...resource, review: true })).inputs["review"] as NodeReview;
+  const file = part.facets
+    .flatMap(({ steps }) => steps.flatMap(({ files }) => files))
+    .find(({ path }) => path === MODPROBE);
+  const wanted = [...(file?.diff ?? "").matchAll(/^\+(?!\+\+ )(.*\n)/gm)].map(([, line = ""]) => line).join("");
+  expect(wanted).toContain("sev_snp=1");
+
+  const provider = await freshProvider({ approved: `${NODE}=${hash}` });
+  await provider.check({}, plan);
+  // While the rest of the stack takes its time, another run does a part of it.
+  b.twin.host.files.write(MODPROBE, wanted);
+  b.twin.journal.clear();
+  await expect(provider.create(plan)).rejects.toThrow(
+    /its plan is not the one that was reviewed.*approval\.other-plan/s,
+  );
+  await expect(provider.create(resource)).rejects.toThrow(/approval\.not-in-plan/);
   b.twin.dropConnections();
 });
