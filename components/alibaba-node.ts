@@ -160,7 +160,8 @@ export class AlibabaNode extends pulumi.ComponentResource {
         said: invocations.apply((all) => all[0]?.invokeInstances[0]?.output ?? ""),
         image,
       },
-      { ...parent, deletedWith: instance },
+      // Not deletedWith: deleted before the instance, it is where a release that nobody reviewed is refused.
+      parent,
     );
     const at: pulumi.Output<Place> = place.at;
     this.hostKey = at.apply(({ hostKeys }) => hostKeys?.[0] ?? "");

@@ -2,7 +2,14 @@ import { argv, env, exit } from "node:process";
 import { z } from "zod";
 import { connectEngine } from "./engine.ts";
 import { FACETS, facetNamed } from "./facets/index.ts";
-import { bringInstancePart, checkInstancePart, INSTANCE_PLACE, isInstancePart, mustShow } from "./instances.ts";
+import {
+  bringInstancePart,
+  checkInstancePart,
+  INSTANCE_PLACE,
+  INSTANCE_PLAN,
+  isInstancePart,
+  mustShow,
+} from "./instances.ts";
 import type { Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
@@ -200,6 +207,8 @@ export const provider = {
   async delete(_id: string, props: Props): Promise<void> {
     try {
       refuseRecorded(props);
+      // Its place goes before the instance does, in a replacement too.
+      if (props["facet"] === INSTANCE_PLACE) refuseOfInstance(props, "releasing its instance");
       if (props["facet"] === NODE_PLAN || isInstancePart(props) || isSession(props)) return;
       const inputs = parseInputs(props);
       const { reconciler } = ready();
@@ -261,7 +270,13 @@ function changedInputs(olds: Props, news: Props): boolean {
   return keys.some((key) => key in news && digest(olds[key] ?? null) !== digest(news[key] ?? null));
 }
 
+/** A review is of a node's plan; what is done to the instance around it, no review holds. */
+function refuseOfInstance(props: Props, what: string): void {
+  if (ready().approved !== undefined) throw unreviewed(String(props["node"]), what);
+}
+
 function instancePart(olds: Props | undefined, news: Props): Props {
+  if (news["facet"] === INSTANCE_PLAN) refuseOfInstance(news, "making or changing its instance");
   const outs = bringInstancePart(olds, news, ready().permit, (line) => engine.say(line));
   const { said, host } = news;
   return { ...outs, ...(said === undefined ? {} : { said, host }), stateVersion: STATE_VERSION };

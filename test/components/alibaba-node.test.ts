@@ -35,15 +35,16 @@ beforeEach(async () => {
   });
 });
 
-async function make(more: Partial<AlibabaNodeArgs> = {}): Promise<void> {
-  const node = new AlibabaNode("gpu-01", {
+async function make(more: Partial<AlibabaNodeArgs> = {}, options: pulumi.ComponentResourceOptions = {}): Promise<void> {
+  const args = {
     node: "gpu-01",
     profile: "alibaba-gn8v-tee-1gpu",
     pins: pinsFor(askedOf(PROFILE!, {})),
     publicKey: "ssh-ed25519 AAAA ops@rack7",
     sshFrom: ["203.0.113.7/32"],
     ...more,
-  });
+  };
+  const node = new AlibabaNode("gpu-01", args, options);
   await new Promise((resolve) => node.instanceId.apply(resolve));
 }
 
@@ -118,3 +119,13 @@ test.each(["m-1\nreboot", "m-1\r\nreboot", "m-1$(reboot)"])(
     expect(lines).toEqual([expect.stringMatching(/^cat \/etc\/ssh\/ssh_host_ed25519_key\.pub /)]);
   },
 );
+
+test("the instance's place is taken away before the instance: there a release without a review is refused", async () => {
+  const skipped = new Map<string, boolean>();
+  const look = ({ name, opts }: pulumi.ResourceTransformationArgs) => {
+    skipped.set(name, "deletedWith" in opts && opts.deletedWith !== undefined);
+    return undefined;
+  };
+  await make({}, { transformations: [look] });
+  expect([skipped.get("gpu-01-instance-place"), skipped.get("gpu-01-plan")]).toEqual([false, true]);
+});

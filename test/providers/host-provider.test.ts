@@ -166,3 +166,23 @@ test("a plan that was approved is that of the node as it is once its lock is hel
   await expect(provider.create(resource)).rejects.toThrow(/approval\.not-in-plan/);
   b.twin.dropConnections();
 });
+
+test("what a review does not hold is not done to an instance either: it is not made, changed or released", async () => {
+  const provider = await freshProvider({ approved: `${NODE}=${"ab".repeat(16)}` });
+  const shape = {
+    type: "ecs.gn8v-tee.4xlarge",
+    image: "a.vhd",
+    zone: "cn-beijing-l",
+    diskCategory: "cloud_essd",
+    diskGiB: 200,
+    keyPair: "ssh-ed25519 AAAA",
+  };
+  const plan = { facet: "instance-plan", node: NODE, shape };
+  const place = { facet: "instance-place", node: NODE, instanceId: "i-1" };
+  const refused = /is in no plan that was reviewed; nothing was changed \[approval.not-in-plan\]/;
+  await expect(provider.create(plan)).rejects.toThrow(refused);
+  const larger = { ...plan, shape: { ...shape, diskGiB: 300 } };
+  await expect(provider.update("x", plan, larger)).rejects.toThrow(refused);
+  await expect(provider.delete("x", place)).rejects.toThrow(refused);
+  await provider.delete("x", plan);
+});
