@@ -53,6 +53,7 @@ export type ReviewedNode = z.infer<typeof NodeSchema>;
 export const ReviewReportSchema = z.strictObject({
   version: z.literal(1),
   stack: z.string(),
+  project: z.string(),
   /** `lines`: the preview was made without TEEUP_REVIEW=1, so there are no commands, no file diffs and no hash. */
   detail: z.enum(["full", "lines"]),
   nodes: z.array(NodeSchema),
@@ -126,6 +127,7 @@ export function reviewReport(text: string, failed: readonly string[] = []): Revi
   return ReviewReportSchema.parse({
     version: 1,
     stack: steps[0]?.urn.split("::")[0]?.replace(/^urn:pulumi:/, "") ?? "unknown",
+    project: steps[0]?.urn.split("::")[1] ?? "unknown",
     detail: own.every(({ inputs, step }) => isRemoval(step) || inputs.review !== undefined) ? "full" : "lines",
     nodes,
     others: steps

@@ -90,7 +90,7 @@ function headOf(report: ReviewReport): RootContent[] {
   const open = count("unknown") + count("unreachable") + count("failing");
   return [
     // By this a workflow finds the comment that it is to update.
-    { type: "html", value: `<!-- teeup-report ${report.stack.replaceAll(/[^\w.-]/g, "_")} -->` },
+    { type: "html", value: `<!-- teeup-report ${`${report.project}/${report.stack}`.replaceAll(/[^\w.-]/g, "_")} -->` },
     heading(2, text("TeeUp: what would change on "), code(report.stack)),
     paragraph(
       text(

@@ -213,7 +213,7 @@ describe("whatever a machine says", () => {
         ];
         const text = reviewMarkdown(reviewReport(previewOf([{ name: "gpu-01", facets }])));
         const nodes = all(fromMarkdown(text));
-        const own = /^(<!-- teeup-report rack7 -->|<details><summary>commands and files<\/summary>|<\/details>)$/;
+        const own = /^(<!-- teeup-report teeup_rack7 -->|<details><summary>commands and files<\/summary>|<\/details>)$/;
         expect(nodes.filter((n) => n.type === "html" && !own.test(n.value))).toEqual([]);
         expect(nodes.filter(({ type }) => type === "link" || type === "image")).toEqual([]);
         expect(nodes.filter(({ type }) => type === "heading")).toHaveLength(3);
@@ -332,6 +332,15 @@ describe("what a review must not leave out", () => {
     expect(text).toContain("`[reboot]` `restart the host`");
     expect(text).toContain("in the report's JSON");
     expect(text.length).toBeLessThanOrEqual(MARKDOWN_CHARS);
+  });
+
+  test("stacks of one name in two projects do not take one another's comment", () => {
+    const of = (project: string) =>
+      reviewMarkdown(reviewReport(previewOf([{ name: "gpu-01" }]).replaceAll("::teeup::", `::${project}::`))).split(
+        "\n",
+      )[0];
+    expect(of("one")).toMatch(/^<!-- teeup-report \S+ -->$/);
+    expect(of("one")).not.toBe(of("two"));
   });
 
   test("neither what a machine says at length nor many resources of others push the steps out", () => {
