@@ -71,9 +71,12 @@ export function parseScan(text: string, path: string): DriftReport {
   throw fail(parsed.error.issues.map((i) => `${i.path.join(".")}: ${i.message}`).join("; "));
 }
 
+const DAY_MS = 86_400_000;
+
 /**
  * Results of shards as one. What was scanned twice counts as its newer scan says; a shard without a result is said to be
- * missing. Throws `drift.other-shards` when they are not shards of one scan.
+ * missing, and so is a result that is a day older than the rest: a file that was left over. Throws `drift.other-shards`
+ * when they are not shards of one scan.
  */
 export function merge(scans: readonly DriftReport[]): DriftReport {
   const inOrder = scans.toSorted((a, b) => a.at.localeCompare(b.at));
@@ -89,6 +92,9 @@ export function merge(scans: readonly DriftReport[]): DriftReport {
   const lists = new Set(scans.flatMap(({ shard }) => (shard === undefined ? [] : [shard.fleet])));
   const there = new Set(scans.map(({ shard }) => shard?.index));
   const nodes = new Map(inOrder.flatMap((scan) => scan.nodes).map((node) => [`${node.stack}\n${node.node}`, node]));
+  const kept = new Set(nodes.values());
+  const newest = Date.parse(inOrder.at(-1)?.at ?? "");
+  const stale = inOrder.filter((scan) => newest - Date.parse(scan.at) > DAY_MS && scan.nodes.some((n) => kept.has(n)));
   return {
     version: 1,
     at: inOrder[0]?.at ?? "",
@@ -99,6 +105,7 @@ export function merge(scans: readonly DriftReport[]): DriftReport {
       ...Array.from({ length: of }, (_, n) => n + 1)
         .filter((index) => !there.has(index))
         .map((index) => `shard ${index}/${of}`),
+      ...stale.map(({ at }) => `nodes of which the newest result is of ${at}, more than a day older than the others`),
       ...(lists.size > 1 ? ["nodes between the shards, which were not cut from the same list of nodes"] : []),
     ],
   };

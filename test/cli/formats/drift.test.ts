@@ -148,6 +148,16 @@ describe("shards", () => {
     expect(joined.missing).toEqual([expect.stringContaining("not cut from the same list of nodes")]);
   });
 
+  test("a result that was left over from another day passes for nobody's", () => {
+    const shard = (index: number, at: string) =>
+      report([node(`gpu-0${index}`, [facet("cpu", "clean")])], { shard: { index, of: 2 }, at });
+    const [one, two] = [shard(1, "2026-11-20T10:00:00.000Z"), shard(2, "2026-11-18T10:00:00.000Z")];
+    const joined = merge([one, two]);
+    expect([exitStatus(joined), joined.missing]).toEqual([3, [expect.stringContaining("2026-11-18T10:00:00.000Z")]]);
+    // Where there is a newer one of the same nodes, the old one says nothing.
+    expect(exitStatus(merge([one, two, shard(2, "2026-11-20T09:00:00.000Z")]))).toBe(0);
+  });
+
   test("of different scans they are refused, and so is half a result", () => {
     const of = (n: number) => report([], { shard: { index: 1, of: n } });
     expect(() => merge([of(2), of(3)])).toThrow(/shards of 2 and of 3.*drift\.other-shards/);
