@@ -113,8 +113,18 @@ export function resolveProfile(profile: Profile, pins: Pins): Profile {
   return resolveWith(ProfileSchema, profile, pins);
 }
 
-/** As {@link resolveProfile}, for the recipes of clouds. What the stack does not ask for needs no pin. */
+/**
+ * As {@link resolveProfile}, for the recipes of clouds. What the stack does not ask for needs no pin; `config.instance` for
+ * what it asks for and the recipe does not have.
+ */
 export function resolveCloudProfile(profile: CloudProfile, pins: Pins, settings: InstanceSettings): CloudProfile {
+  if (settings.quote === true && profile.quote === undefined)
+    throw new TeeUpError({
+      code: "config.instance",
+      subject: "teeup:instance.quote",
+      saw: `profile ${profile.name} has no tools that make a quote: nothing would be made or verified`,
+      next: "pulumi config rm --path teeup:instance.quote",
+    });
   return resolveWith(CloudProfileSchema, askedOf(profile, settings), pins);
 }
 

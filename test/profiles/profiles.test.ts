@@ -1,5 +1,12 @@
 import { expect, test } from "@jest/globals";
-import { PROFILES, profileByName, resolveProfile, unknowns } from "../../stacks/profiles/resolve.ts";
+import {
+  CLOUD_PROFILES,
+  PROFILES,
+  profileByName,
+  resolveCloudProfile,
+  resolveProfile,
+  unknowns,
+} from "../../stacks/profiles/resolve.ts";
 import { ProfileSchema } from "../../stacks/profiles/schema.ts";
 
 const seed = profileByName("nvidia-du-11462-001-v1.0");
@@ -71,3 +78,15 @@ test("missing, stray and malformed pins are named with the fix", () => {
   );
   expect(() => profileByName("nope")).toThrow(/snp-upstream.*nvidia-du-11462-001-v1\.0/s);
 });
+
+test.each(CLOUD_PROFILES.map((profile) => [profile.name, profile] as const))(
+  "%s: a quote that is asked for is made, or the recipe says that it has no tools for one",
+  (_name, profile) => {
+    const pinned = () => {
+      const open = unknowns(profile).map((path) => [path, "ab".repeat(32)]);
+      return resolveCloudProfile(profile, Object.fromEntries(open), { quote: true });
+    };
+    if (profile.quote === undefined) expect(pinned).toThrow(/teeup:instance\.quote.*has no tools/);
+    else expect(pinned().quote).toBeDefined();
+  },
+);
