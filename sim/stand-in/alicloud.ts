@@ -41,16 +41,15 @@ const IMAGES = ["aliyun_3_x64_20G_alibase_20250117.vhd", "aliyun_3_x64_20G_aliba
 
 const KEY_PAIR = "alicloud:ecs/keyPair:KeyPair";
 const VSWITCH = "alicloud:vpc/switch:Switch";
+const RULE = "alicloud:ecs/securityGroupRule:SecurityGroupRule";
+/** A rule's id, in the plugin too, is what it says: two that say the same are one. */
+const RULE_ID = ["securityGroupId", "type", "ipProtocol", "portRange", "nicType", "cidrIp", "policy", "priority"];
 /** Things without a life of their own: token, prefix of their ids, inputs whose change makes another one. */
 const PLAIN: readonly (readonly [token: string, prefix: string, replaceOn: readonly string[]])[] = [
   ["alicloud:vpc/network:Network", "vpc", []],
   [VSWITCH, "vsw", ["vpcId", "zoneId", "cidrBlock"]],
   ["alicloud:ecs/securityGroup:SecurityGroup", "sg", ["vpcId"]],
-  [
-    "alicloud:ecs/securityGroupRule:SecurityGroupRule",
-    "sgr",
-    ["type", "ipProtocol", "portRange", "cidrIp", "securityGroupId", "policy", "priority", "nicType"],
-  ],
+  [RULE, "sgr", ["type", "ipProtocol", "portRange", "cidrIp", "securityGroupId", "policy", "priority", "nicType"]],
   ["alicloud:ecs/command:Command", "c", ["commandContent", "type", "name"]],
 ];
 
@@ -296,7 +295,10 @@ export class AliCloud {
     const kinds: Cloud["kinds"] = {
       ...Object.fromEntries(
         PLAIN.map(([token, prefix, replaceOn]) => {
-          const idOf = () => `${prefix}-${randomBytes(8).toString("hex")}`;
+          const idOf = (inputs: Props = {}) =>
+            token === RULE
+              ? RULE_ID.map((key) => String(inputs[key] ?? "")).join(":")
+              : `${prefix}-${randomBytes(8).toString("hex")}`;
           const kind = token === VSWITCH ? this.#vswitch(token, replaceOn, idOf) : this.#plain(token, replaceOn, idOf);
           return [token, kind];
         }),
