@@ -68,5 +68,11 @@ export const nvidiaDriverExamples: readonly Example<NvidiaDriverWant>[] = [
     runfile,
   ),
   example("an unknown wording", { loaded: ok("NVRM version: something new\n") }, ["nvidia-driver.loaded"], []),
+  example(
+    "modinfo cannot read the disk: whether there is a driver is not known, so none is installed over it",
+    { module: ok("", 1, "modinfo: ERROR: could not get modinfo from 'nvidia': Input/output error\n") },
+    ["nvidia-driver.installed"],
+    [],
+  ),
   example("no answer", { module: failed("connection lost") }, ["nvidia-driver.installed"], []),
 ];

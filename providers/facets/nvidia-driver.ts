@@ -1,6 +1,7 @@
-import { ran, text } from "../kit/ask.ts";
+import { lastLine, ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
-import { absent, known, mapFact, showFact, unknown } from "../kit/facts.ts";
+import type { Fact } from "../kit/facts.ts";
+import { absent, flatMapFact, known, mapFact, showFact, unknown } from "../kit/facts.ts";
 import { parsed } from "../kit/findings.ts";
 import { AGENT_ASKS, parseAgents, parseStopped } from "../kit/gpu-agents.ts";
 import { inServiceOf, SERVICE_ASKS } from "../kit/guest.ts";
@@ -9,10 +10,13 @@ import { judgeFact } from "../kit/judge.ts";
 import { parseDriverVersion, parseModinfo } from "../kit/parse-nvidia-smi.ts";
 import { parseLines } from "../kit/parse-packages.ts";
 import { nvidiaDriverExamples } from "./nvidia-driver-examples.ts";
-import type { NvidiaDriverFacts } from "./nvidia-driver-plan.ts";
+import type { Module, NvidiaDriverFacts } from "./nvidia-driver-plan.ts";
 import { good, NvidiaDriverWant, planNvidiaDriver, show, unheld } from "./nvidia-driver-plan.ts";
 
 const SOURCE = "seed 001, Installing the NVIDIA Driver and CUDA Toolkit";
+
+/** How modinfo says that the running kernel has no such module. */
+const NOT_FOUND = /Module nvidia not found/;
 
 export const nvidiaDriver = facet({
   name: "nvidia-driver",
@@ -32,14 +36,12 @@ export const nvidiaDriver = facet({
   parse(a): NvidiaDriverFacts {
     const module = ran(a.module);
     return {
-      installed:
-        module.state !== "known"
-          ? module
-          : module.value.status !== 0
-            ? absent
-            : ((m) => (m === undefined ? unknown("could not understand modinfo") : known(m)))(
-                parseModinfo(module.value.stdout),
-              ),
+      installed: flatMapFact(module, ({ status, stdout, stderr }): Fact<Module> => {
+        const complaint = stderr.trim();
+        if (status !== 0) return complaint === "" || NOT_FOUND.test(complaint) ? absent : unknown(lastLine(complaint));
+        const read = parseModinfo(stdout);
+        return read === undefined ? unknown("could not understand modinfo") : known(read);
+      }),
       loaded: parsed(text(a.loaded), parseDriverVersion, "/proc/driver/nvidia/version"),
       held: mapFact(text(a.held), parseLines),
       inService: inServiceOf(a),
