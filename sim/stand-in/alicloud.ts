@@ -316,13 +316,15 @@ export class AliCloud {
         "alicloud:ecs/getInstances:getInstances": async ({ tags = {}, nameRegex = "" }) => {
           const wanted = Object.entries(tags as Props);
           const ids = this.instances().filter((id) => {
-            const { tags: has = {}, instanceName } = this.made.get(id)?.props ?? {};
-            const tagged = wanted.every(([key, value]) => (has as Props)[key] === value);
-            return tagged && new RegExp(String(nameRegex)).test(String(instanceName));
+            const props: Props = this.made.get(id)?.props ?? {};
+            const has = (props["tags"] ?? {}) as Props;
+            const tagged = wanted.every(([key, value]) => has[key] === value);
+            return tagged && new RegExp(String(nameRegex)).test(String(props["instanceName"]));
           });
           const instances = ids.map((id) => {
-            const { instanceType, imageId, availabilityZone } = this.made.get(id)?.props ?? {};
-            return { id, instanceType, imageId, availabilityZone };
+            const props: Props = this.made.get(id)?.props ?? {};
+            const what = ["instanceType", "imageId", "availabilityZone"].map((key) => [key, props[key]]);
+            return { id, ...Object.fromEntries(what) };
           });
           return { id: "all", ids, names: [], instances, tags };
         },

@@ -111,7 +111,7 @@ test.each(["m-1\nreboot", "m-1\r\nreboot", "m-1$(reboot)"])(
   "what is asked inside the instance, as root, is the same whatever the image is called: %j",
   async (image) => {
     await make({ image });
-    const { commandContent } = made.get("Command gpu-01-host-keys") ?? {};
+    const commandContent = made.get("Command gpu-01-host-keys")?.["commandContent"];
     const [comment, ...lines] = Buffer.from(String(commandContent), "base64")
       .toString("utf8")
       .split(/[\r\n]+/);
