@@ -99,6 +99,8 @@ export function normalise(path: string, cwd = "/"): string {
   return `/${out.join("/")}`;
 }
 
+type View = () => ReadonlyMap<string, FileNode> | undefined;
+
 /** A file system with links, modes, owners and a limited size. */
 export class Files {
   /** Bytes of the root file system. */
@@ -132,11 +134,20 @@ export class Files {
     return this.#generated?.roots.some((root) => path === root || path.startsWith(`${root}/`)) ?? false;
   }
 
+  /** The generated tree for the length of one look: a path of six parts would make it six times. */
+  #look(): View {
+    let nodes: ReturnType<View>;
+    return () => {
+      nodes ??= this.#generated?.nodes();
+      return nodes;
+    };
+  }
+
   /** The node at exactly `path`, links not followed. */
-  #at(path: string): FileNode | undefined {
+  #at(path: string, view = this.#look()): FileNode | undefined {
     if (path === "/") return { kind: "dir", mode: "0755", owner: "root:root", mtime: 0 };
     if (this.#isGenerated(path)) {
-      const node = this.#generated?.nodes().get(path);
+      const node = view()?.get(path);
       // What the machine itself put under /dev/shm or /run-like places lies over the generated tree.
       if (node !== undefined) return node;
     }
@@ -144,7 +155,11 @@ export class Files {
   }
 
   /** Real path with every link followed; the last part may be missing. Undefined when a folder on the way is missing. */
-  real(path: string, followLast = true, depth = 0): string | undefined {
+  real(path: string, followLast = true): string | undefined {
+    return this.#real(path, followLast, this.#look());
+  }
+
+  #real(path: string, followLast: boolean, view: View, depth = 0): string | undefined {
     if (depth > 40) return undefined;
     const parts = normalise(path)
       .split("/")
@@ -152,11 +167,11 @@ export class Files {
     let at = "";
     for (let i = 0; i < parts.length; i++) {
       const next = `${at}/${parts[i]}`;
-      const node = this.#at(next);
+      const node = this.#at(next, view);
       const last = i === parts.length - 1;
       if (node?.kind === "link" && (!last || followLast)) {
         const target = normalise(node.target, at === "" ? "/" : at);
-        return this.real([target, ...parts.slice(i + 1)].join("/"), followLast, depth + 1);
+        return this.#real([target, ...parts.slice(i + 1)].join("/"), followLast, view, depth + 1);
       }
       if (node === undefined && !last) return undefined;
       at = next;
@@ -165,13 +180,15 @@ export class Files {
   }
 
   stat(path: string): FileNode | undefined {
-    const real = this.real(path);
-    return real === undefined ? undefined : this.#at(real);
+    const view = this.#look();
+    const real = this.#real(path, true, view);
+    return real === undefined ? undefined : this.#at(real, view);
   }
 
   lstat(path: string): FileNode | undefined {
-    const real = this.real(path, false);
-    return real === undefined ? undefined : this.#at(real);
+    const view = this.#look();
+    const real = this.#real(path, false, view);
+    return real === undefined ? undefined : this.#at(real, view);
   }
 
   exists(path: string): boolean {
@@ -184,9 +201,12 @@ export class Files {
 
   /** Whether the user at work may enter every folder above `path`. */
   mayReach(path: string): boolean {
-    const real = this.real(path) ?? normalise(path);
+    // Root may enter any.
+    if (!this.plain) return true;
+    const view = this.#look();
+    const real = this.#real(path, true, view) ?? normalise(path);
     for (let at = parentOf(real); ; at = parentOf(at)) {
-      const folder = this.#at(at);
+      const folder = this.#at(at, view);
       if (folder?.kind === "dir" && !this.#may(folder, 1)) return false;
       if (at === "/") return true;
     }
@@ -218,8 +238,9 @@ export class Files {
 
   /** Names in a folder, sorted; throws FsError. */
   list(path: string): string[] {
-    const real = this.real(path);
-    const node = real === undefined ? undefined : this.#at(real);
+    const view = this.#look();
+    const real = this.#real(path, true, view);
+    const node = real === undefined ? undefined : this.#at(real, view);
     if (real === undefined || node === undefined) throw new FsError("ENOENT", path);
     if (node.kind !== "dir") throw new FsError("ENOTDIR", path);
     if (!this.#may(node, 4)) throw new FsError("EACCES", path);
@@ -233,10 +254,10 @@ export class Files {
         }
       }
     };
-    if (this.#isGenerated(real)) collect(this.#generated?.nodes().keys() ?? []);
+    if (this.#isGenerated(real)) collect(view()?.keys() ?? []);
     for (const name of childIndex(this.#base).get(real) ?? []) names.add(name);
     for (const name of this.#children.get(real) ?? []) names.add(name);
-    for (const name of [...names]) if (this.#at(prefix + name) === undefined) names.delete(name);
+    for (const name of [...names]) if (this.#at(prefix + name, view) === undefined) names.delete(name);
     return [...names].sort();
   }
 
