@@ -34,3 +34,7 @@ export async function cached(name: string, make: (folder: string) => Promise<voi
 export async function run(program: string, ...args: string[]): Promise<string> {
   return (await promisify(execFile)(program, args, { encoding: "utf8", maxBuffer: 64 << 20 })).stdout;
 }
+
+/** A new Debian system. What it mounts meanwhile ends with it, also when it is killed: a later `rm` must never meet it. */
+export const mmdebstrap = (...args: string[]): Promise<string> =>
+  run("unshare", "--mount", "--propagation", "private", "mmdebstrap", ...args);

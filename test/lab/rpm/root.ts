@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { cached, run } from "../cache.ts";
+import { cached, mmdebstrap, run } from "../cache.ts";
 
 /*
  * A system whose packages are rpm's: real rpm, dnf with its plugin for version locks, and dracut, all of Debian's
@@ -74,8 +74,7 @@ const inside = (root: string, ...argv: string[]) =>
 
 async function build(folder: string): Promise<void> {
   const root = join(folder, "root");
-  await run(
-    "mmdebstrap",
+  await mmdebstrap(
     ...["--quiet", "--mode=root", "--variant=minbase", "--aptopt=APT::Install-Recommends false"],
     ...["man", "locale", "doc"].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
     ...[`--include=${INCLUDE.join(",")}`, SUITE, root],

@@ -1,6 +1,6 @@
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { run } from "../cache.ts";
+import { mmdebstrap, run } from "../cache.ts";
 import { putPackages } from "./repository.ts";
 
 /** What the image is made of. */
@@ -119,8 +119,7 @@ export async function buildImage(recipe: Recipe, folder: string): Promise<void> 
   // Only what this machine's disk needs: a tenth of the time and the size, at every update-initramfs.
   writeFileSync(join(work, "lab.conf"), "MODULES=list\nCOMPRESS=lz4\n");
   writeFileSync(join(work, "modules"), "virtio_pci\nvirtio_blk\next4\n");
-  await run(
-    "mmdebstrap",
+  await mmdebstrap(
     ...["--quiet", "--mode=root", "--variant=minbase", ...(await proxies())],
     ...["--aptopt=APT::Install-Recommends false"],
     ...["man", "locale", "doc"].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
