@@ -42,7 +42,10 @@ describe("plugins that are not ours", () => {
         ),
       ].flatMap(([, , names = "", pkg, path = ""]) =>
         // A function is imported as it is or in its Output form; the command package has no folder for each resource.
-        names.split(", ").map((name) => `${pkg}:${pkg === "command" ? "remote" : path}:${name.replace(/Output$/, "")}`),
+        names
+          .split(", ")
+          .filter((name) => !name.startsWith("type "))
+          .map((name) => `${pkg}:${pkg === "command" ? "remote" : path}:${name.replace(/Output$/, "")}`),
       ),
     );
     expect([...new Set(PLUGIN_USES.map(({ token }) => token))].sort()).toEqual([...new Set(used)].sort());
