@@ -3,6 +3,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import { z } from "zod";
+import { configuredNodes } from "../providers/kit/config.ts";
 import { TeeUpError } from "../providers/kit/errors.ts";
 import { PARTS } from "../providers/kit/names.ts";
 import type { FacetScan, ScanError } from "../providers/kit/scan.ts";
@@ -260,7 +261,7 @@ function seenIn(text: string): SeenByEngine {
   for (const line of text.split("\n")) {
     const event = eventOf(line);
     if (event?.diagnosticEvent?.severity === "error") seen.errors.push(event.diagnosticEvent.message.trim());
-    for (const name of namesIn(event?.preludeEvent?.config?.["teeup:nodes"])) seen.configured.add(name);
+    for (const name of configuredNodes(event?.preludeEvent?.config?.["teeup:nodes"])) seen.configured.add(name);
     const metadata = (event?.resOutputsEvent ?? event?.resourcePreEvent)?.metadata;
     if (metadata === undefined || !/^pulumi-nodejs:dynamic\//.test(metadata.type)) continue;
     const props = PropsSchema.safeParse((metadata.new ?? metadata.old)?.outputs);
@@ -286,16 +287,5 @@ function eventOf(line: string): z.infer<typeof EventSchema> | undefined {
     return EventSchema.parse(JSON.parse(line));
   } catch {
     return undefined;
-  }
-}
-
-function namesIn(nodes: unknown): string[] {
-  try {
-    return z
-      .array(z.looseObject({ name: z.string() }))
-      .parse(JSON.parse(String(nodes)))
-      .map(({ name }) => name);
-  } catch {
-    return [];
   }
 }

@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from "node:util";
 import { z } from "zod";
+import { configuredNodes } from "../../providers/kit/config.ts";
 import {
   DISRUPTIONS,
   type Disruption,
@@ -110,7 +111,7 @@ export function reviewReport(text: string, failed: readonly string[] = []): Revi
       .map((step) => `${nameOf(step)}: its ${step.op} cannot be read by this version`),
   ];
   // A node that is as wanted has no step at all.
-  const names = new Set([...own.map(({ inputs }) => inputs.node), ...configured(config?.["teeup:nodes"])]);
+  const names = new Set([...own.map(({ inputs }) => inputs.node), ...configuredNodes(config?.["teeup:nodes"])]);
   const nodes = [...names].map((name) =>
     nodeOf(
       name,
@@ -186,18 +187,6 @@ const withoutTrace = (message: string): string =>
     .filter((line) => !/^\s+at /.test(line))
     .join("\n")
     .trim();
-
-/** Names of the nodes in the stack config, as the preview repeats it; none when Pulumi keeps it secret. */
-function configured(nodes: unknown): string[] {
-  try {
-    return z
-      .array(z.looseObject({ name: z.string() }))
-      .parse(JSON.parse(String(nodes)))
-      .map(({ name }) => name);
-  } catch {
-    return [];
-  }
-}
 
 interface Part {
   readonly step: PreviewStep;

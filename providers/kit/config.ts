@@ -217,3 +217,15 @@ export const StackConfigSchema = StackConfigShape.superRefine(({ platform, nodes
       });
 });
 export type StackConfig = z.infer<typeof StackConfigSchema>;
+
+/** Names of the nodes in `teeup:nodes` as the engine repeats it; none when Pulumi keeps it secret. */
+export function configuredNodes(nodes: unknown): string[] {
+  try {
+    return z
+      .array(z.looseObject({ name: z.string() }))
+      .parse(JSON.parse(String(nodes)))
+      .map(({ name }) => name);
+  } catch {
+    return [];
+  }
+}

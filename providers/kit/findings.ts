@@ -1,6 +1,17 @@
+import { z } from "zod";
 import type { Finding, Level } from "./facet.ts";
 import type { Fact } from "./facts.ts";
 import { absent, unknown } from "./facts.ts";
+
+/** A finding on its way through Pulumi or a file, to reports. */
+export const FindingSchema = z.strictObject({
+  code: z.string(),
+  level: z.enum(["pass", "warn", "fail", "unknown"]),
+  want: z.string(),
+  saw: z.string(),
+  hint: z.string(),
+  source: z.string(),
+});
 
 const of =
   (level: Level) =>

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Action } from "./action.ts";
 import { DisruptionSchema, PermitSchema } from "./disruption.ts";
+import { FindingSchema } from "./findings.ts";
 import { quoteWords } from "./words.ts";
 
 /**
@@ -32,15 +33,6 @@ const StepReviewSchema = z.strictObject({
   limitSeconds: z.number(),
 });
 export type StepReview = z.infer<typeof StepReviewSchema>;
-
-const FindingSchema = z.strictObject({
-  code: z.string(),
-  level: z.enum(["pass", "warn", "fail", "unknown"]),
-  want: z.string(),
-  saw: z.string(),
-  hint: z.string(),
-  source: z.string(),
-});
 
 export const FacetReviewSchema = z.strictObject({
   facet: z.string(),

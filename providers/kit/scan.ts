@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type NodeConfig, NodeSchema, type StackConfig } from "./config.ts";
 import { DisruptionSchema } from "./disruption.ts";
+import { FindingSchema } from "./findings.ts";
 
 /**
  * What a fleet scan sees of one facet of one node: the output `scan` of a resource in a read-only refresh that was asked
@@ -21,16 +22,7 @@ export const FacetScanSchema = z.strictObject({
   facet: z.string(),
   status: ScanStatusSchema,
   /** Those that are not a pass. */
-  findings: z.array(
-    z.strictObject({
-      code: z.string(),
-      level: z.enum(["pass", "warn", "fail", "unknown"]),
-      want: z.string(),
-      saw: z.string(),
-      hint: z.string(),
-      source: z.string(),
-    }),
-  ),
+  findings: z.array(FindingSchema),
   /** What `pulumi up` would do. */
   steps: z.array(z.strictObject({ code: z.string(), title: z.string(), disruption: DisruptionSchema })),
   error: ScanErrorSchema.optional(),
