@@ -312,16 +312,16 @@ async function runScript(
   finish: (status: number) => void,
 ): Promise<void> {
   const { node } = machine;
-  let entries: ReturnType<typeof parseBatch>;
+  let batch: ReturnType<typeof parseBatch>;
   try {
-    entries = parseBatch(script);
+    batch = parseBatch(script);
   } catch (error) {
     node.journal.unmodelled.push(`batch: ${String(error)}`);
     channel.stderr.write(`sh: ${String(error)}\n`);
     finish(2);
     return;
   }
-  for (const [id, entry] of entries.entries()) {
+  for (const [id, entry] of batch.entries.entries()) {
     if (machine.running === undefined) return;
     const outcome = runEntry(machine, id, entry, asRoot);
     if ("hang" in outcome) return;
@@ -330,7 +330,7 @@ async function runScript(
       node.runLater();
       return;
     }
-    if (!channel.write(encodeFrame(outcome.frame)))
+    if (!channel.write(encodeFrame(outcome.frame, batch.mark)))
       await new Promise<void>((resolve) => channel.once("drain", resolve).once("close", resolve));
   }
   finish(0);

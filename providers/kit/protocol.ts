@@ -3,8 +3,9 @@ import { quoteWords, splitLines } from "./words.ts";
 
 /**
  * The wire format between TeeUp and a machine: one POSIX sh script on the stdin of `sh -s` carries any number of
- * entries, and length-prefixed frames come back. Every line after the constant prelude is one verb and quoted words,
- * so nothing from outside is ever parsed as shell. The script needs only sh and coreutils.
+ * entries, and a frame comes back for each: its lines are told from a program's output by the batch's own random mark.
+ * Every line after the constant prelude is one verb and quoted words, so nothing from outside is ever parsed as shell.
+ * The script needs only sh and coreutils, and starts no more programs than it must: on a fleet's scan they are the cost.
  *
  * The twin reads the same lines with {@link parseBatch}, without running a shell.
  */
@@ -33,7 +34,7 @@ const STDERR_BYTES = 4096;
 /** A file is read within this many seconds, or the answer is `failed`. */
 export const READ_SECONDS = 20;
 
-const PRELUDE = `# teeup-batch 1
+const PRELUDE = `# teeup-batch 2
 LC_ALL=C; LANG=C; DEBIAN_FRONTEND=noninteractive
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL LANG DEBIAN_FRONTEND PATH
@@ -43,13 +44,13 @@ d=$(mktemp -d /dev/shm/teeup.XXXXXXXX 2>/dev/null) || d=$(mktemp -d) || exit 99
 trap 'rm -rf "$d"; [ -z "$n" ] || rm -f "$n"' EXIT
 trap 'exit 98' HUP INT TERM PIPE
 g=
+mark() { m=$1; }
+out() { printf '\\n#teeup %s %s\\n' "$m" "$1"; }
 frame() {
-  z=$(stat -c %s "$d/o" "$d/e") || exit 97
-  set -- "$1" "$2" "$3" $z
-  printf '\\n#teeup %s %s %s %s %s\\n' "$@"
-  [ "$4$5" = 00 ] || cat "$d/o" "$d/e" || exit 98
+  printf '\\n#teeup %s %s %s\\n' "$m" "$1" "$2"
+  [ ! -s "$d/e" ] || head -c ${STDERR_BYTES} "$d/e" || exit 98
+  printf '\\n#teeup %s .\\n' "$m"
 }
-clear() { : >"$d/o"; : >"$d/e"; }
 now() { c=0; [ ! -r /proc/uptime ] || read -r c _ </proc/uptime; c=\${c%%.*}; }
 # 124 and 137 mean that the time was up only if it was: a program may end so by itself, or be killed for its memory.
 kind() {
@@ -67,48 +68,49 @@ gate() {
   [ $? -eq "$want" ] || g=$name
 }
 ask() {
-  i=$1; t=$2; b=$3; shift 3; clear
-  if [ -n "$g" ]; then printf %s "$g" >"$d/o"; frame "$i" skipped 0; g=; return 0; fi
-  if ! command -v "$1" >/dev/null 2>&1; then frame "$i" missing 127; return 0; fi
-  now; b0=$c; : >"$d/e2"
-  { { timeout -k 2 "$t" "$@" </dev/null 2>"$d/e2"; echo "$?" >"$d/s"; } | head -c "$((b + 1))" >"$d/o"; } 2>/dev/null
-  [ ! -s "$d/e2" ] || head -c ${STDERR_BYTES} "$d/e2" >"$d/e"
-  read -r s <"$d/s"; kind "$s" "$t"; frame "$i" "$k" "$s"
+  out "$1"; t=$2; b=$3; shift 3; : >"$d/e"
+  if [ -n "$g" ]; then printf %s "$g"; frame skipped 0; g=; return 0; fi
+  if ! command -v "$1" >/dev/null 2>&1; then frame missing 127; return 0; fi
+  now; b0=$c
+  { { timeout -k 2 "$t" "$@" </dev/null 2>"$d/e"; echo "$?" >"$d/s"; } | head -c "$((b + 1))"; } 2>/dev/null
+  read -r s <"$d/s" || exit 97
+  kind "$s" "$t"; frame "$k" "$s"
 }
 read_() {
-  i=$1; b=$2; clear
+  out "$1"; b=$2; : >"$d/e"
   if [ ! -e "$3" ]; then
     # A folder that may not be searched looks just like a missing file.
     p=$3; while [ -n "$p" ] && [ ! -e "$p" ]; do p=\${p%/*}; done
-    if [ -d "$p" ] && [ ! -x "$p" ]; then frame "$i" denied 1; else frame "$i" missing 1; fi
+    if [ -d "$p" ] && [ ! -x "$p" ]; then frame denied 1; else frame missing 1; fi
     return 0
   fi
-  if [ ! -r "$3" ]; then frame "$i" denied 1; return 0; fi
+  if [ ! -r "$3" ]; then frame denied 1; return 0; fi
   now; b0=$c
-  timeout -k 2 ${READ_SECONDS} head -c "$((b + 1))" -- "$3" >"$d/o" 2>"$d/e" </dev/null
-  s=$?; kind "$s" ${READ_SECONDS}; { [ "$s" -eq 0 ] || [ "$k" = timeout ]; } || k=error; frame "$i" "$k" "$s"
+  timeout -k 2 ${READ_SECONDS} head -c "$((b + 1))" -- "$3" 2>"$d/e" </dev/null
+  s=$?; kind "$s" ${READ_SECONDS}; { [ "$s" -eq 0 ] || [ "$k" = timeout ]; } || k=error; frame "$k" "$s"
 }
 run() {
-  i=$1; t=$2; shift 2; clear
-  if ! command -v "$1" >/dev/null 2>&1; then frame "$i" missing 127; return 0; fi
+  out "$1"; t=$2; shift 2; : >"$d/e"
+  if ! command -v "$1" >/dev/null 2>&1; then frame missing 127; return 0; fi
   now; b0=$c
-  timeout -k 10 "$t" "$@" </dev/null >"$d/o2" 2>"$d/e2"; s=$?
-  tail -c ${RUN_OUTPUT_BYTES} "$d/o2" >"$d/o"; tail -c ${STDERR_BYTES} "$d/e2" >"$d/e"
-  kind "$s" "$t"; frame "$i" "$k" "$s"
+  timeout -k 10 "$t" "$@" </dev/null >"$d/o" 2>"$d/e2"; s=$?
+  [ ! -s "$d/o" ] || tail -c ${RUN_OUTPUT_BYTES} "$d/o" || exit 98
+  [ ! -s "$d/e2" ] || tail -c ${STDERR_BYTES} "$d/e2" >"$d/e"
+  kind "$s" "$t"; frame "$k" "$s"
 }
 put() {
-  i=$1; clear; p=\${2%/*}
+  out "$1"; : >"$d/e"; p=\${2%/*}
   if mkdir -p "\${p:-/}" 2>"$d/e" && n=$(mktemp "$2.teeup.XXXXXX" 2>"$d/e") &&
     printf %s "$5" | base64 -d >"$n" 2>"$d/e" && [ "$(wc -c <"$n")" -eq "$6" ] &&
     chown "$4" "$n" 2>"$d/e" && chmod "$3" "$n" 2>"$d/e" && sync "$n" 2>"$d/e" && mv -fT "$n" "$2" 2>"$d/e"
-  then n=; sync "\${p:-/}" 2>/dev/null; frame "$i" ran 0
+  then n=; sync "\${p:-/}" 2>/dev/null; frame ran 0
   else
     [ -s "$d/e" ] || printf 'write of %s came out short: is the disk full?' "$2" >"$d/e"
     [ -z "$n" ] || rm -f "$n"
-    n=; frame "$i" ran 1
+    n=; frame ran 1
   fi
 }
-remove() { i=$1; clear; rm -f "$2" 2>"$d/e"; frame "$i" ran $?; }
+remove() { out "$1"; : >"$d/e"; rm -f "$2" 2>"$d/e"; frame ran $?; }
 `;
 
 // The entries stand in one compound command: a shell runs nothing of it before it has read its end, so a script that
@@ -116,9 +118,12 @@ remove() { i=$1; clear; rm -f "$2" 2>"$d/e"; frame "$i" ran $?; }
 const BEGIN = "# entries\n{\n:\n";
 const END = "}\n# end\n";
 
-/** Compiles entries into one script for the stdin of `sh -s`. Entry n answers as frame n. */
-export function compileBatch(entries: readonly Entry[]): string {
-  return `${PRELUDE}${BEGIN}${entries.flatMap(compileEntry).join("")}${END}`;
+/**
+ * Compiles entries into one script for the stdin of `sh -s`. Entry n answers as frame n. `mark` is 32 hex digits that
+ * nobody can guess and no other batch has.
+ */
+export function compileBatch(entries: readonly Entry[], mark: string): string {
+  return `${PRELUDE}${BEGIN}${["mark ", mark, "\n", ...entries.flatMap(compileEntry)].join("")}${END}`;
 }
 
 function compileEntry(entry: Entry, id: number): string[] {
@@ -149,13 +154,17 @@ function wellFormed(text: string): string {
 }
 
 /** The twin's side of {@link compileBatch}. Throws on anything that compileBatch would not write. */
-export function parseBatch(script: string): Entry[] {
+export function parseBatch(script: string): { readonly mark: string; readonly entries: readonly Entry[] } {
   if (!script.startsWith(PRELUDE + BEGIN) || !script.endsWith(END)) throw new Error("not a teeup batch");
   const body = script.slice(PRELUDE.length + BEGIN.length, -END.length);
   const entries: Entry[] = [];
+  let mark: string | undefined;
   let gates: { argv: string[]; exit: number }[] = [];
   for (const [verb, ...rest] of splitLines(body)) {
     switch (verb) {
+      case "mark":
+        mark = rest[0];
+        break;
       case "gate":
         gates.push({ exit: Number(rest[1]), argv: rest.slice(2) });
         break;
@@ -185,7 +194,8 @@ export function parseBatch(script: string): Entry[] {
         throw new Error(`unknown verb ${verb}`);
     }
   }
-  return entries;
+  if (mark === undefined) throw new Error("a batch without a mark");
+  return { mark, entries };
 }
 
 export type FrameKind = "ran" | "missing" | "denied" | "skipped" | "timeout" | "error";
@@ -200,12 +210,14 @@ export interface Frame {
   readonly stdoutBytes?: number;
 }
 
+const lineOf = (mark: string, rest: string) => `\n#teeup ${mark} ${rest}\n`;
+
 /** What the machine's side prints; used by the twin. */
-export function encodeFrame(frame: Frame): Buffer {
-  const out = Buffer.from(frame.stdout, "utf8");
-  const err = Buffer.from(frame.stderr, "utf8");
-  const head = `\n#teeup ${frame.id} ${frame.kind} ${frame.status} ${out.length} ${err.length}\n`;
-  return Buffer.concat([Buffer.from(head), out, err]);
+export function encodeFrame({ id, kind, status, stdout, stderr }: Frame, mark: string): Buffer {
+  return Buffer.from(
+    [lineOf(mark, `${id}`), stdout, lineOf(mark, `${kind} ${status}`), stderr, lineOf(mark, ".")].join(""),
+    "utf8",
+  );
 }
 
 const FRAME_KINDS: readonly string[] = [
@@ -221,35 +233,41 @@ const FRAME_KINDS: readonly string[] = [
  * Complete frames of what came back; a frame cut off by a lost connection is left out. What a login shell printed
  * before the first frame is passed over; anything else between frames throws.
  */
-export function decodeFrames(output: Buffer): Map<number, Frame> {
+export function decodeFrames(output: Buffer, mark: string): Map<number, Frame> {
   const frames = new Map<number, Frame>();
-  let at = output.indexOf("\n#teeup ");
-  while (at >= 0 && at < output.length) {
-    const end = output.indexOf(0x0a, at + 1);
-    if (end < 0) break;
-    const head = output.toString("utf8", at, end);
-    const match = /^\n#teeup (\d+) ([a-z]+) (\d+) (\d+) (\d+)$/.exec(head);
-    if (match === null || !FRAME_KINDS.includes(match[2] ?? ""))
-      throw new Error(`unexpected output from the machine: ${JSON.stringify(head.slice(0, 200))}`);
-    const [id, status, outBytes, errBytes] = [match[1], match[3], match[4], match[5]].map(Number) as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    const from = end + 1;
-    if (from + outBytes + errBytes > output.length) break;
+  const lead = Buffer.from(`\n#teeup ${mark} `);
+  const found = output.indexOf(lead);
+  let at = found < 0 ? output.length : found;
+  /** Text up to the next line of the mark, and what that line says; undefined when the output ends before. */
+  const next = () => {
+    const from = at;
+    const to = output.indexOf(lead, from);
+    const end = to < 0 ? -1 : output.indexOf(0x0a, to + lead.length);
+    if (end < 0) return undefined;
+    at = end + 1;
+    return { text: output.subarray(from, to), line: output.toString("utf8", to + lead.length, end) };
+  };
+  const unexpected = (text: string) =>
+    new Error(`unexpected output from the machine: ${JSON.stringify(text.slice(0, 200))}`);
+  for (;;) {
+    const head = next();
+    if (head === undefined) return frames;
+    if (head.text.length > 0) throw unexpected(head.text.toString("utf8"));
+    const [stdout, stderr] = [next(), next()];
+    if (stdout === undefined || stderr === undefined) return frames;
+    const ended = /^([a-z]+) (\d+)$/.exec(stdout.line);
+    if (!/^\d+$/.test(head.line) || ended === null || !FRAME_KINDS.includes(ended[1] ?? "") || stderr.line !== ".")
+      throw unexpected(`${head.line} ${stdout.line} ${stderr.line}`);
+    const id = Number(head.line);
     frames.set(id, {
       id,
-      kind: match[2] as FrameKind,
-      status,
-      stdout: output.toString("utf8", from, from + outBytes),
-      stderr: output.toString("utf8", from + outBytes, from + outBytes + errBytes),
-      stdoutBytes: outBytes,
+      kind: ended[1] as FrameKind,
+      status: Number(ended[2]),
+      stdout: stdout.text.toString("utf8"),
+      stderr: stderr.text.toString("utf8"),
+      stdoutBytes: stdout.text.length,
     });
-    at = from + outBytes + errBytes;
   }
-  return frames;
 }
 
 /** Turns one frame into an answer; `undefined` means that the connection was lost before it came. */

@@ -31,7 +31,8 @@ export const NO_MACHINE = "guest.no-machine";
  * machine cannot be reached and with `sudo.*` when root cannot be had; until then nothing has run.
  */
 export async function runBatch(link: Shell, entries: readonly Entry[], options: FleetOptions): Promise<BatchResult> {
-  const script = compileBatch(entries);
+  const mark = randomBytes(16).toString("hex");
+  const script = compileBatch(entries, mark);
   const chunks: Buffer[] = [];
   let bytes = 0;
   let why: string | undefined;
@@ -77,7 +78,7 @@ export async function runBatch(link: Shell, entries: readonly Entry[], options: 
   const output = Buffer.concat(chunks);
   let frames = new Map<number, Frame>();
   try {
-    frames = decodeFrames(output);
+    frames = decodeFrames(output, mark);
   } catch (error) {
     why ??= redact((error as Error).message);
   }

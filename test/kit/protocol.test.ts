@@ -27,7 +27,9 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 function shell(script: string): Buffer {
   return spawnSync("dash", ["-s"], { input: script, maxBuffer: 64 << 20 }).stdout;
 }
-const run = (...entries: Entry[]) => decodeFrames(shell(compileBatch(entries)));
+const MARK = "00112233445566778899aabbccddeeff";
+const compiled = (...entries: Entry[]) => compileBatch(entries, MARK);
+const run = (...entries: Entry[]) => decodeFrames(shell(compiled(...entries)), MARK);
 const ask = (argv: string[], more: Partial<Extract<Entry, { verb: "ask" }>> = {}): Entry => ({
   verb: "ask",
   argv,
@@ -97,7 +99,7 @@ describe("a batch", () => {
   test("is read back as it was written", () => {
     fc.assert(
       fc.property(fc.array(entry, { maxLength: 8 }), (entries) => {
-        expect(parseBatch(compileBatch(entries))).toEqual(entries);
+        expect(parseBatch(compileBatch(entries, MARK))).toEqual({ mark: MARK, entries });
       }),
       { numRuns: 300 },
     );
@@ -126,11 +128,11 @@ describe("a batch", () => {
 
   test("that was cut short does nothing", () => {
     const victim = join(dir, "victim");
-    const script = compileBatch([
+    const script = compiled(
       { verb: "put", path: join(dir, "made"), mode: "0644", owner: "root:root", content: "x" },
       { verb: "run", argv: ["rm", "-f", victim], seconds: 5 },
       { verb: "remove", path: `${victim}-longer` },
-    ]);
+    );
     writeFileSync(victim, "here");
     const body = script.indexOf("# entries");
     for (let cut = body; cut < script.length - "\n# end\n".length; cut += 7) shell(script.slice(0, cut));
@@ -141,31 +143,32 @@ describe("a batch", () => {
   });
 
   test("refuses text that cannot arrive as it is", () => {
-    expect(() => compileBatch([ask(["echo", "a\0b"])])).toThrow(/NUL/);
-    expect(() => compileBatch([ask(["echo", "\ud800"])])).toThrow(/surrogate/);
-    expect(() => compileBatch([{ verb: "read", path: "/a\0b", maxBytes: 1 }])).toThrow(/NUL/);
-    expect(() =>
-      compileBatch([{ verb: "put", path: "/x", mode: "0644", owner: "root:root", content: "\udc00" }]),
-    ).toThrow(/surrogate/);
+    expect(() => compiled(ask(["echo", "a\0b"]))).toThrow(/NUL/);
+    expect(() => compiled(ask(["echo", "\ud800"]))).toThrow(/surrogate/);
+    expect(() => compiled({ verb: "read", path: "/a\0b", maxBytes: 1 })).toThrow(/NUL/);
+    expect(() => compiled({ verb: "put", path: "/x", mode: "0644", owner: "root:root", content: "\udc00" })).toThrow(
+      /surrogate/,
+    );
   });
 
   test.each([
     ["another script", "echo hello\n"],
-    ["a batch without its end", compileBatch([]).slice(0, -2)],
-    ["a changed prelude", compileBatch([]).replace("umask 022", "umask 000")],
-    ["a verb of its own", compileBatch([{ verb: "remove", path: "/x" }]).replace("\nremove 0", "\nreboot 0")],
+    ["a batch without its end", compiled().slice(0, -2)],
+    ["a changed prelude", compiled().replace("umask 022", "umask 000")],
+    ["a verb of its own", compiled({ verb: "remove", path: "/x" }).replace("\nremove 0", "\nreboot 0")],
   ])("is not recognised in %s", (_name, script) => {
     expect(() => parseBatch(script)).toThrow();
   });
 });
 
 describe("frames", () => {
+  const encode = (frame: Frame) => encodeFrame(frame, MARK);
   const frame: fc.Arbitrary<Frame> = fc.record({
     id: fc.nat({ max: 500 }),
     kind: fc.constantFrom("ran", "missing", "denied", "skipped", "timeout", "error"),
     status: fc.nat({ max: 255 }),
     stdout: fc.oneof(
-      fc.constant("\n#teeup 0 ran 0 3 0\nabc"),
+      fc.constant("\n#teeup 0\nabc\n#teeup ran 0\n"),
       fc.string({ unit: "binary" }).filter((s) => s.isWellFormed()),
     ),
     stderr: fc.string(),
@@ -175,7 +178,7 @@ describe("frames", () => {
   test("of a whole output are all there", () => {
     fc.assert(
       fc.property(frames, (list) => {
-        const decoded = decodeFrames(Buffer.concat(list.map(encodeFrame)));
+        const decoded = decodeFrames(Buffer.concat(list.map(encode)), MARK);
         expect([...decoded.keys()]).toEqual(list.map((f) => f.id));
         for (const f of list) expect(decoded.get(f.id)).toMatchObject(f);
       }),
@@ -185,8 +188,8 @@ describe("frames", () => {
   test("of a cut output are a head of the list, never a wrong one", () => {
     fc.assert(
       fc.property(frames, fc.nat(), (list, at) => {
-        const whole = Buffer.concat(list.map(encodeFrame));
-        const decoded = [...decodeFrames(whole.subarray(0, at % (whole.length + 1))).values()];
+        const whole = Buffer.concat(list.map(encode));
+        const decoded = [...decodeFrames(whole.subarray(0, at % (whole.length + 1)), MARK).values()];
         expect(decoded).toMatchObject(list.slice(0, decoded.length));
       }),
       { numRuns: 500 },
@@ -198,17 +201,18 @@ describe("frames", () => {
       ...decodeFrames(
         Buffer.concat([
           Buffer.from("Welcome!\nno newline"),
-          encodeFrame({ id: 0, kind: "ran", status: 0, stdout: "x", stderr: "" }),
+          encode({ id: 0, kind: "ran", status: 0, stdout: "x", stderr: "" }),
         ]),
+        MARK,
       ).values(),
     ];
     expect(first).toMatchObject({ id: 0, stdout: "x" });
-    expect(decodeFrames(Buffer.from("This account is not available.\n")).size).toBe(0);
+    expect(decodeFrames(Buffer.from("This account is not available.\n"), MARK).size).toBe(0);
   });
 
   test("with something between them are refused", () => {
-    const good = encodeFrame({ id: 0, kind: "ran", status: 0, stdout: "x", stderr: "" });
-    expect(() => decodeFrames(Buffer.concat([good, Buffer.from("noise\n"), good]))).toThrow(/unexpected output/);
+    const good = encode({ id: 0, kind: "ran", status: 0, stdout: "x", stderr: "" });
+    expect(() => decodeFrames(Buffer.concat([good, Buffer.from("noise\n"), good]), MARK)).toThrow(/unexpected output/);
   });
 });
 
@@ -255,8 +259,9 @@ describe("an answer", () => {
     const as = (path: string) =>
       decodeFrames(
         spawnSync("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", "dash", "-s"], {
-          input: compileBatch([{ verb: "read", path, maxBytes: 9 }]),
+          input: compiled({ verb: "read", path, maxBytes: 9 }),
         }).stdout,
+        MARK,
       ).get(0)?.kind;
     chmodSync(closed, 0o755);
     expect(as(join(closed, "f"))).toBe("denied");

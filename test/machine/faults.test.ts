@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import ssh2, { type Connection, type ServerChannel } from "ssh2";
 import { StackConfigSchema } from "../../providers/kit/config.ts";
 import type { Fleet, Machine } from "../../providers/kit/machine.ts";
+import { encodeFrame, parseBatch } from "../../providers/kit/protocol.ts";
 import { parseExec } from "../../providers/kit/session.ts";
 import { openFleet } from "../../providers/machine/fleet.ts";
 import { fingerprint } from "../../providers/machine/host-keys.ts";
@@ -236,10 +237,17 @@ describe("questions", () => {
     [
       "noise between the answers",
       (_connection, channel) => {
-        channel.write("\n#teeup 0 ran 0 2 0\nx\nnoise");
-        channel.write("\n#teeup 1 ran 0 2 0\nx\n");
-        channel.exit(0);
-        channel.end();
+        let script = "";
+        channel.on("data", (text: Buffer) => {
+          script += text.toString();
+        });
+        channel.once("end", () => {
+          const { mark } = parseBatch(script);
+          const frame = (id: number) => encodeFrame({ id, kind: "ran", status: 0, stdout: "x\n", stderr: "" }, mark);
+          channel.write(Buffer.concat([frame(0), Buffer.from("noise"), frame(1)]));
+          channel.exit(0);
+          channel.end();
+        });
         return "handled";
       },
       /unexpected output from the machine/,

@@ -96,8 +96,9 @@ async function exec(client: ssh2.Client, argv: readonly string[], stdin = "", be
 }
 
 async function batch(client: ssh2.Client, entries: readonly Entry[]) {
-  const { stdout } = await exec(client, BATCH_ARGV, compileBatch(entries));
-  return decodeFrames(stdout);
+  const mark = "0".repeat(32);
+  const { stdout } = await exec(client, BATCH_ARGV, compileBatch(entries, mark));
+  return decodeFrames(stdout, mark);
 }
 
 const ask = (...argv: string[]): Entry => ({ verb: "ask", argv, seconds: 20, maxBytes: 65_536, gates: [] });
