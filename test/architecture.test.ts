@@ -36,8 +36,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   sim: ["kit"],
   /** The demo drives the twin's process and the real Pulumi; nothing of it is in the package. */
   demo: ["cli", "machine", "profiles", "tools", "kit"],
-  /** Evidence to verify is made by the twin's signers. */
-  bench: ["kit", "demo", "tools", "attest", "sim"],
+  /** Evidence to verify is made by the twin's signers; what is measured stands on the tests' hosts and twins. */
+  bench: ["cli", "reconcile", "scan", "facets", "machine", "profiles", "kit", "demo", "tools", "attest", "sim", "test"],
   tools: ["kit"],
   docs: ["kit"],
 };
