@@ -54,6 +54,7 @@ export const NvidiaPersistenced = part<Want<typeof facets.nvidiaPersistenced>>("
 export const GuestEvidence = part<Want<typeof facets.guestEvidence>>("guest-evidence");
 export const AttestationTool = part<Want<typeof facets.attestationTool>>("attestation-tool");
 export const Attestation = part<Want<typeof facets.attestation>>("attestation");
+export const GuestAttestation = part<Want<typeof facets.guestAttestation>>("guest-attestation");
 export const GpuReadyState = part<Want<typeof facets.gpuReadyState>>("gpu-ready-state");
 export const InstanceSystem = part<Want<typeof facets.instanceSystem>>("instance-system");
 export const GpuAgents = part<Want<typeof facets.gpuAgents>>("gpu-agents");

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Appraisal, Appraise } from "./kit/appraisal.ts";
 import { GUEST_HOLDS_GPU } from "./kit/argv.ts";
 import type { Ask, Asks } from "./kit/ask.ts";
 import { text } from "./kit/ask.ts";
@@ -93,8 +94,14 @@ export class Reconciler {
   readonly #reached = new Set<string>();
   readonly #places = new Map<string, Place>();
 
-  constructor(fleet: Fleet) {
+  /** What evidence came to, by goal, until something on the node changed or was to be looked at anew. */
+  readonly #appraisals = new Map<string, Promise<Appraisal>>();
+  readonly #appraise: Appraise | undefined;
+
+  /** Without `appraise` no evidence is asked for, and what goes by it stays unknown. */
+  constructor(fleet: Fleet, { appraise }: { readonly appraise?: Appraise | undefined } = {}) {
     this.#fleet = fleet;
+    this.#appraise = appraise;
   }
 
   /**
@@ -206,24 +213,41 @@ export class Reconciler {
     return new Map(Object.entries(answers).map(([path, answer]) => [path, text(answer)]));
   }
 
-  /** Observes, judges and plans; changes nothing. */
-  async look(goal: Goal): Promise<Look> {
-    return (await this.#see(goal)).look;
+  /**
+   * Observes, judges and plans; changes nothing. With `evidence`, what goes by evidence is asked for it; without, only what
+   * this run already knows of it counts: a preview asks nothing that leaves a trace, be it for a moment.
+   */
+  async look(goal: Goal, { evidence = false }: { readonly evidence?: boolean } = {}): Promise<Look> {
+    return (await this.#see(goal, evidence)).look;
   }
 
   /** A look, with what its plan was told; undo is planned from the same. */
-  async #see(goal: Goal): Promise<{ look: Look; context: PlanContext }> {
+  async #see(goal: Goal, evidence: boolean): Promise<{ look: Look; context: PlanContext }> {
     if (goal.facet.pending !== undefined) this.#stage(goal);
     const { facet, want } = goal;
     const machine = this.#machine(goal);
     // In one tick, so that everything travels in one exec.
     const [answers, context] = await Promise.all([machine.observe(facet.asks), this.#context(goal)]);
-    const facts = facet.parse(answers);
+    const appraisal = await this.#appraisalOf(goal, machine, evidence);
+    const seen = facet.parse(answers);
+    const facts = appraisal === undefined ? seen : Object.assign({}, seen, { appraisal });
     const findings = facet.judge(want, facts);
     const { cloud } = this.#fleet.node(goal.node);
     const steps = (facet.plan?.(want, facts, context) ?? []).map((step) => inCloud(cloud, step));
     const pending = facet.pending?.(want, facts);
     return { look: { facts, findings, steps, pending, observed: facet.show(facts) }, context };
+  }
+
+  async #appraisalOf({ facet, node, want }: Goal, machine: Machine, ask: boolean): Promise<Appraisal | undefined> {
+    const request = facet.evidence?.(want);
+    if (request === undefined) return undefined;
+    const key = `${machine.id} ${facet.name} ${digest(want)}`;
+    const known = this.#appraisals.get(key);
+    if (known !== undefined || !ask) return known;
+    const made = this.#appraise?.(machine, node, request) ?? Promise.resolve(NOT_VERIFIED);
+    this.#appraisals.set(key, made);
+    made.catch(() => this.#appraisals.delete(key));
+    return made;
   }
 
   /**
@@ -241,13 +265,15 @@ export class Reconciler {
     if (facet.undo === undefined) return [];
     this.#stagers.get(this.#machine(goal).id)?.delete(facet.name);
     return this.#inTurn(goal.node, async () => {
-      const done = await this.#converge(goal, run, (look, context) => {
+      const undo = (look: Look, context: PlanContext): readonly Step[] => {
         const unsure = look.findings.find((finding) => finding.level === "unknown");
         // Nothing seen is not nothing there: what this resource made would stay behind unnoticed.
         if (unsure !== undefined) throw undoUnknown(goal, unsure);
         const { cloud } = this.#fleet.node(goal.node);
         return (facet.undo?.(want, look.facts, context) ?? []).map((step) => inCloud(cloud, step));
-      });
+      };
+      // What is taken back needs no evidence.
+      const done = await this.#converge(goal, run, undo, false);
       return done.ran;
     });
   }
@@ -259,11 +285,16 @@ export class Reconciler {
     await this.#fleet.close();
   }
 
-  async #converge(goal: Goal, run: Run, stepsOf: (look: Look, context: PlanContext) => readonly Step[]): Promise<Done> {
+  async #converge(
+    goal: Goal,
+    run: Run,
+    stepsOf: (look: Look, context: PlanContext) => readonly Step[],
+    evidence = true,
+  ): Promise<Done> {
     const ran: string[] = [];
     const rounds = goal.facet.boots === true ? MAX_BOOT_ROUNDS : MAX_ROUNDS;
     for (let round = 0; round < rounds; ) {
-      const { look, context } = await this.#see(goal);
+      const { look, context } = await this.#see(goal, evidence);
       const all = stepsOf(look, context);
       if (all.length === 0) return { ...look, ran };
       const steps = nowPossible(all);
@@ -282,7 +313,7 @@ export class Reconciler {
       round++;
       if (goal.facet.boots === true) await this.#restage(goal, run, lock);
     }
-    const { look, context } = await this.#see(goal);
+    const { look, context } = await this.#see(goal, evidence);
     const steps = stepsOf(look, context);
     if (steps.length === 0) return { ...look, ran };
     throw new TeeUpError({
@@ -309,6 +340,7 @@ export class Reconciler {
         throw inStep(error, step);
       } finally {
         machine.forget();
+        this.#forgetEvidence(goal.node);
       }
     }
   }
@@ -381,6 +413,13 @@ export class Reconciler {
     const { host, guest } = this.#fleet.node(node);
     host.forget();
     guest.forget();
+    this.#forgetEvidence(node);
+  }
+
+  #forgetEvidence(node: string): void {
+    const { host, guest } = this.#fleet.node(node);
+    for (const key of this.#appraisals.keys())
+      if ([host.id, guest.id].some((id) => key.startsWith(`${id} `))) this.#appraisals.delete(key);
   }
 
   #inTurn<T>(node: string, work: () => Promise<T>): Promise<T> {
@@ -393,6 +432,18 @@ export class Reconciler {
     return mine;
   }
 }
+
+const NOT_VERIFIED: Appraisal = {
+  verdict: "unknown",
+  refusals: [
+    {
+      code: "evidence.not-asked",
+      saw: "this run asks for no evidence",
+      next: "teeup attest NODE",
+    },
+  ],
+  gpu: "none",
+};
 
 const looksAtInstances = ({ on, name }: Facet): boolean => on === "guest" || HOST_FACETS_OF_INSTANCES.includes(name);
 

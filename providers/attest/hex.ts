@@ -1,8 +1,6 @@
 import { z } from "zod";
 
-/** Exactly `bytes` bytes as lower-case hex. */
-export const hex = (bytes: number): z.ZodString =>
-  z.string().regex(new RegExp(`^[0-9a-f]{${2 * bytes}}$`), `${bytes} bytes as lower-case hex`);
+export { hex } from "../kit/attest-policy.ts";
 
 /** Bytes as base64 (RFC 4648, padded), at most `most` bytes: longer evidence is not looked at. */
 export const base64 = (most: number): z.ZodBase64 => z.base64().max(Math.ceil(most / 3) * 4);

@@ -1,7 +1,8 @@
 import type { X509Certificate } from "node:crypto";
+import type { Tcb } from "../kit/attest-policy.ts";
 import { isZero, toHex } from "./hex.ts";
 import { Refused } from "./refusals.ts";
-import type { SnpProduct, SnpReport, Tcb } from "./snp-report.ts";
+import type { SnpProduct, SnpReport } from "./snp-report.ts";
 import { readTcb, SNP_PRODUCTS, showTcb } from "./snp-report.ts";
 import { extensions, name } from "./x509.ts";
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { Tcb } from "../kit/attest-policy.ts";
 import { hex, isZero, toHex } from "./hex.ts";
 import { Refused } from "./refusals.ts";
 
@@ -11,10 +12,6 @@ export const SNP_PRODUCTS = ["Milan", "Genoa", "Turin"] as const;
 export type SnpProduct = (typeof SNP_PRODUCTS)[number];
 
 const svn = z.int().min(0).max(255);
-
-/** TCB_VERSION: security version numbers of the parts. `fmc` exists from Turin on. */
-export const TcbSchema = z.strictObject({ fmc: svn.optional(), bootloader: svn, tee: svn, snp: svn, microcode: svn });
-export type Tcb = z.infer<typeof TcbSchema>;
 
 export const SnpReportSchema = z.strictObject({
   version: z.union([z.literal(2), z.literal(3), z.literal(5)]),

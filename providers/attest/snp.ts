@@ -1,10 +1,11 @@
 import { verify, type X509Certificate } from "node:crypto";
+import type { Tcb } from "../kit/attest-policy.ts";
 import type { SnpPolicy } from "./policy.ts";
 import type { Refusal } from "./refusals.ts";
 import { Refused } from "./refusals.ts";
 import type { SnpKey } from "./snp-key.ts";
 import { checkBinding, readSnpKey } from "./snp-key.ts";
-import type { SnpProduct, SnpReport, Tcb } from "./snp-report.ts";
+import type { SnpProduct, SnpReport } from "./snp-report.ts";
 import { parseSnpReport, readTcb, SIGNED_BYTES, showTcb, signatureOf } from "./snp-report.ts";
 import type { Clock } from "./x509.ts";
 import { certificate, revocations, verifyChain } from "./x509.ts";

@@ -12,6 +12,7 @@ import { gpuCcMode } from "./gpu-cc-mode.ts";
 import { gpuInventory } from "./gpu-inventory.ts";
 import { gpuReadyState } from "./gpu-ready-state.ts";
 import { gpuTools } from "./gpu-tools.ts";
+import { guestAttestation } from "./guest-attestation.ts";
 import { guestEvidence } from "./guest-evidence.ts";
 import { guestImage } from "./guest-image.ts";
 import { guestKernel } from "./guest-kernel.ts";
@@ -47,6 +48,7 @@ export {
   gpuInventory,
   gpuReadyState,
   gpuTools,
+  guestAttestation,
   guestEvidence,
   guestImage,
   guestKernel,
@@ -104,6 +106,7 @@ export const FACETS: readonly Facet[] = [
   tdxQuote,
   attestationTool,
   attestation,
+  guestAttestation,
   gpuReadyState,
 ] as readonly unknown[] as readonly Facet[];
 

@@ -60,6 +60,19 @@ export type Action =
     }
   /** Wait until the guest of this node accepts an SSH session. */
   | { readonly do: "wait-guest"; readonly timeoutSeconds: number }
+  /**
+   * Put a secret of the stack as a file into an attested guest. The action names it; its value is looked up where the
+   * action is carried out, and nowhere else. Refused on any session whose host key is not `to`, with nothing sent.
+   */
+  | {
+      readonly do: "release";
+      readonly secret: string;
+      readonly path: string;
+      readonly mode: string;
+      readonly owner: string;
+      /** Public line of the host key that the evidence is bound to. */
+      readonly to: string;
+    }
   /** From a facet on a guest: end the guest and let its host start it again (SNP guests cannot reboot themselves). */
   | { readonly do: "restart-guest"; readonly timeoutSeconds: number };
 

@@ -1,6 +1,8 @@
 import { z } from "zod";
+import { AttestationSchema } from "./attestation-config.ts";
 import { CloudSchema, cloudOf } from "./cloud.ts";
 import { PermitSchema } from "./disruption.ts";
+import { SecretsSchema } from "./secrets.ts";
 
 const Name = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "lower-case letters, digits and dashes, at most 63");
 
@@ -195,6 +197,10 @@ const StackConfigShape = z.strictObject({
     })
     .prefault({})
     .describe("For platforms whose nodes are instances of a cloud."),
+  attestation: AttestationSchema.optional(),
+  secrets: SecretsSchema.default({}).describe(
+    "Secrets for attested guests, by name; `attestation.secrets` says who gets which.",
+  ),
   pins: z
     .record(z.string(), z.string())
     .default({})

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import type { Action } from "./action.ts";
+import type { AppraisalRequest } from "./appraisal.ts";
 import type { Answers, Asks } from "./ask.ts";
 import type { Disruption } from "./disruption.ts";
 
@@ -97,6 +98,11 @@ export interface Facet<W = unknown, F = unknown, A extends Asks = Asks> {
   pending?(want: W, facts: F): Pending;
   /** True for the one facet per machine that restarts it for all that is pending. */
   readonly boots?: boolean;
+  /**
+   * For the facet that goes by evidence: asked for and verified by the controller where a run may do that (`up`, refresh,
+   * scan, `teeup attest`), and put into the facts as `appraisal` before judge and plan. Without a request nothing is asked.
+   */
+  evidence?(want: W): AppraisalRequest | undefined;
   /** What outputs show of the facts, small and stable: at most about 500 bytes. */
   show(facts: F): Readonly<Record<string, unknown>>;
   readonly examples: readonly Example<W>[];

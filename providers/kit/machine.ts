@@ -1,5 +1,7 @@
 import type { Action } from "./action.ts";
+import type { Collected } from "./appraisal.ts";
 import type { Answers, Asks } from "./ask.ts";
+import type { Method } from "./attest.ts";
 import type { Cloud } from "./cloud.ts";
 
 /** What reconcile needs of a machine; providers/machine/ implements it, tests may use a fake. */
@@ -16,6 +18,11 @@ export interface Machine {
   forget(): void;
   /** Interprets one action. Rejects with a TeeUpError when it failed; the answers are forgotten either way. */
   act(action: Action, options: ActOptions): Promise<void>;
+  /**
+   * Evidence of this guest over a nonce that is drawn for it, together with that of its GPUs. Leaves nothing on the
+   * machine. Rejects with TeeUpError `evidence.*`. Absent where there is no session to bind it to.
+   */
+  evidence?(gpu: readonly Method[]): Promise<Collected>;
   /**
    * Takes the host's lock (one per host, guests included). Rejects with `lock.held` naming the holder.
    * The lock dies with the connection; `lost` is aborted when that happens.

@@ -35,6 +35,7 @@ export const PARTS = {
   "tdx-quote": "vm-user:TdxQuote",
   "attestation-tool": "vm-user:AttestationTool",
   attestation: "vm-user:Attestation",
+  "guest-attestation": "vm-user:GuestAttestation",
   "gpu-ready-state": "vm-user:GpuReadyState",
 } as const;
 

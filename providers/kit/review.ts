@@ -92,6 +92,8 @@ export function commandsOf(action: Action): string[] {
       return [`until ${quoteWords(action.argv)}; do sleep 1; done # ${action.what}`];
     case "wait-guest":
       return ["# wait until the guest takes an SSH session"];
+    case "release":
+      return [`# release the secret ${action.secret} to ${quoteWords([action.path])}`];
     case "restart-guest":
       return ["# end the guest; its host starts it again"];
   }

@@ -3,6 +3,7 @@ import type { Ask } from "../kit/ask.ts";
 import { lastLine } from "../kit/ask.ts";
 import { TeeUpError } from "../kit/errors.ts";
 import type { ActOptions } from "../kit/machine.ts";
+import { sshKeyBlob } from "../kit/report-data.ts";
 import { reboot, restartGuest, waitGuest } from "./boot.ts";
 import { runJob } from "./jobs.ts";
 import { change, failure, nodeOf, poll, type Site, stopped } from "./site.ts";
@@ -38,6 +39,8 @@ export async function interpret(site: Site, action: Action, options: ActOptions)
       return tolerant(site, () => wait(site, action, options));
     case "wait-guest":
       return tolerant(site, () => waitGuest(site.guest ?? site, action.timeoutSeconds, options));
+    case "release":
+      return release(site, action);
     case "restart-guest":
       return tolerant(site, () =>
         isInstance(site)
@@ -49,6 +52,13 @@ export async function interpret(site: Site, action: Action, options: ActOptions)
 
 /** A confidential VM that TeeUp reaches without its host: it restarts itself. */
 const isInstance = (site: Site): boolean => site.host === site && site.guest === undefined;
+
+/** The secret goes out in the one batch that the key was compared for; a session that broke off in between gets none. */
+async function release(site: Site, { secret, path, ...file }: Extract<Action, { do: "release" }>): Promise<void> {
+  const content = await site.secret(secret);
+  const entry = { verb: "put", path: absolute(site, path), mode: file.mode, owner: file.owner, content } as const;
+  await change(site, `release the secret ${secret}`, entry, [0], sshKeyBlob(file.to));
+}
 
 /** How long somebody else's lock is waited for; unattended-upgrades seldom takes longer. */
 const BUSY_SECONDS = 300;

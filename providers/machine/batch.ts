@@ -30,7 +30,12 @@ export const NO_MACHINE = "guest.no-machine";
  * Runs entries in one exec. Frames that came before something went wrong are kept. Rejects with `ssh.*` when the
  * machine cannot be reached and with `sudo.*` when root cannot be had; until then nothing has run.
  */
-export async function runBatch(link: Shell, entries: readonly Entry[], options: FleetOptions): Promise<BatchResult> {
+export async function runBatch(
+  link: Shell,
+  entries: readonly Entry[],
+  options: FleetOptions,
+  hostKey?: Buffer,
+): Promise<BatchResult> {
   const mark = randomBytes(16).toString("hex");
   const script = compileBatch(entries, mark);
   const chunks: Buffer[] = [];
@@ -38,11 +43,15 @@ export async function runBatch(link: Shell, entries: readonly Entry[], options: 
   let why: string | undefined;
   let touch = (): void => undefined;
   const start = () =>
-    link.start(BATCH_ARGV, (chunk) => {
-      bytes += chunk.length;
-      if (bytes <= options.maxBatchBytes) chunks.push(chunk);
-      touch();
-    });
+    link.start(
+      BATCH_ARGV,
+      (chunk) => {
+        bytes += chunk.length;
+        if (bytes <= options.maxBatchBytes) chunks.push(chunk);
+        touch();
+      },
+      hostKey,
+    );
   // Until the script has been sent nothing can have run, so a connection that had died unnoticed is no reason to fail.
   const program = await start().catch((error: unknown) => {
     if (!(error instanceof TeeUpError) || error.code !== "ssh.lost") throw error;

@@ -8,6 +8,7 @@ import type { FleetOptions } from "./options.ts";
 import { fleetOptions } from "./options.ts";
 import { redactError } from "./redact.ts";
 import { Roads } from "./roads.ts";
+import { openSecrets, type Secrets } from "./secrets.ts";
 import type { Link } from "./ssh.ts";
 
 /**
@@ -19,13 +20,15 @@ import type { Link } from "./ssh.ts";
  */
 export function openFleet(config: StackConfig, env: NodeJS.ProcessEnv, options: Partial<FleetOptions> = {}): Fleet {
   const roads = new Roads(env, fleetOptions(env, options));
+  const secrets = openSecrets(config.secrets);
   const nodes = new Map<string, OpenNode>();
   const places = new Map<string, Place>();
   return {
     names: config.nodes.map((node) => node.name),
     node(name): NodeMachines {
       const found = findNode(config, name);
-      const made = nodes.get(name) ?? openNode(found, cloudOf(config.platform, found.cloud), places.get(name), roads);
+      const made =
+        nodes.get(name) ?? openNode(found, cloudOf(config.platform, found.cloud), places.get(name), roads, secrets);
       nodes.set(name, made);
       return made;
     },
@@ -74,7 +77,13 @@ interface OpenNode extends NodeMachines {
   readonly guest: SshMachine;
 }
 
-function openNode(config: NodeConfig, cloud: Cloud | undefined, place: Place | undefined, roads: Roads): OpenNode {
+function openNode(
+  config: NodeConfig,
+  cloud: Cloud | undefined,
+  place: Place | undefined,
+  roads: Roads,
+  secrets: Secrets,
+): OpenNode {
   const { options } = roads;
   const node = place === undefined ? config : { ...config, ssh: { ...config.ssh, host: place.host } };
   if (node.ssh.host === "")
@@ -86,7 +95,7 @@ function openNode(config: NodeConfig, cloud: Cloud | undefined, place: Place | u
       next: "pulumi up makes it; its address is then an output of the stack",
     });
   const link = roads.host(node, place?.hostKeys);
-  const host = new SshMachine({ id: node.name, link, options, bmc: roads.bmc(node) });
+  const host = new SshMachine({ id: node.name, link, options, bmc: roads.bmc(node), secrets });
   if (cloud !== undefined) return { link, host, guest: host, cloud };
   const consoleKeys = async () => (await host.observe(GUEST_KEYS)).keys;
   const guest = new SshMachine({
@@ -94,6 +103,7 @@ function openNode(config: NodeConfig, cloud: Cloud | undefined, place: Place | u
     link: roads.guest(node, link, consoleKeys),
     options,
     host,
+    secrets,
   });
   host.guest = guest;
   return { link, host, guest };

@@ -1,6 +1,8 @@
 import type { Action } from "../kit/action.ts";
+import type { Collected } from "../kit/appraisal.ts";
 import { GUEST_HOST_KEYS } from "../kit/argv.ts";
 import type { Answers, Asks } from "../kit/ask.ts";
+import type { Method } from "../kit/attest.ts";
 import { TeeUpError } from "../kit/errors.ts";
 import type { ActOptions, Lock, Machine } from "../kit/machine.ts";
 import type { Entry, Frame } from "../kit/protocol.ts";
@@ -9,6 +11,7 @@ import { Asker, runBatch } from "./batch.ts";
 import { HostLock } from "./lock.ts";
 import type { BmcClient, FleetOptions } from "./options.ts";
 import { redact, redactError } from "./redact.ts";
+import { openSecrets, type Secrets } from "./secrets.ts";
 import type { Shell } from "./shell.ts";
 import type { Site } from "./site.ts";
 
@@ -22,6 +25,8 @@ export interface MachineParts {
   readonly bmc?: (() => Promise<BmcClient>) | undefined;
   /** For a guest: the machine it runs on. */
   readonly host?: SshMachine;
+  /** Values of the stack's secrets; default: there are none. */
+  readonly secrets?: Secrets | undefined;
 }
 
 /** A machine behind a {@link Shell}: a host, or the guest of one. */
@@ -33,15 +38,17 @@ export class SshMachine implements Machine, Site {
   readonly #link: Shell;
   readonly #asker: Asker;
   readonly #host: SshMachine | undefined;
+  readonly #secrets: Secrets;
   #held: HostLock | undefined;
 
-  constructor({ id, link, options, bmc, host }: MachineParts) {
+  constructor({ id, link, options, bmc, host, secrets = openSecrets({}) }: MachineParts) {
     this.id = id;
     this.options = options;
     this.bmc = bmc;
     this.#link = link;
     this.#asker = new Asker(link, options, bmc);
     this.#host = host;
+    this.#secrets = secrets;
   }
 
   get host(): SshMachine {
@@ -96,9 +103,36 @@ export class SshMachine implements Machine, Site {
     }
   }
 
-  async change(entries: readonly Entry[]): Promise<{ frames: (Frame | undefined)[]; why: string; lost: boolean }> {
-    const { frames, why, lost } = await runBatch(this.#link, entries, this.options);
+  async change(
+    entries: readonly Entry[],
+    hostKey?: Buffer,
+  ): Promise<{ frames: (Frame | undefined)[]; why: string; lost: boolean }> {
+    const { frames, why, lost } = await runBatch(this.#link, entries, this.options, hostKey);
     return { frames: entries.map((_, n) => frames.get(n)), why, lost };
+  }
+
+  async evidence(gpu: readonly Method[]): Promise<Collected> {
+    try {
+      const { collect } = await import("./evidence.ts");
+      const hostKey = async () => {
+        if (this.#link.hostKey !== undefined) return this.#link.hostKey();
+        throw new TeeUpError({
+          code: "evidence.host-key",
+          node: this.id,
+          subject: "evidence",
+          saw: "there is no SSH session that evidence could be bound to",
+          next: `teeup attest ${this.host.id}, from another machine`,
+        });
+      };
+      const change = (entries: readonly Entry[], key: Buffer) => this.change(entries, key);
+      return await collect({ node: this.id, hostKey, asker: this.#asker, change }, gpu);
+    } catch (error) {
+      throw redactError(error);
+    }
+  }
+
+  secret(name: string): Promise<string> {
+    return this.#secrets(name);
   }
 
   fresh<A extends Asks>(asks: A): Promise<Answers<A>> {

@@ -27,8 +27,13 @@ export interface Shell {
   readonly node: string;
   /** True while programs can be started without connecting first. */
   readonly connected: boolean;
-  /** Starts a program as root. Resolves when the program reads its stdin. Rejects with a TeeUpError. */
-  start(argv: readonly string[], onStdout: (chunk: Buffer) => void): Promise<Program>;
+  /**
+   * Starts a program as root. Resolves when the program reads its stdin. Rejects with a TeeUpError; with `hostKey`, a
+   * key's blob, also on a session of any other key (`ssh.other-session`).
+   */
+  start(argv: readonly string[], onStdout: (chunk: Buffer) => void, hostKey?: Buffer): Promise<Program>;
+  /** Blob of the host key that was verified when the session was made; connects first. Absent where there is none. */
+  hostKey?(): Promise<Buffer>;
   /** Forgets a failed attempt to connect. */
   reset(): void;
   /** Ends the connection; the next use makes a new one. */

@@ -20,7 +20,12 @@ export interface Site {
   /** The lock of the host, while this run holds it. */
   readonly lockHeld: HostLock | undefined;
   /** Runs entries that change things; never repeated. Rejects when the machine cannot be reached. */
-  change(entries: readonly Entry[]): Promise<{ frames: readonly (Frame | undefined)[]; why: string; lost: boolean }>;
+  change(
+    entries: readonly Entry[],
+    hostKey?: Buffer,
+  ): Promise<{ frames: readonly (Frame | undefined)[]; why: string; lost: boolean }>;
+  /** The value of a secret of the stack, for release. Throws TeeUpError `secret.*`. */
+  secret(name: string): Promise<string>;
   /** Asks now. Rejects when the machine cannot be reached. */
   fresh<A extends Asks>(asks: A): Promise<Answers<A>>;
   /** Ends the connection; the next use makes a new one, with host keys read again. */
@@ -28,8 +33,14 @@ export interface Site {
 }
 
 /** One entry that must end well. */
-export async function change(site: Site, what: string, entry: Entry, okStatus: readonly number[] = [0]): Promise<void> {
-  const { frames, why, lost } = await site.change([entry]);
+export async function change(
+  site: Site,
+  what: string,
+  entry: Entry,
+  okStatus: readonly number[] = [0],
+  hostKey?: Buffer,
+): Promise<void> {
+  const { frames, why, lost } = await site.change([entry], hostKey);
   const frame = frames[0];
   if (frame === undefined)
     throw failure(

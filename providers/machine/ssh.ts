@@ -122,6 +122,12 @@ export class Link implements Shell {
     client?.destroy();
   }
 
+  async hostKey(): Promise<Buffer> {
+    await this.connect();
+    if (this.#hostKey === undefined) throw this.#lost("it closed again");
+    return this.#hostKey;
+  }
+
   /** How this machine was reached. */
   async door(): Promise<Door> {
     await this.connect();
@@ -147,8 +153,14 @@ export class Link implements Shell {
    * Starts a program as root. Resolves when the program reads its stdin, i.e. after sudo had its password.
    * Rejects with a TeeUpError `ssh.*` or `sudo.*`.
    */
-  async start(argv: readonly string[], onStdout: (chunk: Buffer) => void): Promise<Program> {
+  async start(argv: readonly string[], onStdout: (chunk: Buffer) => void, hostKey?: Buffer): Promise<Program> {
     const client = await this.connect();
+    if (hostKey !== undefined && this.#hostKey?.equals(hostKey) !== true)
+      throw this.#error(
+        "ssh.other-session",
+        "the session that the evidence is bound to has ended, and the new one has another host key; nothing was sent",
+        `teeup attest ${this.node.split("/")[0]}`,
+      );
     const become = this.#settings === undefined ? "none" : this.#parts.become(this.#settings);
     execs.set(this.node, (execs.get(this.node) ?? 0) + 1);
     return new Promise<Program>((resolve, reject) => {
