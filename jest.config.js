@@ -21,5 +21,6 @@ export default {
   maxWorkers: "100%",
   // Of a machine that is busy with something else; a test that hangs is seen all the same.
   testTimeout: 120_000,
+  testSequencer: "<rootDir>/tools/jest-sequencer.mjs",
   reporters: ["default", "<rootDir>/tools/jest-summary-reporter.mjs", "<rootDir>/tools/jest-lab-reporter.mjs"],
 };

@@ -1,5 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 
 /** Debian packages by name, each with one of its files, which shows that it is installed. */
 export type Packages = Readonly<Record<string, string>>;
@@ -70,8 +72,12 @@ export function ensurePackages(packages: Packages): string | undefined {
   process.stderr.write(`Installing ${names.join(", ")} for the tests (half a minute).\n`);
   // No daemon of these packages may start here: the tests start their own.
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+  // One at a time: another command of the project may be at it, and apt does not wait for itself.
   const apt = (...args: string[]) =>
-    spawnSync("apt-get", args, { stdio: ["ignore", "ignore", "inherit"], env }).status === 0;
+    spawnSync("flock", [join(tmpdir(), "teeup-apt.lock"), "apt-get", ...args], {
+      stdio: ["ignore", "ignore", "inherit"],
+      env,
+    }).status === 0;
   const installed = () => apt("install", "-y", "-q", "--no-install-recommends", ...names);
   if (!installed() && apt("update", "-q")) installed();
   return whatIsMissing(packages);

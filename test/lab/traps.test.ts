@@ -7,7 +7,7 @@ import { type LabKernel, labKernels } from "./kernel/kernels.ts";
 import { destroy, look, type Production, up, type Want } from "./production.ts";
 import { freeLock, holdLock, TRAPS } from "./traps.ts";
 import { SPARE } from "./vm/machine.ts";
-import { ensureImage, startVm, stopVms, type Vm } from "./vm/vm.ts";
+import { AMD, ensureImage, startVm, stopVms, type Vm } from "./vm/vm.ts";
 
 /*
  * Things that go wrong on real nodes, on a real kernel with a real apt, GRUB and systemd: what the production code then
@@ -16,9 +16,6 @@ import { ensureImage, startVm, stopVms, type Vm } from "./vm/vm.ts";
 const NODE = "lab-01";
 /** Where the machine is busy a restart takes minutes. */
 const LONG = 1_200_000;
-
-/** QEMU's AMD IOMMU, under a kernel that knows it; Debian's cloud kernel does not. */
-const AMD = { iommu: "amd", image: { kernel: "linux-image-amd64" } } as const;
 
 // The images' own minutes, where they are not there yet, are no test's.
 beforeAll(async () => {
@@ -92,25 +89,18 @@ test(
   "AMD's IOMMU: the card is bound and stays so over a reset; with amd_iommu=off nothing is, and up says why",
   async () => {
     const vm = await startVm(AMD);
-    // This kernel has nouveau, which looks at the card at boot and does not take it; its look must be over.
-    const settled = () => vm.sh("udevadm settle");
-    await settled();
     const how = production(vm, [["vfio-binding", { gpus: "all" }]]);
     expect(await vm.sh("journalctl -k -b -o cat --no-pager")).toMatch(/AMD-Vi: Interrupt remapping enabled/);
     expect(await up(how)).toMatchObject(well);
     expect(await driver(vm, SPARE)).toBe("vfio-pci");
-    // The reset button each time: emulated, this kernel gets no further in a restart than kvm's last word.
-    await vm.sh("sync");
-    await vm.powerCycle();
-    await settled();
+    await vm.reboot();
     expect(await driver(vm, SPARE)).toBe("vfio-pci");
     expect((await up(how)).ran).toEqual([]);
 
     await vm.sh(
-      `sed -i 's/^GRUB_CMDLINE_LINUX_DEFAULT=.*/GRUB_CMDLINE_LINUX_DEFAULT="amd_iommu=off"/' /etc/default/grub && update-grub && sync`,
+      `sed -i 's/^GRUB_CMDLINE_LINUX_DEFAULT=.*/GRUB_CMDLINE_LINUX_DEFAULT="amd_iommu=off"/' /etc/default/grub && update-grub`,
     );
-    await vm.powerCycle();
-    await settled();
+    await vm.reboot();
     expect(await driver(vm, SPARE)).toBe("");
     const { error } = await up(how);
     expect(error?.parts).toMatchObject({
