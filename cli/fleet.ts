@@ -108,8 +108,8 @@ export async function fleetNodes({ stacks }: FleetFile): Promise<FleetNode[]> {
 
 const ProjectSchema = z.looseObject({ stackConfigDir: z.string().default(".") });
 
-/** Where Pulumi keeps the stack's config. */
-async function stackFile({ project, stack, file }: StackEntry): Promise<string> {
+/** Where Pulumi keeps the stack's config. Throws `fleet.no-project`. */
+export async function stackFile({ project, stack, file }: StackEntry): Promise<string> {
   if (file !== undefined) return file;
   try {
     const { stackConfigDir } = ProjectSchema.parse(parseYaml(await readFile(join(project, "Pulumi.yaml"), "utf8")));

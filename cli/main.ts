@@ -136,6 +136,48 @@ program
     process.exitCode = exitStatus(report);
   });
 
+interface UpCommand {
+  readonly rolling?: true;
+  readonly fleet: string;
+  readonly stack?: string;
+  readonly select?: readonly string[];
+  readonly canary?: readonly string[];
+  readonly maxUnavailable: number;
+  readonly stopOnFailure?: boolean;
+  readonly journal: string;
+  readonly timeout: number;
+  readonly json?: true;
+}
+
+program
+  .command("up")
+  .description(
+    "Brings up the nodes of a fleet a few at a time, canary first. Killed, the same command goes on. Exit status 0: every node is as wanted, 3: some are not, 1: nothing was begun.",
+  )
+  .option("--rolling", "the only way that this command has; all nodes of a stack at once: pulumi up")
+  .option("-s, --stack <name>", "one stack of the project in this folder, without a fleet file")
+  .option("--fleet <file>", "the fleet file: stacks and their labels (docs/fleet.schema.json)", "fleet.yaml")
+  .option("--select <label=value...>", "only nodes with these labels; stack and node are labels too")
+  .option("--max-unavailable <k>", "of the chosen nodes, those included that are not well by themselves", positive, 1)
+  .option("--stop-on-failure", "take no other node once one has failed; without it only the canary's failure ends all")
+  .option("--canary <label=value...>", "the node that goes first; default: the first one that is not as wanted")
+  .option("--journal <file>", "what a killed run goes on from", "teeup-rolling.jsonl")
+  .option("--timeout <seconds>", "for a look at one stack", positive, 600)
+  .option("--json", "print the outcome as one JSON object")
+  .action(async ({ rolling, json, stopOnFailure = false, ...options }: UpCommand) => {
+    if (rolling !== true)
+      throw new TeeUpError({
+        code: "up.not-rolling",
+        subject: "teeup up",
+        saw: "without --rolling it is pulumi up",
+        next: "pulumi up, or teeup up --rolling --max-unavailable 1",
+      });
+    const { rollFleet, rollingStatus, rollingTable } = await import("./rolling.ts");
+    const report = await rollFleet({ ...options, stopOnFailure }, (line) => process.stderr.write(`${redact(line)}\n`));
+    say(json === true ? JSON.stringify(report, null, 2) : rollingTable(report));
+    process.exitCode = rollingStatus(report);
+  });
+
 withStack(program.command("record <node>"))
   .description(
     "Saves what a node answers, redacted and dated, so that `pulumi preview` with teeup:facts=recorded can be made where the node cannot be reached. Changes nothing on it.",
