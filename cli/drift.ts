@@ -96,7 +96,7 @@ export async function mergeScans(files: readonly string[]): Promise<DriftReport>
   );
 }
 
-async function scanStack(
+export async function scanStack(
   entry: StackEntry,
   nodes: readonly FleetNode[],
   timeoutSeconds: number,
