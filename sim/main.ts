@@ -3,6 +3,7 @@ import { createInterface } from "node:readline";
 import { Command, Option } from "commander";
 import { DRIFTS } from "./drift.ts";
 import type { Faults } from "./faults.ts";
+import { type HostRecord, likenessOf } from "./from-record.ts";
 import type { BiosVendor } from "./model/bios.ts";
 import { DOWNLOADS, downloadSha256 } from "./model/internet.ts";
 import type { OsName } from "./model/system.ts";
@@ -37,7 +38,8 @@ const program = new Command("sim")
   .addOption(
     new Option("--os <name>", "default: the platform's own").choices(["ubuntu-26.04", "ubuntu-24.04", "ubuntu-22.04"]),
   )
-  .option("--name <host>", "host name", "twin")
+  .option("--name <host>", "host name; default: twin, or the record's node")
+  .option("--record <file>", "a machine like the node of this record (teeup record)")
   .option("--gpus <n>", "number of GPUs; default: the platform's own", Number)
   .option("--ssh-port <port>", "0 takes a free one", Number, 0)
   .option("--authorized-key <file>", "public key that may log in; without it a key is made")
@@ -52,7 +54,8 @@ const options = program.opts<{
   scenario?: string;
   vendor: BiosVendor;
   os?: OsName;
-  name: string;
+  name?: string;
+  record?: string;
   gpus?: number;
   sshPort: number;
   authorizedKey?: string;
@@ -72,10 +75,15 @@ if (options.list === true) {
 } else await serve();
 
 async function serve(): Promise<void> {
+  const likeness =
+    options.record === undefined
+      ? undefined
+      : likenessOf(JSON.parse(readFileSync(options.record, "utf8")) as HostRecord);
   const twin = await startTwin({
-    name: options.name,
     vendor: options.vendor,
     ...PLATFORMS[options.platform],
+    ...(likeness === undefined ? {} : { ...likeness.options, prepare: likeness.apply }),
+    ...(options.name === undefined ? {} : { name: options.name }),
     ...(options.os === undefined ? {} : { os: options.os }),
     ...(options.gpus === undefined ? {} : { gpus: options.gpus }),
     sshPort: options.sshPort,
@@ -99,6 +107,7 @@ async function serve(): Promise<void> {
             certificate: twin.bmc.fingerprint,
           },
         }),
+    ...(likeness === undefined ? {} : { unlike: likeness.unlike }),
     downloads: Object.fromEntries(DOWNLOADS.map(({ url }) => [url, downloadSha256(url)])),
   });
   const stop = async () => {

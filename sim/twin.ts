@@ -68,6 +68,8 @@ export interface TwinOptions {
   readonly bootKnocks?: number;
   readonly guestPolls?: number;
   readonly jobPolls?: number;
+  /** Changes the fresh machine before its first boot. */
+  readonly prepare?: (node: TwinNode) => void;
 }
 
 export interface TwinSsh {
@@ -182,6 +184,7 @@ export function makeNode(wanted: TwinOptions = {}): TwinNode {
   if (cloud === undefined) installSystem(node.host, options.kernel ?? OS[os].kernel, METAS);
   else cloud.install(node.host, options.kernel ?? cloud.kernel);
   if (options.scenario !== undefined) applyScenario(node, options.scenario, "off");
+  options.prepare?.(node);
   node.bootNow();
   if (!node.up) throw new Error("the fresh installation does not boot: is its kernel in repository.ts?");
   if (options.scenario !== undefined) applyScenario(node, options.scenario, "on");

@@ -44,6 +44,8 @@ const FactsSchema = z.looseObject({
   bmc: z.object({ url: z.string(), user: z.string(), password: z.string(), certificate: z.string() }).optional(),
   /** Value of PULUMI_DEBUG_PROVIDERS: the plugins that stand-ins take the place of. */
   providers: z.string().optional(),
+  /** Of a twin of a record: in what it is not like the node. */
+  unlike: z.array(z.string()).default([]),
   /** Socket of an SSH agent with the key in it. */
   agent: z.string().optional(),
   /** url → SHA-256 of what the twin's internet serves. */
@@ -100,6 +102,10 @@ export interface DemoTwinOptions {
   readonly permit?: string;
   /** Whose BIOS and BMC, default `supermicro`. */
   readonly vendor?: string;
+  /** File of `teeup record`: the twin is like that node, as far as twins can be. */
+  readonly record?: string;
+  /** A machine without a BMC. */
+  readonly noBmc?: boolean;
 }
 
 /** Starts a twin in its own process; `dir` gets its key file. */
@@ -113,8 +119,12 @@ export async function startDemoTwin(dir: string, options: DemoTwinOptions = {}):
   const [program, more] = made
     ? ["stand-in/main.ts", []]
     : ["main.ts", ["--until-eof", "--platform", platform, "--vendor", vendor]];
+  const like = [
+    ...(options.record === undefined ? [] : ["--record", options.record]),
+    ...(options.noBmc === true ? ["--no-bmc"] : []),
+  ];
   const file = fileURLToPath(new URL(`../../sim/${program}`, import.meta.url));
-  const child = spawn(process.execPath, [file, "--name", name, "--key", key, ...more], {
+  const child = spawn(process.execPath, [file, "--name", name, "--key", key, ...more, ...like], {
     // A person's Ctrl+C goes to the whole group: the twin has to outlive what still talks to it.
     detached: true,
     stdio: ["pipe", "pipe", "inherit"],
