@@ -13,19 +13,29 @@ const FORMATS = {
   sarif: async (report: DriftReport, version: string) =>
     (await import("./formats/drift-sarif.ts")).driftSarif(report, { file: "Pulumi.yaml", version }),
   prometheus: async (report: DriftReport) => (await import("./formats/drift-prometheus.ts")).driftPrometheus(report),
-  html: async (report: DriftReport) => (await import("./formats/drift-html.ts")).driftHtml(report),
+  html: async (report: DriftReport, _version: string, earlier: readonly DriftReport[]) =>
+    (await import("./formats/drift-html.ts")).driftHtml(report, earlier),
 } as const;
 
 /**
- * Writes every format that is asked for; the terminal's table goes to stdout when no other format does. Throws
- * `drift.formats` when two would.
+ * Writes every format that is asked for, the page with `earlier` scans as a trend; the terminal's table goes to stdout when no other format does. Throws
+ * `drift.formats` when two would,
+ * and when earlier scans have no page to stand in.
  */
 export async function writeDrift(
   report: DriftReport,
   wanted: DriftFormats,
   say: (text: string) => void,
   version: string,
+  earlier: readonly DriftReport[] = [],
 ): Promise<void> {
+  if (earlier.length > 0 && wanted.html === undefined)
+    throw new TeeUpError({
+      code: "drift.formats",
+      subject: "--trend",
+      saw: "only the page shows a trend",
+      next: "teeup drift --html drift.html --trend <scans>",
+    });
   const names = (Object.keys(FORMATS) as (keyof typeof FORMATS)[]).filter((name) => wanted[name] !== undefined);
   const out = names.filter((name) => wanted[name] === true);
   if (out.length > 1)
@@ -36,7 +46,7 @@ export async function writeDrift(
       next: `name files, e.g. --${out[1]} drift.${out[1]}`,
     });
   for (const name of names) {
-    const text = await FORMATS[name](report, version);
+    const text = await FORMATS[name](report, version, earlier);
     const to = wanted[name];
     if (typeof to !== "string") say(text);
     else {

@@ -88,13 +88,13 @@ const fleetOf = async ({ fleet, stack }: DriftOptions): Promise<FleetFile> =>
   stack === undefined ? loadFleet(fleet) : { stacks: [{ stack, project: process.cwd(), labels: {} }] };
 
 /** Joins what shards found. Throws `drift.no-scan`, `drift.other-shards`. */
-export async function mergeScans(files: readonly string[]): Promise<DriftReport> {
-  return merge(
-    await Promise.all(
-      files.map(async (file) => parseScan(await readFile(file, "utf8").catch((error: Error) => error.message), file)),
-    ),
+export const mergeScans = async (files: readonly string[]): Promise<DriftReport> => merge(await readScans(files));
+
+/** What `teeup drift --json` wrote. Throws `drift.no-scan`. */
+export const readScans = (files: readonly string[]): Promise<DriftReport[]> =>
+  Promise.all(
+    files.map(async (file) => parseScan(await readFile(file, "utf8").catch((error: Error) => error.message), file)),
   );
-}
 
 export async function scanStack(
   entry: StackEntry,

@@ -54,6 +54,7 @@ withStack(program.command("check <node>"))
 
 interface DriftCommand extends DriftOptions, DriftFormats {
   readonly merge?: readonly string[];
+  readonly trend?: readonly string[];
 }
 
 async function check(node: string, { profile, ...options }: CheckOptions): Promise<NodeReport> {
@@ -123,16 +124,19 @@ program
   .option("--sarif [file]", "SARIF 2.1.0")
   .option("--prometheus [file]", "for node_exporter's textfile collector")
   .option("--html [file]", "one page that needs nothing else: nodes by facets, with a filter")
+  .option("--trend <scans...>", "with --html: earlier scans, saved with --json, that the page shows beside this one")
   .action(async (options: DriftCommand) => {
-    const { mergeScans, scanFleet } = await import("./drift.ts");
+    const { mergeScans, readScans, scanFleet } = await import("./drift.ts");
     const { exitStatus } = await import("./formats/drift-facts.ts");
-    const { merge, ...scan } = options;
+    const { merge, trend = [], ...scan } = options;
+    // Before the scan: a file that is no scan would end it at its end.
+    const earlier = await readScans(trend);
     const report =
       merge === undefined
         ? await scanFleet(scan, (line) => process.stderr.write(`${redact(line)}\n`))
         : await mergeScans(merge);
     const { writeDrift } = await import("./drift-formats.ts");
-    await writeDrift(report, options, say, packageJson.version);
+    await writeDrift(report, options, say, packageJson.version, earlier);
     process.exitCode = exitStatus(report);
   });
 

@@ -28,6 +28,15 @@ const node = (n: number): NodeDrift => {
     return { ...own, facets: [], error: { code: "node.unreachable", saw: ATTACK, next: "ssh -v" } };
   return { ...own, facets: FACETS.map((name) => facet(name, name === "module-options" ? status : "clean", ATTACK)) };
 };
+const scanAt = (at: string, wanted: (status: ScanStatus) => ScanStatus): DriftReport => ({
+  version: 1,
+  at,
+  seconds: 10,
+  nodes: Array.from({ length: 60 }, (_, n) => ({ ...node(n), status: wanted(node(n).status) })).slice(
+    at > "2026-11-19" ? 0 : 1,
+  ),
+  missing: [],
+});
 const report: DriftReport = {
   version: 1,
   at: "2026-11-20T10:00:00.000Z",
@@ -101,6 +110,50 @@ test("a click shows what was seen, as text and as nothing else", async () => {
   // The page itself, and nothing else was asked for; nothing was complained about.
   expect(asked).toHaveLength(1);
   expect(complaints).toEqual([]);
+});
+
+test("with earlier scans it shows a bar for each, and each node's way through them", async () => {
+  const earlier = [
+    scanAt("2026-11-19T10:00:00.000Z", (status) => (status === "broken" ? "clean" : status)),
+    scanAt("2026-11-18T10:00:00.000Z", () => "clean"),
+  ];
+  const file = join(folder, "trend.html");
+  writeFileSync(file, driftHtml(report, earlier));
+  const other = await browser.newPage();
+  other.on("request", (request) => asked.push(request.url()));
+  other.on("pageerror", (error) => complaints.push(String(error)));
+  other.on("console", (message) => complaints.push(message.text()));
+  await other.goto(pathToFileURL(file).href);
+  const bars = await other.$$eval("#trend g", (all) =>
+    all.map((bar) => [
+      bar.getAttribute("data-scan"),
+      [...bar.querySelectorAll("rect")].map((rect) => Number(rect.getAttribute("data-count"))),
+    ]),
+  );
+  const count = (status: ScanStatus) => nodesOf((n) => n.status === status).length;
+  const [clean, drifted, unreachable, broken] = (["clean", "drifted", "unreachable", "broken"] as const).map(count);
+  expect(bars).toEqual([
+    ["2026-11-18T10:00:00.000Z", [59, 0, 0, 0]],
+    ["2026-11-19T10:00:00.000Z", [(clean ?? 0) + (broken ?? 0), drifted, unreachable, 0]],
+    ["2026-11-20T10:00:00.000Z", [clean, drifted, unreachable, broken]],
+  ]);
+  // As high as its part of the fleet.
+  const heights = await other.$$eval("#trend g:last-of-type rect", (all) =>
+    all.map((rect) => rect.getBoundingClientRect().height),
+  );
+  expect(heights.map((height) => Math.round((height / 90) * 60))).toEqual([clean, drifted, unreachable, broken]);
+  const trails = await other.$$eval("tbody tr", (all) =>
+    all.map((row) => [...row.querySelectorAll("td.trail i")].map((box) => box.className)),
+  );
+  expect([trails[0], trails[1], trails[12]]).toEqual([
+    ["none", "clean", "clean"],
+    ["clean", "drifted", "drifted"],
+    ["clean", "clean", "broken"],
+  ]);
+  expect(await other.$eval("#trend", (figure) => figure.hasAttribute("hidden"))).toBe(false);
+  expect(await page.$eval("#trend", (figure) => figure.hasAttribute("hidden"))).toBe(true);
+  expect([asked.length, complaints]).toEqual([2, []]);
+  await other.close();
 });
 
 test("it is seen: a screenshot has the colours of all four statuses", async () => {

@@ -27,8 +27,60 @@
     label.append(box, make("i", `${SIGNS[status]} ${count(status)} ${status}`, { class: status }));
     at("statuses").append(label, " ");
   }
+  const { trend } = report;
+  const drawing = (tag, set) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(set)) made.setAttribute(name, String(value));
+    return made;
+  };
+  const BAR = { width: 22, gap: 4, height: 90 };
+  if (trend !== undefined) {
+    // A bar for each scan, as high as the fleet was large, of what was well at the bottom and what was not above it.
+    const most = Math.max(1, ...trend.scans.map(({ counts }) => statuses.reduce((sum, name) => sum + counts[name], 0)));
+    const svg = document.querySelector("#trend svg");
+    svg.setAttribute("width", String(trend.scans.length * (BAR.width + BAR.gap)));
+    svg.setAttribute("height", String(BAR.height));
+    trend.scans.forEach(({ at: when, counts, missing: gaps }, n) => {
+      const bar = drawing("g", { "data-scan": when });
+      const said = statuses.map((name) => `${counts[name]} ${name}`).join(", ");
+      const title = drawing("title", {});
+      title.textContent = `${when}: ${said}${gaps.length === 0 ? "" : `; no result of ${gaps.join(", ")}`}`;
+      bar.append(title);
+      let y = BAR.height;
+      for (const name of statuses) {
+        const height = (counts[name] / most) * BAR.height;
+        y -= height;
+        const box = {
+          x: n * (BAR.width + BAR.gap),
+          y,
+          width: BAR.width,
+          height,
+          class: name,
+          "data-count": counts[name],
+        };
+        bar.append(drawing("rect", box));
+      }
+      svg.append(bar);
+    });
+    const [first, last] = [trend.scans[0], trend.scans.at(-1)];
+    document.querySelector("#trend figcaption").textContent =
+      `${trend.scans.length} scans, ${first.at} to ${last.at}: ${first.counts.clean} clean then, ${last.counts.clean} now.`;
+    at("trend").hidden = false;
+  }
+  /** A box for each scan of the node. */
+  const trail = (signs) => {
+    const cell = make("td", "", { class: "trail" });
+    [...signs].forEach((sign, n) => {
+      const status = statuses.find((name) => name.startsWith(sign));
+      const title = `${trend.scans[n].at}: ${status ?? "not in this scan"}`;
+      cell.append(make("i", "", { class: status ?? "none", title }));
+    });
+    return cell;
+  };
+
   const head = make("tr", "");
   head.append(make("th", "Node"));
+  if (trend !== undefined) head.append(make("th", "Trend"));
   for (const facet of facets) head.append(make("th", facet, { class: "facet", scope: "col" }));
   document.querySelector("thead")?.append(head);
 
@@ -63,6 +115,7 @@
         describe(`${node.stack}/${node.node}: ${node.status}`, undefined, node.error),
       );
       row.append(name);
+      if (trend !== undefined) row.append(trail(trend.nodes[`${node.stack}/${node.node}`] ?? ""));
       for (const facet of facets) {
         const cell = make("td", "");
         const seen = node.facets.find((one) => one.facet === facet);

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { XMLParser, XMLValidator } from "fast-xml-parser";
+import { writeDrift } from "../../../cli/drift-formats.ts";
 import { fleetNodes, loadFleet, parseShard, select, shardOf } from "../../../cli/fleet.ts";
 import type { DriftReport, NodeDrift } from "../../../cli/formats/drift-facts.ts";
 import { exitStatus, merge, nodeStatus, parseScan } from "../../../cli/formats/drift-facts.ts";
-import { driftHtml } from "../../../cli/formats/drift-html.ts";
+import { driftHtml, trendOf } from "../../../cli/formats/drift-html.ts";
 import { driftJunit } from "../../../cli/formats/drift-junit.ts";
 import { driftMarkdown } from "../../../cli/formats/drift-markdown.ts";
 import { driftPrometheus } from "../../../cli/formats/drift-prometheus.ts";
@@ -280,6 +281,65 @@ describe("formats", () => {
         expect(JSON.parse(data)).toEqual(made);
         expect(html).not.toMatch(/(src|href)=/);
       }),
+    );
+  });
+});
+
+describe("a trend over several scans", () => {
+  const scan = (at: string, statuses: Readonly<Record<string, ScanStatus>>, over: Partial<DriftReport> = {}) =>
+    report(
+      Object.entries(statuses).map(([name, status]) => node(name, [facet("cpu", status)])),
+      { at, ...over },
+    );
+  const [old, mid, now] = [
+    scan("2026-11-18T10:00:00.000Z", { "gpu-01": "clean", gone: "broken" }, { missing: ["shard 2/2"] }),
+    scan("2026-11-19T10:00:00+01:00", { "gpu-01": "drifted", "gpu-02": "unreachable" }),
+    scan("2026-11-20T10:00:00.000Z", { "gpu-01": "clean", "gpu-02": "clean" }),
+  ];
+  test("oldest first, each scan once, and a node that a scan does not have is not clean in it", () => {
+    const trend = trendOf(now, [mid, old, old]);
+    expect(trend.scans.map(({ at, counts, missing }) => [at.slice(0, 10), counts.clean, missing])).toEqual([
+      ["2026-11-18", 1, ["shard 2/2"]],
+      ["2026-11-19", 0, []],
+      ["2026-11-20", 2, []],
+    ]);
+    expect(trend.nodes).toEqual({ "rack7/gpu-01": "cdc", "rack7/gpu-02": "-uc", "rack7/gone": "b--" });
+  });
+
+  test("whatever the scans are, each says of every node what it said, and their numbers add up", () => {
+    const status = fc.constantFrom(...ScanStatusSchema.options);
+    const scans = fc.uniqueArray(
+      fc.record({
+        day: fc.integer({ min: 1, max: 28 }),
+        nodes: fc.dictionary(fc.constantFrom("a", "b", "c", "d"), status),
+      }),
+      { selector: ({ day }) => day, minLength: 1, maxLength: 8 },
+    );
+    fc.assert(
+      fc.property(scans, (all) => {
+        const made = all.map(({ day, nodes }) => scan(`2026-11-${String(day).padStart(2, "0")}T00:00:00.000Z`, nodes));
+        const [last, ...earlier] = made as [DriftReport, ...DriftReport[]];
+        const trend = trendOf(last, earlier);
+        expect(trend.scans).toHaveLength(made.length);
+        for (const [n, { at, counts }] of trend.scans.entries()) {
+          const own = made.find((one) => one.at === at)?.nodes ?? [];
+          for (const [name, signs] of Object.entries(trend.nodes)) {
+            const seen = own.find((one) => `${one.stack}/${one.node}` === name)?.status;
+            expect(signs.charAt(n)).toBe(seen?.charAt(0) ?? "-");
+          }
+          expect(Object.values(counts).reduce((sum, one) => sum + one, 0)).toBe(own.length);
+        }
+      }),
+    );
+  });
+
+  test("the page has it when there are earlier scans, and only the page does", async () => {
+    const dataOf = (html: string) =>
+      JSON.parse(/<script type="application\/json" id="data">(.*?)<\/script>/s.exec(html)?.[1] ?? "") as object;
+    expect(dataOf(driftHtml(now, [mid]))).toEqual({ ...now, trend: trendOf(now, [mid]) });
+    expect(dataOf(driftHtml(now, []))).not.toHaveProperty("trend");
+    await expect(writeDrift(now, { markdown: true }, () => undefined, "1", [mid])).rejects.toThrow(
+      /--trend.*drift\.formats/s,
     );
   });
 });
