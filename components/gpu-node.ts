@@ -20,6 +20,8 @@ export interface GpuNodeArgs {
   readonly vm?: Partial<NodeSettings["vm"]>;
   /** How the guest is reached; default user `teeup`, port 2222 on the host's loopback. `publicKey` is required. */
   readonly guest?: Partial<NodeSettings["guest"]>;
+  /** What the guest has to prove to whoever runs the program, and what it gets then; default: nothing is asked of it. */
+  readonly attestation?: NodeSettings["attestation"];
   /** Values that the profile leaves open, by their path in it. */
   readonly pins?: Pins;
 }
@@ -51,6 +53,7 @@ export abstract class GpuNode extends pulumi.ComponentResource {
       gpuMode: args.gpuMode ?? "on",
       vm: { cpus: 16, memoryGiB: 64, diskGiB: 100, ...args.vm },
       guest: { user: "teeup", port: 2222, ...args.guest },
+      attestation: args.attestation,
     });
     const parts = nodeParts(this, name, { node: args.node, groups }, `the GPUs' CC mode is ${args.gpuMode}`);
     this.attestation = parts.attestation;

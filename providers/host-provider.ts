@@ -10,6 +10,8 @@ import {
   isInstancePart,
   mustShow,
 } from "./instances.ts";
+import type { Appraise } from "./kit/appraisal.ts";
+import type { StackConfig } from "./kit/config.ts";
 import type { Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
@@ -60,7 +62,7 @@ interface Configured {
   /** Hash of the reviewed plan of each node; undefined when no review is asked for. */
   readonly approved: ReadonlyMap<string, string> | undefined;
   /** Which machine each node is: the same plan of another one was not reviewed. */
-  readonly places: ReadonlyMap<string, object>;
+  readonly places: ReadonlyMap<string, { readonly hostKey?: string | undefined }>;
   /** Nodes that this process may look at. */
   readonly names: ReadonlySet<string>;
 }
@@ -98,7 +100,7 @@ export const provider = {
       // A scan of some nodes has no connection to the others.
       const nodes = scan === undefined ? config : scanConfig(config, scan);
       const fleet = recorded ? openRecorded(config, config.records) : openFleet(nodes, env);
-      const reconciler = new Reconciler(fleet);
+      const reconciler = new Reconciler(fleet, recorded ? {} : { appraise: appraiseOf(config) });
       reconciler.prefetch(FACETS);
       const approved =
         config.approved === undefined
@@ -118,7 +120,7 @@ export const provider = {
 
   /** Adds `plan`, what would be done now, so that even the first preview shows it. */
   async check(olds: Props, news: Props): Promise<{ inputs: Props; failures: CheckFailure[] }> {
-    const { __provider, plan: _plan, review, ...rest } = news;
+    const { __provider, plan: _plan, review, measurement: _measurement, ...rest } = news;
     // A refresh checks nothing: this is a preview or an update, and would find that nothing drifted.
     if (scan !== undefined) return { inputs: rest, failures: [{ property: "", reason: notReadOnly().message }] };
     if (JSON.stringify(rest).includes(UNKNOWN)) return { inputs: laterInputs(rest), failures: [] };
@@ -127,10 +129,15 @@ export const provider = {
       const inputs = parseInputs(rest);
       if (isSession(rest)) return { inputs: { ...rest, ...(await sessionPlan(olds, inputs)) }, failures: [] };
       managed.add(keyOf(inputs));
-      const kept = { ...rest, ...(inputs.goals === undefined ? {} : { goals: keepGoals(inputs.goals) }) };
+      const kept = {
+        ...rest,
+        ...pinOf(inputs),
+        ...(inputs.goals === undefined ? {} : { goals: keepGoals(inputs.goals) }),
+      };
       const plan = await planOf(inputs);
+      const measured = await measurement(inputs);
       return {
-        inputs: { ...kept, plan, ...(review === true ? { review: await reviewed(inputs) } : {}) },
+        inputs: { ...kept, plan, ...measured, ...(review === true ? { review: await reviewed(inputs) } : {}) },
         failures: [],
       };
     } catch (error) {
@@ -161,7 +168,13 @@ export const provider = {
         ? olds["goals"] !== keepGoals(inputs.goals ?? [])
         : digest(olds["want"]) !== digest(news["want"]);
     const moved = digest(olds["at"] ?? {}) !== digest(news["at"] ?? {});
-    const changes = replaces.length > 0 || wantChanged || moved || (await hasDrifted(inputs));
+    const changes =
+      replaces.length > 0 ||
+      wantChanged ||
+      moved ||
+      ("measurement" in news && olds["measurement"] !== news["measurement"]) ||
+      lostItsEvidence(inputs, olds) ||
+      (await hasDrifted(inputs));
     return { changes, replaces, deleteBeforeReplace: true };
   },
 
@@ -191,13 +204,16 @@ export const provider = {
       const lost = await lostInstance(inputs.node);
       if (lost !== undefined) return { id, props: { ...props, ...lost } };
       await ready().reconciler.reach(inputs.node);
-      const looks = await lookAll(inputs);
+      const looks = await lookAll(inputs, true);
       return {
         id,
-        props: outputsOf(
-          inputs,
-          looks.map(({ look }) => look),
-        ),
+        props: {
+          ...outputsOf(
+            inputs,
+            looks.map(({ look }) => look),
+          ),
+          ...("measurement" in props ? { measurement: props["measurement"] } : {}),
+        },
       };
     } catch (error) {
       throw quiet(error);
@@ -293,7 +309,7 @@ async function scanOf(props: Props): Promise<{ scan?: FacetScan }> {
     if (!ready().names.has(node)) return {};
     const inputs = parseInputs(props);
     await ready().reconciler.reach(node);
-    const look = await ready().reconciler.look(goalOf(node, facet, inputs.want));
+    const look = await ready().reconciler.look(goalOf(node, facet, inputs.want), { evidence: true });
     return { scan: scanned(facet, look) };
   } catch (error) {
     return { scan: unscanned(facet, error) };
@@ -386,10 +402,35 @@ function goalsOf(inputs: Inputs): Goal[] {
   return all.map(({ facet, want }) => goalOf(inputs.node, facet, want));
 }
 
+/** Loaded only where evidence is verified: certificates and signatures would cost every other run its start. */
+function appraiseOf(config: StackConfig): Appraise {
+  let appraise: Promise<Appraise> | undefined;
+  return async (...args) => {
+    appraise ??= import("./appraise.ts").then(({ siteAppraiser }) => siteAppraiser(config, env));
+    return (await appraise)(...args);
+  };
+}
+
+/** What the guest will measure, for inputs and outputs: known before it boots, so that a preview shows a change of it. */
+async function measurement({ facet, want }: Inputs): Promise<{ measurement?: string }> {
+  if (facet === NODE_PLAN) return {};
+  const { launch, want: schema } = facetNamed(facet);
+  const parsed = launch === undefined ? undefined : schema.safeParse(want);
+  const how = parsed?.success === true ? launch?.(parsed.data) : undefined;
+  if (how === undefined) return {};
+  return { measurement: await (await import("./appraise.ts")).measurementOf(how) };
+}
+
+/** The last look at its evidence, be it a refresh of another process, was no pass: then a look that asks for none proves nothing. */
+function lostItsEvidence({ facet }: Inputs, olds: Props): boolean {
+  if (facet === NODE_PLAN || facetNamed(facet).evidence === undefined) return false;
+  return z.looseObject({ observed: z.looseObject({ verdict: z.literal("pass") }) }).safeParse(olds).success === false;
+}
+
 /** In order: facets that stage come before the one that boots. */
-async function lookAll(inputs: Inputs): Promise<{ goal: Goal; look: Look }[]> {
+async function lookAll(inputs: Inputs, evidence = false): Promise<{ goal: Goal; look: Look }[]> {
   const looks: { goal: Goal; look: Look }[] = [];
-  for (const goal of goalsOf(inputs)) looks.push({ goal, look: await ready().reconciler.look(goal) });
+  for (const goal of goalsOf(inputs)) looks.push({ goal, look: await ready().reconciler.look(goal, { evidence }) });
   return looks;
 }
 
@@ -519,7 +560,7 @@ async function bring(id: string, props: Props, arrives: boolean): Promise<Props>
     if (inputs.facet === NODE_PLAN) return await gate(inputs);
     if (ready().approved !== undefined && !gated.has(inputs.node)) throw unreviewed(inputs.node, inputs.facet);
     const done = await ready().reconciler.reconcile(goalOf(inputs.node, inputs.facet, inputs.want), run());
-    const outs = outputsOf(inputs, [done]);
+    const outs = { ...outputsOf(inputs, [done]), ...(await measurement(inputs)) };
     const failing = blocking(done);
     if (failing.length === 0) return outs;
     const reasons = failing.map((f) =>
@@ -538,6 +579,10 @@ async function bring(id: string, props: Props, arrives: boolean): Promise<Props>
 
 /** Nodes whose whole plan was let pass in this process. */
 const gated = new Set<string>();
+
+/** By what the node is known, for policies: nothing else of how it is reached is an input. */
+const pinOf = ({ node, facet, at }: Inputs): { hostKey?: string } =>
+  facet === NODE_PLAN && at === undefined ? { hostKey: ready().places.get(node)?.hostKey ?? "known_hosts" } : {};
 
 const placeOf = ({ node, at }: Inputs): object => ({ ...ready().places.get(node), at });
 

@@ -4,7 +4,7 @@ import { stackConfig } from "./nodes.ts";
 
 /** Alibaba Cloud gn8v-tee: every node of the stack config is an instance that this stack makes, with its network. */
 export function alibabaGn8vTee(): Record<string, unknown> {
-  const { nodes, profile, pins, instance } = stackConfig();
+  const { nodes, profile, pins, instance, attestation: demands } = stackConfig();
   const { sshFrom, ...shape } = instance;
   return Object.fromEntries(
     nodes.map(({ name, guest }) => {
@@ -20,7 +20,15 @@ export function alibabaGn8vTee(): Record<string, unknown> {
               ? "set guest.publicKey of the node to the public half of its ssh.keyFile"
               : "set teeup:instance.sshFrom to the address ranges that you connect from, e.g. [203.0.113.7/32]",
         });
-      const made = new AlibabaNode(name, { node: name, profile, pins, publicKey, sshFrom, ...shape });
+      const made = new AlibabaNode(name, {
+        node: name,
+        profile,
+        pins,
+        publicKey,
+        sshFrom,
+        ...shape,
+        attestation: demands,
+      });
       const { attestation, plan, instanceId, address, hostKey } = made;
       return [name, { attestation, plan, instanceId, address, hostKey }];
     }),

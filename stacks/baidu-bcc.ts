@@ -3,10 +3,16 @@ import { stackConfig } from "./nodes.ts";
 
 /** Baidu BCC, 7th generation: every node of the stack config is an instance that exists, adopted by its address. */
 export function baiduBcc(): Record<string, unknown> {
-  const { nodes, profile, pins, instance } = stackConfig();
+  const { nodes, profile, pins, instance, attestation: demands } = stackConfig();
   return Object.fromEntries(
     nodes.map(({ name }) => {
-      const { attestation, plan } = new BaiduNode(name, { node: name, profile, pins, ...instance });
+      const { attestation, plan } = new BaiduNode(name, {
+        node: name,
+        profile,
+        pins,
+        ...instance,
+        attestation: demands,
+      });
       return [name, { attestation, plan }];
     }),
   );

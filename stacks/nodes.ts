@@ -7,7 +7,7 @@ import { readStackConfig } from "../providers/kit/read-config.ts";
 import { PLATFORMS } from "./profiles/resolve.ts";
 
 /** What a program may know of the stack config: everything but credentials. */
-export type PublicStackConfig = Omit<StackConfig, "nodes"> & {
+export type PublicStackConfig = Omit<StackConfig, "nodes" | "secrets"> & {
   readonly nodes: readonly Omit<NodeConfig, "ssh" | "bmc">[];
 };
 
@@ -18,7 +18,7 @@ export type PublicStackConfig = Omit<StackConfig, "nodes"> & {
 export function stackConfig(): PublicStackConfig {
   try {
     // Not Config.getObject: it warns about secrets in `nodes`, which never leave this function.
-    const { nodes, ...rest } = readStackConfig((key) => pulumi.runtime.getConfig(key));
+    const { nodes, secrets: _, ...rest } = readStackConfig((key) => pulumi.runtime.getConfig(key));
     if (rest.instance.commands.length > 0 && isSecret("teeup:instance"))
       throw new TeeUpError({
         code: "config.secret-command",
@@ -43,10 +43,10 @@ export function eachNode(
   platform: keyof typeof PLATFORMS,
   make: (name: string, args: GpuNodeArgs) => GpuNode,
 ): Record<string, unknown> {
-  const { nodes, profile = PLATFORMS[platform].profile, gpuMode, vm, pins } = stackConfig();
+  const { nodes, profile = PLATFORMS[platform].profile, gpuMode, vm, pins, attestation: demands } = stackConfig();
   return Object.fromEntries(
     nodes.map(({ name, guest }) => {
-      const { attestation, plan } = make(name, { node: name, profile, gpuMode, vm, pins, guest });
+      const { attestation, plan } = make(name, { node: name, profile, gpuMode, vm, pins, guest, attestation: demands });
       return [name, { attestation, plan }];
     }),
   );

@@ -17,6 +17,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   /** Evidence of guests verified off the node: no I/O, and no knowledge of facets. */
   attest: ["kit"],
   reconcile: ["facets", "machine", "attest", "kit"],
+  /** Evidence between the machine that gives it and the facet that judges it. */
+  appraise: ["attest", "machine", "kit"],
   /** The channel to the Pulumi engine that started the provider: progress out, and whether it still listens. */
   engine: [],
   /** The two resources around an instance that another provider makes. */
@@ -25,14 +27,25 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   review: ["reconcile", "machine", "kit"],
   /** What a fleet scan sees of a facet. */
   scan: ["reconcile", "machine", "kit"],
-  "host-provider": ["engine", "instances", "review", "scan", "reconcile", "facets", "machine", "attest", "kit"],
+  "host-provider": [
+    "appraise",
+    "engine",
+    "instances",
+    "review",
+    "scan",
+    "reconcile",
+    "facets",
+    "machine",
+    "attest",
+    "kit",
+  ],
   // Only by the specifier in its constant text does a resource know the provider.
   resource: ["facets", "kit"],
   profiles: ["kit", "facets"],
   components: ["resource", "profiles", "facets", "kit"],
   stacks: ["components", "profiles", "kit"],
   program: ["stacks", "kit"],
-  cli: ["reconcile", "review", "facets", "machine", "attest", "profiles", "kit", "docs"],
+  cli: ["appraise", "reconcile", "review", "facets", "machine", "attest", "profiles", "kit", "docs"],
   sim: ["kit"],
   /** The demo drives the twin's process and the real Pulumi; nothing of it is in the package. */
   demo: ["cli", "machine", "profiles", "tools", "kit"],

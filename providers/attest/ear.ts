@@ -81,6 +81,15 @@ export function earOf(result: Result, build: string): Ear & JWTPayload {
   };
 }
 
+/** Without what the guest's report says in full, for places that are to stay small: its measurement alone. */
+export function briefEar(ear: Ear & JWTPayload): Ear & JWTPayload {
+  const submods = Object.entries(ear.submods).map(([name, { ear_attester_claims: claims, ...submod }]) => {
+    const { measurement } = z.looseObject({ measurement: z.string().optional() }).parse(claims ?? {});
+    return [name, { ...submod, ...(measurement === undefined ? {} : { ear_attester_claims: { measurement } }) }];
+  });
+  return { ...ear, submods: Object.fromEntries(submods) as Ear["submods"] };
+}
+
 /** The claims as a JWT. `key` is the controller's private key; its type gives the algorithm. */
 export function signEar(claims: Ear & JWTPayload, key: KeyObject): Promise<string> {
   return new SignJWT(claims).setProtectedHeader({ alg: algorithmOf(key), typ: "eat+jwt" }).sign(key);

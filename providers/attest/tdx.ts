@@ -9,6 +9,7 @@ import { Refused, refusing } from "./refusals.ts";
 import type { TcbInfo, TdxCollateral } from "./tdx-collateral.ts";
 import { chain, checkCollateral } from "./tdx-collateral.ts";
 import type { Clock } from "./x509.ts";
+import { extensions } from "./x509.ts";
 
 export interface TdxEvidence {
   readonly quote: Uint8Array;
@@ -40,9 +41,7 @@ const INTEL_QE = "939a7233f79c4ca9940a0db3957f0607";
  * says why both). Throws Refused with the first thing that is wrong.
  */
 export function authenticateTdx(evidence: TdxEvidence, root: X509Certificate, clock: Clock): GenuineTdx {
-  const bytes = Buffer.from(evidence.quote);
-  if (bytes.length < LEAST_QUOTE_BYTES) throw new Refused("attest.truncated", `a quote of ${bytes.length} bytes`);
-  if (bytes.length > MOST_QUOTE_BYTES) throw new Refused("attest.oversized", `a quote of ${bytes.length} bytes`);
+  const bytes = sized(evidence.quote);
   const quote = parse(bytes);
   const { header } = quote;
   if (header.teeType !== TDX || toHex(header.qeVendorId) !== INTEL_QE)
@@ -50,9 +49,7 @@ export function authenticateTdx(evidence: TdxEvidence, root: X509Certificate, cl
   const td = quote.report.asTd15()?.base ?? quote.report.asTd10();
   if (td === null) throw new Refused("attest.unsupported", `a quote about ${quote.report.type}`);
   checkFrame(quote, bytes);
-  const pem = refusing("attest.collateral.missing", "the PCK certificate", () => quote.rawCertChain());
-  // The quoting library of the host ends the text with a NUL.
-  const pckChain = chain(Buffer.from(pem).toString("latin1").replaceAll("\0", ""), "the PCK certificate's chain");
+  const pckChain = pckChainOf(quote);
   const { tcbInfo, tcbInfoSigned, qeIdentitySigned, at } = checkCollateral(evidence.collateral, pckChain, root, clock);
   const { collateral } = evidence;
   const verified = library(td, () =>
@@ -81,6 +78,34 @@ export function authenticateTdx(evidence: TdxEvidence, root: X509Certificate, cl
     advisories: [...new Set([...verified.advisory_ids, ...tdxModule.advisories])],
     fmspc: tcbInfo.fmspc.toLowerCase(),
   };
+}
+
+function sized(quote: Uint8Array): Buffer {
+  const bytes = Buffer.from(quote);
+  if (bytes.length < LEAST_QUOTE_BYTES) throw new Refused("attest.truncated", `a quote of ${bytes.length} bytes`);
+  if (bytes.length > MOST_QUOTE_BYTES) throw new Refused("attest.oversized", `a quote of ${bytes.length} bytes`);
+  return bytes;
+}
+
+function pckChainOf(quote: Quote): X509Certificate[] {
+  const pem = refusing("attest.collateral.missing", "the PCK certificate", () => quote.rawCertChain());
+  // The quoting library of the host ends the text with a NUL.
+  return chain(Buffer.from(pem).toString("latin1").replaceAll("\0", ""), "the PCK certificate's chain");
+}
+
+/** Intel's SGX extension of a PCK certificate, and the FMSPC in it: OID ….1.4, six bytes. */
+const SGX_EXTENSION = "1.2.840.113741.1.13.1";
+const FMSPC = Buffer.from("060a2a864886f84d010d01040406", "hex");
+
+/** Which collateral a quote needs, by its own word: what is fetched by it is compared with the quote when it is verified. */
+export function pckOf(quote: Uint8Array): { readonly fmspc: string; readonly ca: "platform" | "processor" } {
+  const [pck] = pckChainOf(parse(sized(quote)));
+  const value = pck === undefined ? undefined : extensions(pck).get(SGX_EXTENSION);
+  const at = value?.indexOf(FMSPC) ?? -1;
+  if (pck === undefined || value === undefined || at < 0)
+    throw new Refused("attest.malformed", "the PCK certificate does not say of which platform it is");
+  const fmspc = toHex(value.subarray(at + FMSPC.length, at + FMSPC.length + 6));
+  return { fmspc, ca: /CN=Intel SGX PCK Processor CA/.test(pck.issuer) ? "processor" : "platform" };
 }
 
 function parse(bytes: Buffer): Quote {

@@ -20,7 +20,7 @@ export const restartNote = (running: string, argv: string): string =>
 export function specFor(want: ConfidentialVmWant, devices: readonly PciDevice[]): VmSpec | undefined {
   const { gpus, absent } = selectGpus(devices, want.gpus);
   if (gpus.length === 0 || absent.length > 0) return undefined;
-  const { cbitpos, reducedPhysBits, policy, gpuMode, launcher: _, cpuModel, ...vm } = want;
+  const { cbitpos, reducedPhysBits, policy, gpuMode, launcher: _, firmware: __, cpuModel, ...vm } = want;
   return {
     ...vm,
     cpuModel: cpuModel ?? LAUNCH[want.tee].cpuModel,

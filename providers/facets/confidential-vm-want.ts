@@ -17,6 +17,11 @@ const Parts = z.strictObject({
     .describe("CC mode the GPUs have when the VM starts; with ppcie the guest gets all NVSwitches too."),
   qemu: Absolute.default(QEMU_BUILT).describe("QEMU binary; default: the one that TeeUp built."),
   ovmf: Absolute.default(OVMF_BUILT).describe("OVMF image; default: the one beside the built QEMU."),
+  firmware: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("SEV-SNP: that image as a file of the controller; what the guest will measure is computed from it."),
   ovmfAs: z.enum(["bios", "pflash"]).default("bios").describe("How QEMU gets the image: -bios, or a pflash drive."),
   cpus: z.int().min(1).max(512).describe("vCPUs."),
   memoryGiB: z.int().min(2).max(4096).describe("Memory in GiB (seed 001: MEM)."),

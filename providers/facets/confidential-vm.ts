@@ -5,7 +5,7 @@ import { isTrue, parsed } from "../kit/findings.ts";
 import { DOMAIN, DOMAIN_LIVE, VIRSH, VM_ASKS } from "../kit/libvirt.ts";
 import { isGpu, isNvSwitch, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
 import { parseSystemctlShow } from "../kit/parse-systemctl.ts";
-import { TEES, VM_PROCESS, VM_UNIT } from "../kit/qemu-args.ts";
+import { LAUNCH, TEES, VM_PROCESS, VM_UNIT } from "../kit/qemu-args.ts";
 import { confidentialVmExamples } from "./confidential-vm-examples.ts";
 import { type ConfidentialVmFacts, domainsOf, straysOf, whyUnknown } from "./confidential-vm-facts.ts";
 import { judgeConfidentialVm, NO_REBOOT, SOURCE } from "./confidential-vm-judge.ts";
@@ -70,6 +70,8 @@ export const confidentialVm = facet({
   judge: judgeConfidentialVm,
   plan,
   undo: undoConfidentialVm,
+  launch: ({ tee, firmware, cpus, cpuModel = LAUNCH[tee].cpuModel }) =>
+    tee === "tdx" || firmware === undefined ? undefined : { firmware, vcpus: cpus, cpuModel, features: 1 },
   show: ({ active, enabled, process, domainFile, live, info }) =>
     isTrue(domainFile)
       ? {

@@ -112,6 +112,7 @@ export const guestAttestation = facet<GuestAttestationWant, GuestAttestationFact
     if (note.state === "unknown" || files.state === "unknown") return [];
     return note.state === "known" || names.length > 0 ? [withdraw(names, "nobody wants them there any more")] : [];
   },
+  launch: ({ launch }) => launch,
   evidence: ({ policy, launch, gpu }) => ({ policy, launch, gpu }),
   show: ({ appraisal, note }) => {
     if (appraisal === undefined)

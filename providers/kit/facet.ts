@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import type { Action } from "./action.ts";
-import type { AppraisalRequest } from "./appraisal.ts";
+import type { AppraisalRequest, Launch } from "./appraisal.ts";
 import type { Answers, Asks } from "./ask.ts";
 import type { Disruption } from "./disruption.ts";
 
@@ -103,6 +103,8 @@ export interface Facet<W = unknown, F = unknown, A extends Asks = Asks> {
    * scan, `teeup attest`), and put into the facts as `appraisal` before judge and plan. Without a request nothing is asked.
    */
   evidence?(want: W): AppraisalRequest | undefined;
+  /** How the guest that it starts, or judges, is launched: what that will measure shows in preview, before anything boots. */
+  launch?(want: W): Launch | undefined;
   /** What outputs show of the facts, small and stable: at most about 500 bytes. */
   show(facts: F): Readonly<Record<string, unknown>>;
   readonly examples: readonly Example<W>[];

@@ -311,7 +311,8 @@ const rmdir = writer("rmdir", (machine, argv, context) => {
   const o = options(argv, { flags: ["-p", "--ignore-fail-on-non-empty"] });
   return forEach("rmdir", o.rest, "failed to remove '", (p) => {
     const path = at(context, p);
-    if (machine.files.list(path).length > 0) {
+    // What is in a folder of configfs are attributes, which go with it.
+    if (machine.files.list(path).length > 0 && !path.startsWith("/sys/kernel/config/")) {
       if (o.has("--ignore-fail-on-non-empty")) return undefined;
       throw new FsError("ENOTEMPTY", p);
     }

@@ -118,6 +118,7 @@ export const find: Command = {
           const node = machine.files.lstat(normalise(h, context.cwd));
           const letter = { file: "f", dir: "d", link: "l", device: "c" }[node?.kind ?? "file"];
           const mode = node === undefined || node.kind === "link" ? "777" : node.mode.replace(/^0+(?=\d{3})/, "");
+          const owner = node === undefined || node.kind === "link" ? [] : node.owner.split(":");
           stdout += (action.words[0] ?? "")
             .replaceAll("\\n", "\n")
             .replaceAll("\\0", "\0")
@@ -132,8 +133,8 @@ export const find: Command = {
                   y: letter,
                   m: mode,
                   l: node?.kind === "link" ? node.target : "",
-                  u: "root",
-                  g: "root",
+                  u: owner[0] ?? "root",
+                  g: owner[1] ?? "root",
                 })[key] ?? all,
             );
         }

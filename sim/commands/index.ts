@@ -44,6 +44,7 @@ import { mpa } from "./mpa.ts";
 import { nvattest } from "./nvattest.ts";
 import { nvidiaSmi } from "./nvidia-smi.ts";
 import { nvidiaTools } from "./nvidia-tools.ts";
+import { encodings } from "./openssl.ts";
 import { processes } from "./processes.ts";
 import { python } from "./python.ts";
 import { redHat } from "./red-hat.ts";
@@ -73,6 +74,7 @@ const ALL: readonly Command[] = [
   nvattest,
   nvidiaSmi,
   ...nvidiaTools,
+  ...encodings,
   ...processes,
   ...python,
   ...redHat,

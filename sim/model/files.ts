@@ -63,6 +63,9 @@ export interface Generated {
   nodes(): ReadonlyMap<string, FileNode>;
   /** Somebody writes to a generated file; throws FsError or SysfsError. */
   write(path: string, text: string): void;
+  /** Somebody makes or removes a folder that stands for something in the kernel; false where none can. */
+  mkdir?(path: string): boolean;
+  rmdir?(path: string): boolean;
 }
 
 /** A write to a sysfs file that the kernel refuses, e.g. `Invalid argument`. */
@@ -301,6 +304,10 @@ export class Files {
     const node = this.#at(target);
     if (node?.kind === "dir") return;
     if (node !== undefined) throw new FsError(node.kind === "link" ? "EEXIST" : "ENOTDIR", path);
+    if (this.#isGenerated(target) && this.#generated?.mkdir?.(target) === true) {
+      this.changes++;
+      return;
+    }
     this.#set(target, { kind: "dir", mode, owner, mtime: this.#now() });
   }
 
@@ -372,6 +379,10 @@ export class Files {
   remove(path: string): void {
     const real = this.real(path, false);
     if (real === undefined || this.#at(real) === undefined) return;
+    if (this.#isGenerated(real) && this.#generated?.rmdir?.(real) === true) {
+      this.changes++;
+      return;
+    }
     if (/^\/(proc|sys)(\/|$)/.test(real)) throw new FsError("EROFS", path);
     for (const each of this.walk(real).reverse()) this.#set(each, undefined);
   }

@@ -14,8 +14,10 @@ export function generatedFiles(machine: Machine): Generated {
   return {
     roots: ["/proc", "/sys", "/dev"],
     nodes: () => nodesOf(machine),
+    mkdir: (path) => machine.tsm.mkdir(path),
+    rmdir: (path) => machine.tsm.rmdir(path),
     write: (path, text) => {
-      if (writePci(machine, path, text)) return;
+      if (writePci(machine, path, text) || machine.tsm.write(path, text)) return;
       const parameter = /^\/sys\/module\/([^/]+)\/parameters\/([^/]+)$/.exec(path);
       if (parameter !== null) throw new FsError("EACCES", path);
       if (path.startsWith("/proc/sys/")) return;
@@ -60,6 +62,7 @@ function nodesOf(machine: Machine): ReadonlyMap<string, FileNode> {
     text("/sys/class/dmi/id/sys_vendor", "QEMU\n");
     text("/sys/class/dmi/id/product_name", "Standard PC (Q35 + ICH9, 2009)\n");
     if (node.guestTee === "tdx") tdGuest(machine, put, text);
+    machine.tsm.put(put);
     if (node.guestTee === "sev-snp") {
       if (running.modules.has("sev_guest")) put("/dev/sev-guest", { ...DEVICE, mode: "0600" });
       text("/sys/devices/system/cpu/sev/vmpl", "0\n");

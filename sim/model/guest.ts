@@ -8,6 +8,7 @@ import type { Machine } from "./machine.ts";
 import type { TwinNode } from "./node.ts";
 import { findFunction, groupOf } from "./pci.ts";
 import { parseDisk, readIso } from "./stand-ins.ts";
+import type { GuestLaunch } from "./tsm.ts";
 
 /** A confidential VM that runs: QEMU's process on the host and the system inside. */
 export interface Guest {
@@ -19,6 +20,7 @@ export interface Guest {
   /** What protects it; undefined for a plain VM. */
   readonly tee: Tee | undefined;
   readonly mmioMiB: number;
+  readonly launch: GuestLaunch;
   /** Host loopback port that leads to the guest's sshd. */
   readonly port: number | undefined;
   /** The driver opened a GPU since this VM started. */
@@ -54,6 +56,7 @@ interface QemuArgs {
   readonly bios: string | undefined;
   readonly memoryBytes: number;
   readonly cpus: number;
+  readonly cpuModel: string;
   readonly serial: string | undefined;
 }
 
@@ -111,6 +114,7 @@ function parseQemu(argv: readonly string[]): QemuArgs {
     bios: one("-bios"),
     memoryBytes: size(/^(?:size=)?([^,]+)/.exec(one("-m") ?? "128M")?.[1] ?? "128M"),
     cpus: Number(/^(?:cpus=)?(\d+)/.exec(one("-smp") ?? "1")?.[1] ?? 1),
+    cpuModel: one("-cpu") ?? "",
     serial: one("-serial"),
   };
 }
@@ -267,6 +271,12 @@ export function startGuest(node: TwinNode, unit: string, argv: readonly string[]
     deviceByGuestBdf,
     tee,
     mmioMiB: Number(window ?? 32_768),
+    launch: {
+      firmware: firmwareText ?? "",
+      cpus: args.cpus,
+      cpuModel: args.cpuModel,
+      policy: object?.get("policy"),
+    },
     port: Number.isNaN(port) ? undefined : port,
     gpuUsed: false,
     reachable: false,

@@ -11,6 +11,7 @@ import { Packages } from "./packages.ts";
 import type { PciFunction } from "./pci.ts";
 import type { SnpState } from "./snp.ts";
 import type { TdxState } from "./tdx.ts";
+import { TsmReports } from "./tsm.ts";
 import { Units } from "./units.ts";
 
 export interface Cpu {
@@ -78,6 +79,7 @@ export class Machine {
   readonly units: Units;
   readonly logs: Logs;
   readonly libvirt: Libvirt;
+  readonly tsm: TsmReports;
   /** Kernels that were ever installed here, by release. They boot only while their files are in /boot. */
   readonly kernels = new Map<string, Kernel>();
   cpu: Cpu;
@@ -104,6 +106,7 @@ export class Machine {
     this.units = new Units(this);
     this.logs = new Logs(this);
     this.libvirt = new Libvirt(this);
+    this.tsm = new TsmReports(this);
   }
 
   /** The running boot; throws when there is none, since nothing can run then. */

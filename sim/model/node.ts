@@ -15,6 +15,7 @@ import { driverFor, installedDriver, nvidiaProbe } from "./nvidia.ts";
 import type { PciFunction } from "./pci.ts";
 import type { SevFirmware } from "./stand-ins.ts";
 import type { TdxModule } from "./tdx.ts";
+import type { TeeSigner } from "./tsm.ts";
 
 export type Exec = (machine: Machine, argv: readonly string[], options?: { cwd?: string; stdin?: string }) => Result;
 
@@ -63,6 +64,8 @@ export class TwinNode {
   readonly faults: Faults = {};
   readonly guestPolls: number;
   readonly jobPolls: number;
+  /** Signs reports of guests; without one they can be asked for, and none comes. */
+  tee: TeeSigner | undefined;
   /** The confidential VM that runs now. */
   guest: Guest | undefined;
   /** Systems on virtual disks, by the disk's path on the host. */

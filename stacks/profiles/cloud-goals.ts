@@ -1,9 +1,10 @@
 import type { FacetName } from "../../providers/kit/names.ts";
 import type { CloudProfile } from "./cloud-schema.ts";
+import { type EvidenceSettings, evidenceGoals } from "./evidence-goals.ts";
 import { appraisal, type NodeGoal, tool } from "./goals.ts";
 
 /** What a stack says of its instances beside the recipe. */
-export interface InstanceSettings {
+export interface InstanceSettings extends EvidenceSettings {
   /**
    * Unencrypted memory for device I/O in MiB, in place of the recipe's; for instances whose I/O was seen to suffer.
    * The argument of `swiotlb` is this times 512: it counts slots of 2 KiB (seed 003).
@@ -91,6 +92,11 @@ export function instanceGoals(
       ...(settings.quote !== true || profile.quote === undefined ? [] : [goal("tdx-quote", profile.quote.value)]),
       goal("attestation-tool", tool(profile.attestation.value)),
       goal("attestation", { ...appraisal(profile.attestation.value), ...switches }),
+      ...evidenceGoals(settings, {
+        tee: "tdx",
+        gpu: profile.attestation.value,
+        switches: gpu.mode.value === "ppcie",
+      }),
       goal("gpu-ready-state", {}),
     ],
   };

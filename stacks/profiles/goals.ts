@@ -3,7 +3,9 @@ import { ARTIFACTS_DIR } from "../../providers/kit/host.ts";
 import { KernelBuildSchema, packageFile } from "../../providers/kit/kernel-build.ts";
 import type { FacetName } from "../../providers/kit/names.ts";
 import { compareVersions } from "../../providers/kit/parse-packages.ts";
+import { LAUNCH } from "../../providers/kit/qemu-args.ts";
 import { VmStackWantSchema, vmStackPaths } from "../../providers/kit/vm-stack.ts";
+import { type EvidenceSettings, evidenceGoals } from "./evidence-goals.ts";
 import type { Profile } from "./schema.ts";
 
 /** A facet by name with its wanted state. */
@@ -13,7 +15,7 @@ export interface NodeGoal {
 }
 
 /** What one node shall be, beside its profile. */
-export interface NodeSettings {
+export interface NodeSettings extends EvidenceSettings {
   /** `all`, or the BDFs to pass to the confidential VM. */
   readonly gpus: "all" | readonly string[];
   /** `ppcie`: all GPUs and NVSwitches together. */
@@ -41,6 +43,14 @@ export function nodeGoals(profile: Profile, settings: NodeSettings): Readonly<Re
   const tee = profile.cpu === "sev-snp" ? {} : { tee: profile.cpu };
   const launcher = host.launcher === undefined ? {} : { launcher: host.launcher.value };
   const switches = gpuMode === "ppcie" ? { switches: true } : {};
+  const production = gpuMode === "on" || gpuMode === "ppcie";
+  const evidence = evidenceGoals(settings, {
+    tee: profile.cpu,
+    gpu: production ? profile.attestation.value : undefined,
+    switches: gpuMode === "ppcie",
+    launch: { vcpus: vm.cpus, cpuModel: LAUNCH[profile.cpu].cpuModel },
+  });
+  const firmware = settings.attestation?.firmware === undefined ? {} : { firmware: settings.attestation.firmware };
   return {
     hardware: [goal("cpu", tee), goal("bios", tee)],
     host: [
@@ -78,6 +88,7 @@ export function nodeGoals(profile: Profile, settings: NodeSettings): Readonly<Re
         ...tee,
         ...launcher,
         ...launch(profile),
+        ...firmware,
         cpus: vm.cpus,
         memoryGiB: vm.memoryGiB,
         sshPort: settings.guest.port,
@@ -97,14 +108,14 @@ export function nodeGoals(profile: Profile, settings: NodeSettings): Readonly<Re
       goal("guest-evidence", { gpuMode, ...tee, minimumVbios: gpu.minimumVbios.value }),
     ],
     // In the other modes the GPUs have no evidence that a production policy could pass.
-    attestation:
-      gpuMode !== "on" && gpuMode !== "ppcie"
-        ? []
-        : [
-            goal("attestation-tool", tool(profile.attestation.value)),
-            goal("attestation", { ...appraisal(profile.attestation.value), ...switches }),
-            goal("gpu-ready-state", {}),
-          ],
+    attestation: !production
+      ? evidence
+      : [
+          goal("attestation-tool", tool(profile.attestation.value)),
+          goal("attestation", { ...appraisal(profile.attestation.value), ...switches }),
+          ...evidence,
+          goal("gpu-ready-state", {}),
+        ],
   };
 }
 

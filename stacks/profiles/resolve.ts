@@ -53,12 +53,12 @@ export function goalsOfNode(config: StackConfig, guest: NodeConfig["guest"]): re
   const { platform, pins } = config;
   if (isCloudPlatform(platform)) {
     const profile = resolveCloudProfile(cloudProfileFor(platform, config.profile), pins, config.instance);
-    return Object.values(instanceGoals(profile, config.instance)).flat();
+    return Object.values(instanceGoals(profile, { ...config.instance, attestation: config.attestation })).flat();
   }
   const { cpu, profile } = PLATFORMS[platform];
   const resolved = resolveProfile(profileFor(cpu, config.profile ?? profile), pins);
-  const { gpuMode, vm } = config;
-  return Object.values(nodeGoals(resolved, { gpus: "all", gpuMode, vm, guest })).flat();
+  const { gpuMode, vm, attestation } = config;
+  return Object.values(nodeGoals(resolved, { gpus: "all", gpuMode, vm, guest, attestation })).flat();
 }
 
 /**

@@ -166,6 +166,7 @@ export function goalsOf({ config }: Reach, named?: string, settings: Partial<Nod
     gpuMode: config.gpuMode,
     vm: config.vm,
     guest: node.guest,
+    attestation: config.attestation,
     ...settings,
   });
   return Object.values(groups).flat().map(goal);
