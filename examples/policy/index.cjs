@@ -13,6 +13,19 @@ const PART = "pulumi-nodejs:dynamic/";
 new PolicyPack("teeup", {
   policies: [
     {
+      name: "pinned-host-keys",
+      description: "Who a node is stands in the stack, under review, and not in the known_hosts of whoever runs it.",
+      enforcementLevel: "mandatory",
+      validateResource: ({ type, props }, report) => {
+        // Of an instance that the stack makes, the stack knows the key from the cloud.
+        if (type !== `${PART}node:NodePlan` || props.at !== undefined) return;
+        if (!/^SHA256:/.test(props.hostKey))
+          report(
+            `${props.node}: its host key is not pinned; teeup trust shows it, teeup:nodes[].ssh.hostKey is its place`,
+          );
+      },
+    },
+    {
       name: "no-devtools-mode",
       description: "GPUs are in a mode that protects: devtools lets the host look into them.",
       enforcementLevel: "mandatory",

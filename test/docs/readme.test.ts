@@ -92,7 +92,7 @@ test("every command of the README works, in its order, on a twin", async () => {
   expect(ran.length + Object.keys(ELSEWHERE).length).toBe(COMMANDS.length);
   expect(ran.at(-1)).toBe("npm run pulumi -- destroy");
   expect((await twin.counts()).unmodelled).toEqual([]);
-}, 180_000);
+}, 600_000);
 
 /** The README's settings, with the twin's address and keys in place of the reader's. */
 function writeStack(): void {

@@ -38,7 +38,9 @@ async function violated(config: Record<string, unknown>, packConfig: object) {
   const { status, said } = await stack.preview("--policy-pack", pack, "--policy-pack-config", file);
   return {
     status,
-    policies: [...new Set(said.match(/no-devtools-mode|attestation-required|disruption-limit/g))].sort(),
+    policies: [
+      ...new Set(said.match(/pinned-host-keys|no-devtools-mode|attestation-required|disruption-limit/g)),
+    ].sort(),
     said,
   };
 }
@@ -60,6 +62,24 @@ test(
   async () => {
     const { status, policies, said } = await violated({}, { "disruption-limit": { worst: "reboot" } });
     expect([status, policies, status === 0 ? "" : said]).toEqual([0, [], ""]);
+  },
+  MINUTES,
+);
+
+test(
+  "a node whose host key only a known_hosts file has is refused, and nothing of how to reach it is said",
+  async () => {
+    const { hostKey, ...ssh } = node["ssh"] as Record<string, unknown>;
+    const known = site.path("known_hosts");
+    writeFileSync(known, site.twins[0]?.ssh.knownHosts ?? "");
+    const { status, policies, said } = await violated(
+      { "teeup:nodes": [{ ...node, ssh: { ...ssh, knownHosts: known } }] },
+      { "disruption-limit": { worst: "reboot" } },
+    );
+    expect([status === 0, policies]).toEqual([false, ["pinned-host-keys"]]);
+    expect(said).toContain("gpu-01: its host key is not pinned");
+    expect(said).not.toContain(String(ssh["keyFile"]));
+    expect(hostKey).toMatch(/^SHA256:/);
   },
   MINUTES,
 );
