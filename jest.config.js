@@ -21,6 +21,7 @@ export default {
   maxWorkers: "100%",
   // Of a machine that is busy with something else; a test that hangs is seen all the same.
   testTimeout: 120_000,
+  testEnvironment: "<rootDir>/tools/jest-environment.mjs",
   testSequencer: "<rootDir>/tools/jest-sequencer.mjs",
   reporters: ["default", "<rootDir>/tools/jest-summary-reporter.mjs", "<rootDir>/tools/jest-lab-reporter.mjs"],
 };
