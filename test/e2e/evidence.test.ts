@@ -1,6 +1,22 @@
 import { afterEach, beforeAll, expect, test } from "@jest/globals";
+import { WantedPolicySchema } from "../../providers/kit/appraisal.ts";
 import { SECRETS_DIR } from "../../providers/kit/secrets.ts";
-import { bring, type EvidenceBench, evidenceBench, SECRET, type TestVendors, testVendors } from "./evidence.ts";
+import { openFleet } from "../../providers/machine/fleet.ts";
+import { snpSigner, tdxSigner } from "../../sim/attest/signer.ts";
+import { BAIDU, look, NODE, QUICK } from "./drive.ts";
+import {
+  appraiserOf,
+  bring,
+  type EvidenceBench,
+  evidenceBench,
+  FIXED,
+  refresh,
+  SECRET,
+  SNP,
+  TDX,
+  type TestVendors,
+  testVendors,
+} from "./evidence.ts";
 
 let vendors: TestVendors;
 let b: EvidenceBench | undefined;
@@ -12,8 +28,21 @@ afterEach(async () => {
   b = undefined;
 });
 
-test("SNP: up attests the guest over a fresh nonce, and only then it gets its secret", async () => {
-  b = await evidenceBench(vendors);
+const codes = (findings: readonly { readonly code: string; readonly level: string }[]) =>
+  findings.filter(({ level }) => level !== "pass").map(({ code }) => code);
+const files = () => b?.twin.node.guest?.machine.files;
+const released = () => (files() ?? b?.twin.host.files)?.listIf(SECRETS_DIR);
+
+test.each([
+  ["SNP", SNP],
+  ["TDX", TDX],
+])("%s: up attests the guest over a fresh nonce, and only then it gets its secret", async (_name, on) => {
+  b = await evidenceBench(vendors, { on });
+  const preview = await look(b);
+  expect(preview.steps.find(({ code }) => code === "guest-attestation.attest")?.title).toBe(
+    "attest the guest from here, over a fresh nonce, and release disk-key to it",
+  );
+  expect(b.twin.journal.counts()).toMatchObject({ mutations: 0 });
   const { findings, ran, last } = await bring(b, { whole: true });
   expect(findings).toEqual([]);
   expect(ran).toContain("guest-attestation.attest");
@@ -22,4 +51,97 @@ test("SNP: up attests the guest over a fresh nonce, and only then it gets its se
   expect(guest?.machine.files.read(`${SECRETS_DIR}/disk-key`)).toBe(SECRET);
   expect(guest?.machine.tsm.left).toBe(0);
   expect(b.twin.journal.unmodelled).toEqual([]);
+
+  // A preview asks for no evidence, and leaves no trace; a refresh asks anew.
+  b.twin.journal.clear();
+  expect((await look(b)).byFacet).toEqual({});
+  expect(b.twin.journal.counts()).toMatchObject({ mutations: 0, hostExecs: 1, guestExecs: 1 });
+  expect(b.server.asked.length).toBeLessThan(8);
+  const seen = await refresh(b);
+  expect(codes(seen.findings)).toEqual([]);
+  expect(seen.observed["evidence"]).not.toBe(last.observed["evidence"]);
+  // Nothing to do: nothing is done.
+  expect((await bring(b)).ran).toEqual([]);
+});
+
+test("an instance of a cloud: its own quote, and the GPUs and NVSwitches with it", async () => {
+  b = await evidenceBench(vendors, { on: BAIDU });
+  const { findings, last } = await bring(b, { whole: true });
+  expect(findings).toEqual([]);
+  expect(last.observed).toMatchObject({ verdict: "pass", gpu: "measured-guest", tcb: "TDX UpToDate" });
+  expect(released()).toEqual(["disk-key"]);
+});
+
+test("evidence that no longer holds: a refresh says so and changes nothing; up withdraws what it gave, and gives it again later", async () => {
+  b = await evidenceBench(vendors);
+  expect((await bring(b, { whole: true })).findings).toEqual([]);
+  const sound = b.twin.node.tee;
+  const { amd, chip } = vendors;
+  b.twin.node.tee = snpSigner(amd, chip, { measure: () => Buffer.alloc(48, 1) });
+
+  const seen = await refresh(b);
+  expect(seen.findings.filter(({ level }) => level === "fail").map(({ code }) => code)).toEqual([
+    "guest-attestation.measurement",
+  ]);
+  expect(seen.observed).toMatchObject({ verdict: "fail", refusals: "attest.measurement" });
+  expect(seen.observed).not.toHaveProperty("hostKey");
+  expect(released()).toEqual(["disk-key"]);
+
+  const said: string[] = [];
+  const { ran, findings } = await bring(b, { said: (line) => said.push(line) });
+  expect(ran).toEqual(["guest-attestation.withdraw"]);
+  expect(said.join("\n")).toContain("withdraw the guest's secrets (disk-key): its evidence no longer holds");
+  expect(codes(findings)).toEqual(["guest-attestation.measurement", "guest-attestation.secrets"]);
+  expect(released()).toEqual([]);
+
+  b.twin.node.tee = sound;
+  expect((await bring(b)).ran).toEqual(["guest-attestation.attest"]);
+  expect(released()).toEqual(["disk-key"]);
+});
+
+test("what the vendors' services withhold takes nothing away, and lets nothing pass", async () => {
+  b = await evidenceBench(vendors);
+  expect((await bring(b, { whole: true })).findings).toEqual([]);
+  await b.server.close();
+  // The cache still has it; without that it is unknown.
+  expect(codes((await refresh(b)).findings)).toEqual([]);
+  const blind = { ...b, folder: `${b.folder}/elsewhere` };
+  const { ran, findings } = await bring(blind);
+  expect(ran).toEqual([]);
+  expect(findings).toMatchObject([{ code: "guest-attestation.collateral-missing", level: "unknown" }]);
+  expect(released()).toEqual(["disk-key"]);
+});
+
+test("the very report that was given before answers no other nonce", async () => {
+  b = await evidenceBench(vendors);
+  expect((await bring(b, { whole: true })).findings).toEqual([]);
+  const { amd, chip } = vendors;
+  let kept: Buffer | undefined;
+  b.twin.node.tee = snpSigner(amd, chip, {
+    measure: () => FIXED,
+    edit: (report) => {
+      kept ??= Buffer.from(report);
+      return kept;
+    },
+  });
+  const fleet = openFleet(b.config, b.env, QUICK);
+  const { guest } = fleet.node(NODE);
+  const appraise = appraiserOf(b);
+  const policy = WantedPolicySchema.parse({ kind: "snp", measurements: [FIXED.toString("hex")] });
+  try {
+    expect(await appraise(guest, NODE, { policy, gpu: [] })).toMatchObject({ verdict: "pass", refusals: [] });
+    const again = await appraise(guest, NODE, { policy, gpu: [] });
+    expect(again.refusals.map(({ code }) => code)).toEqual(["attest.nonce", "attest.report-data"]);
+    expect(again).toMatchObject({ verdict: "fail" });
+    expect(again).not.toHaveProperty("hostKey");
+  } finally {
+    await fleet.close();
+  }
+});
+
+test("a quote of Intel's on an SNP policy, and the other way round, is of no use", async () => {
+  b = await evidenceBench(vendors);
+  expect((await bring(b, { whole: true })).findings).toEqual([]);
+  b.twin.node.tee = tdxSigner(vendors.intel, { measure: () => FIXED });
+  expect(codes((await refresh(b)).findings)).toEqual(["guest-attestation.unsupported"]);
 });

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { appraiser } from "../../providers/appraise.ts";
 import type { Anchors } from "../../providers/attest/anchors.ts";
 import { verifierOf } from "../../providers/attest/verify.ts";
+import type { Appraise } from "../../providers/kit/appraisal.ts";
 import type { StackConfig } from "../../providers/kit/config.ts";
 import { StackConfigSchema } from "../../providers/kit/config.ts";
 import { openCollateral, readHere } from "../../providers/machine/collateral.ts";
@@ -78,26 +79,30 @@ export async function evidenceBench(vendors: TestVendors, options: EvidenceOptio
 
 export const FIXED = Buffer.alloc(48, 0x5a);
 
-/** A reconciler as the provider has one, but for roots and clock. */
-export function reconcilerOf(
-  b: EvidenceBench,
-  { now, release = false }: { now?: () => Date; release?: boolean } = {},
-): Reconciler {
-  return new Reconciler(openFleet(b.config, b.env, QUICK), {
-    appraise: appraiser({
-      collateral: openCollateral({
-        mirror: b.config.attestation?.collateral,
-        folder: join(b.folder, "cache"),
-        env: b.env,
-      }),
-      read: readHere,
-      key: () => signingKey(b.env),
-      build: "test",
-      ...(release ? {} : { verify: verifierOf(b.vendors.anchors) }),
-      ...(now === undefined ? {} : { now }),
-    }),
-  });
+interface Judged {
+  readonly now?: () => Date;
+  /** By the roots of a release, which do not know the test vendors. */
+  readonly release?: boolean;
 }
+
+/** An appraiser as the provider has one, but for roots and clock. */
+export const appraiserOf = (b: EvidenceBench, { now, release = false }: Judged = {}): Appraise =>
+  appraiser({
+    collateral: openCollateral({
+      mirror: b.config.attestation?.collateral,
+      folder: join(b.folder, "cache"),
+      env: b.env,
+    }),
+    read: readHere,
+    key: () => signingKey(b.env),
+    build: "test",
+    ...(release ? {} : { verify: verifierOf(b.vendors.anchors) }),
+    ...(now === undefined ? {} : { now }),
+  });
+
+/** A reconciler with it. */
+export const reconcilerOf = (b: EvidenceBench, judged: Judged = {}): Reconciler =>
+  new Reconciler(openFleet(b.config, b.env, QUICK), { appraise: appraiserOf(b, judged) });
 
 const evidenceGoal = (b: EvidenceBench) => {
   const goal = goalsOf(b).find(({ facet }) => facet.name === "guest-attestation");
@@ -106,7 +111,7 @@ const evidenceGoal = (b: EvidenceBench) => {
 };
 
 /** What a refresh sees of the guest's evidence. */
-export async function refresh(b: EvidenceBench, options: Parameters<typeof reconcilerOf>[1] = {}): Promise<Look> {
+export async function refresh(b: EvidenceBench, options: Judged = {}): Promise<Look> {
   const reconciler = reconcilerOf(b, options);
   try {
     return await reconciler.look(evidenceGoal(b), { evidence: true });
@@ -118,7 +123,7 @@ export async function refresh(b: EvidenceBench, options: Parameters<typeof recon
 /** What `up` does, of the whole node or of the evidence alone. */
 export async function bring(
   b: EvidenceBench,
-  options: Parameters<typeof reconcilerOf>[1] & { whole?: boolean; said?: (line: string) => void } = {},
+  options: Judged & { whole?: boolean; said?: (line: string) => void } = {},
 ): Promise<Outcome & { readonly last: Look }> {
   const reconciler = reconcilerOf(b, options);
   const run: Run = {
