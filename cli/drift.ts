@@ -7,13 +7,14 @@ import { configuredNodes } from "../providers/kit/config.ts";
 import { TeeUpError } from "../providers/kit/errors.ts";
 import { PARTS } from "../providers/kit/names.ts";
 import type { FacetScan, ScanError } from "../providers/kit/scan.ts";
-import { FacetScanSchema, scanText } from "../providers/kit/scan.ts";
+import { FacetScanSchema } from "../providers/kit/scan.ts";
 import { redact } from "../providers/machine/redact.ts";
 import { digest } from "../providers/reconcile.ts";
 import type { FleetFile, FleetNode, StackEntry } from "./fleet.ts";
 import { fleetNodes, loadFleet, parseShard, select, shardOf } from "./fleet.ts";
 import { countsOf, type DriftReport, merge, type NodeDrift, nodeStatus, parseScan } from "./formats/drift-facts.ts";
 import { runPulumi } from "./pulumi.ts";
+import { openScan } from "./scan-provider.ts";
 
 export interface DriftOptions {
   /** The fleet file. */
@@ -82,6 +83,9 @@ export async function scanFleet(options: DriftOptions, progress: (line: string) 
   };
 }
 
+/** Reads at a time: all of a stack, so that every node is asked at once. */
+const AT_ONCE = "2048";
+
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 const fleetOf = async ({ fleet, stack }: DriftOptions): Promise<FleetFile> =>
@@ -105,15 +109,21 @@ export async function scanStack(
   const [unknown] = nodes.filter(({ error }) => error !== undefined);
   if (unknown?.error !== undefined) return nodes.map((node) => brokenNode(node, errorOf(unknown.error as TeeUpError)));
   const folder = await mkdtemp(join(tmpdir(), "teeup-drift-"));
+  const provider = await openScan(
+    nodes.flatMap(({ config }) => config ?? []),
+    entry.project,
+  );
   try {
     const log = join(folder, "events.json");
-    const argv = ["refresh", "--preview-only", "--stack", entry.stack, "--event-log", log, "--parallel", "64"];
+    const argv = ["refresh", "--preview-only", "--stack", entry.stack, "--event-log", log, "--parallel", AT_ONCE];
     const run = await runPulumi([...argv, ...(entry.file === undefined ? [] : ["--config-file", entry.file])], {
       cwd: entry.project,
       env: {
         // The only way to --event-log, Pulumi's own account of what it saw.
         PULUMI_DEBUG_COMMANDS: "true",
-        TEEUP_SCAN: scanText(nodes.flatMap(({ config }) => config ?? [])),
+        // The engine lives for seconds and would collect garbage for a fifth of them.
+        GOGC: process.env["GOGC"] ?? "400",
+        PULUMI_DEBUG_PROVIDERS: [process.env["PULUMI_DEBUG_PROVIDERS"], provider.attach].filter(Boolean).join(","),
         ...(entry.backend === undefined ? {} : { PULUMI_BACKEND_URL: entry.backend }),
         ...(entry.passphraseFile === undefined ? {} : { PULUMI_CONFIG_PASSPHRASE_FILE: entry.passphraseFile }),
       },
@@ -161,6 +171,7 @@ export async function scanStack(
     if (!(error instanceof TeeUpError)) throw error;
     return nodes.map((node) => brokenNode(node, errorOf(error)));
   } finally {
+    await provider.close();
     await rm(folder, { recursive: true, force: true });
   }
 }

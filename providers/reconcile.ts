@@ -105,11 +105,11 @@ export class Reconciler {
   }
 
   /**
-   * Starts the observation of all that `facets` may ask, on every node at once, so that the engine's serial calls
-   * find the answers there. Failures come up again where the answers are used.
+   * Starts the observation of all that `facets` may ask, on every node at once (or on `nodes`), so that the engine's
+   * serial calls find the answers there. Failures come up again where the answers are used.
    */
-  prefetch(facets: readonly Facet[]): void {
-    for (const name of this.#fleet.names) if (this.located(name)) this.#prefetch(name, facets);
+  prefetch(facets: readonly Facet[], nodes: readonly string[] = this.#fleet.names): void {
+    for (const name of nodes) if (this.located(name)) this.#prefetch(name, facets);
   }
 
   #prefetch(name: string, facets: readonly Facet[]): void {
