@@ -55,6 +55,8 @@ const hostKeys = (image: string): string =>
  */
 export class AlibabaNode extends pulumi.ComponentResource {
   readonly attestation: pulumi.Output<Verdict>;
+  /** What the controller found out by evidence, with the signed result; undefined where the stack asks for none. */
+  readonly evidence: pulumi.Output<Verdict> | undefined;
   readonly plan: pulumi.Output<readonly string[]>;
   readonly instanceId: pulumi.Output<string>;
   readonly address: pulumi.Output<string>;
@@ -175,6 +177,7 @@ export class AlibabaNode extends pulumi.ComponentResource {
     });
     oneShots(this, name, { ...args, parts, at, options: { deletedWith: instance } });
     this.attestation = parts.attestation;
+    this.evidence = parts.evidence;
     this.plan = pulumi
       .all([pulumi.recover<readonly string[]>(plan.plan, () => []), parts.plan])
       .apply(([own, node]) => [...(own ?? []), ...(node ?? [])]);

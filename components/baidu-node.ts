@@ -22,6 +22,8 @@ export interface InstanceNodeArgs extends InstanceSettings, OneShotSettings {
  */
 export class BaiduNode extends pulumi.ComponentResource {
   readonly attestation: pulumi.Output<Verdict>;
+  /** What the controller found out by evidence, with the signed result; undefined where the stack asks for none. */
+  readonly evidence: pulumi.Output<Verdict> | undefined;
   readonly plan: pulumi.Output<readonly string[]>;
 
   constructor(name: string, args: InstanceNodeArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -30,6 +32,7 @@ export class BaiduNode extends pulumi.ComponentResource {
     const parts = nodeParts(this, name, { node: args.node, groups: instanceGoals(profile, args) });
     oneShots(this, name, { ...args, parts });
     this.attestation = parts.attestation;
+    this.evidence = parts.evidence;
     this.plan = parts.plan;
     this.registerOutputs({ attestation: this.attestation, plan: this.plan });
   }

@@ -35,6 +35,10 @@ export interface GpuNodeArgs {
 export abstract class GpuNode extends pulumi.ComponentResource {
   /** Verdict and claims of the last attestation, as seen; `not attested: <why>` when there is none. */
   readonly attestation: pulumi.Output<Verdict>;
+  /** What the controller found out by evidence, with the signed result; undefined where the stack asks for none. */
+  readonly evidence: pulumi.Output<Verdict> | undefined;
+  /** What the confidential VM will measure as, from its pinned firmware; known before it boots. */
+  readonly measurement: pulumi.Output<string | undefined> | undefined;
   /** What would be done, in order, each with its disruption. */
   readonly plan: pulumi.Output<readonly string[]>;
 
@@ -57,6 +61,8 @@ export abstract class GpuNode extends pulumi.ComponentResource {
     });
     const parts = nodeParts(this, name, { node: args.node, groups }, `the GPUs' CC mode is ${args.gpuMode}`);
     this.attestation = parts.attestation;
+    this.evidence = parts.evidence;
+    this.measurement = parts.measurement;
     this.plan = parts.plan;
     this.registerOutputs({ attestation: this.attestation, plan: this.plan });
   }

@@ -21,6 +21,10 @@ export interface NodePartsArgs {
 export interface NodeParts {
   /** Verdict and claims of the last attestation, as seen; `not attested: <why>` when there is none. */
   readonly attestation: pulumi.Output<Verdict>;
+  /** What the controller found out by evidence, with the signed result; undefined where the stack asks for none. */
+  readonly evidence: pulumi.Output<Verdict> | undefined;
+  /** What the confidential VM will measure as, from its pinned firmware; undefined where none is pinned. */
+  readonly measurement: pulumi.Output<string | undefined> | undefined;
   /** What would be done, in order, each with its disruption. */
   readonly plan: pulumi.Output<readonly string[]>;
   /** The last part: what comes after the node waits for it. */
@@ -40,28 +44,35 @@ function makeParts(
   const goals = Object.values(groups).flat();
   const plan = new NodePlan(`${name}-plan`, { node, goals, ...where }, { parent, ...options });
   let before: pulumi.Resource = plan;
-  let attestation: FacetResource | undefined;
+  const made = new Map<string, FacetResource>();
   for (const [persona, group] of Object.entries(groups)) {
     const box = new NodeGroup(persona, name, parent);
     for (const { facet, want } of group) {
       const opts = { ...options, parent: box, dependsOn: before };
       const part = new FacetResource(PARTS[facet], facet, `${name}-${facet}`, { node, want, ...where }, opts);
-      if (facet === "attestation") attestation = part;
+      made.set(facet, part);
       before = part;
     }
   }
+  // With --continue-on-error a node may fail while the program goes on: that is an answer, not a stack trace.
+  const seen = (part: FacetResource) =>
+    pulumi
+      .recover<Verdict>(part.observed, () => none("this run did not get that far"))
+      .apply((observed) =>
+        observed !== undefined && "unreachable" in observed ? none(`it ${String(observed["unreachable"])}`) : observed,
+      );
+  const [attestation, evidence, vm] = (["attestation", "guest-attestation", "confidential-vm"] as const).map((facet) =>
+    made.get(facet),
+  );
+  const pinned = goals.some(({ facet, want }) => facet === "confidential-vm" && want["firmware"] !== undefined);
   return {
-    // With --continue-on-error a node may fail while the program goes on: that is an answer, not a stack trace.
     attestation:
       attestation === undefined
         ? (pulumi.output(none(unattested)) as unknown as pulumi.Output<Verdict>)
-        : pulumi
-            .recover<Verdict>(attestation.observed, () => none("this run did not get that far"))
-            .apply((observed) =>
-              observed !== undefined && "unreachable" in observed
-                ? none(`it ${String(observed["unreachable"])}`)
-                : observed,
-            ),
+        : seen(attestation),
+    evidence: evidence === undefined ? undefined : seen(evidence),
+    measurement:
+      pinned && vm !== undefined ? pulumi.recover<string | undefined>(vm.measurement, () => undefined) : undefined,
     plan: pulumi.recover<readonly string[]>(plan.plan, () => []),
     last: before,
   };

@@ -33,6 +33,8 @@ export class FacetResource extends pulumi.CustomResource {
   declare readonly observed: pulumi.Output<Readonly<Record<string, unknown>>>;
   /** Findings that are not a pass, as `<level> <code>: <what was seen>`. */
   declare readonly findings: pulumi.Output<readonly string[]>;
+  /** Of a confidential VM whose firmware is pinned: what it will measure as, known before it boots. */
+  declare readonly measurement: pulumi.Output<string | undefined>;
 
   /** `type` is `<persona>:<Type>`, so that policies and filters can match one kind. */
   constructor(type: string, facet: string, name: string, args: FacetArgs, opts?: pulumi.CustomResourceOptions) {
@@ -48,6 +50,7 @@ export class FacetResource extends pulumi.CustomResource {
         __provider: PROVIDER_TEXT,
         observed: undefined,
         findings: undefined,
+        measurement: undefined,
       },
       opts,
     );

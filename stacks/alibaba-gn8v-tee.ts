@@ -29,8 +29,8 @@ export function alibabaGn8vTee(): Record<string, unknown> {
         ...shape,
         attestation: demands,
       });
-      const { attestation, plan, instanceId, address, hostKey } = made;
-      return [name, { attestation, plan, instanceId, address, hostKey }];
+      const { attestation, evidence, plan, instanceId, address, hostKey } = made;
+      return [name, { attestation, evidence, plan, instanceId, address, hostKey }];
     }),
   );
 }

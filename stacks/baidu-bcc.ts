@@ -6,14 +6,14 @@ export function baiduBcc(): Record<string, unknown> {
   const { nodes, profile, pins, instance, attestation: demands } = stackConfig();
   return Object.fromEntries(
     nodes.map(({ name }) => {
-      const { attestation, plan } = new BaiduNode(name, {
+      const { attestation, evidence, plan } = new BaiduNode(name, {
         node: name,
         profile,
         pins,
         ...instance,
         attestation: demands,
       });
-      return [name, { attestation, plan }];
+      return [name, { attestation, evidence, plan }];
     }),
   );
 }

@@ -46,8 +46,16 @@ export function eachNode(
   const { nodes, profile = PLATFORMS[platform].profile, gpuMode, vm, pins, attestation: demands } = stackConfig();
   return Object.fromEntries(
     nodes.map(({ name, guest }) => {
-      const { attestation, plan } = make(name, { node: name, profile, gpuMode, vm, pins, guest, attestation: demands });
-      return [name, { attestation, plan }];
+      const { attestation, evidence, measurement, plan } = make(name, {
+        node: name,
+        profile,
+        gpuMode,
+        vm,
+        pins,
+        guest,
+        attestation: demands,
+      });
+      return [name, { attestation, evidence, measurement, plan }];
     }),
   );
 }

@@ -13,7 +13,7 @@ const MOST_BYTES = 65_536;
 
 /**
  * The stack's secrets. Stack secrets are hidden from everything said from now on, what a command prints from when it is
- * printed. A command gets none of TeeUp's own environment beyond PATH and HOME, and its output is in no error.
+ * printed. A command gets this process's environment but for TeeUp's own variables, and its output is in no error.
  *
  * Rejects with `secret.unknown`, `secret.command`, `secret.empty`.
  */
@@ -32,11 +32,13 @@ export function openSecrets(sources: Readonly<Record<string, SecretSource>>): Se
     if (typeof source === "string") return source;
     const [file = "", ...args] = source.command;
     try {
-      const { PATH, HOME } = process.env;
+      const env = Object.fromEntries(
+        Object.entries(process.env).filter(([variable]) => !variable.startsWith("TEEUP_")),
+      );
       const { stdout } = await promisify(execFile)(file, args, {
         timeout: COMMAND_MS,
         maxBuffer: MOST_BYTES,
-        env: { PATH, HOME },
+        env,
       });
       const value = stdout.replace(/\r?\n$/, "");
       if (value !== "") keepSecret(value);
