@@ -3,7 +3,7 @@ import type { Package } from "../model/packages.ts";
 import { AptError } from "../model/packages.ts";
 import type { Command, Result } from "./command.ts";
 import { fail, lines, never, ok, options, unmodelled } from "./command.ts";
-import { packageInFile } from "./dpkg.ts";
+import { FRONTEND, packageInFile } from "./dpkg.ts";
 
 const FLAGS = [
   "-y|--yes|--assume-yes",
@@ -61,7 +61,6 @@ function locked(machine: Machine, path: string, words: readonly string[]): Resul
   return fail(100, [`E: Could not get lock ${path}. It is held by process ${lock.by}`, ...words].join("\n"));
 }
 const LISTS = "/var/lib/apt/lists/lock";
-const FRONTEND = "/var/lib/dpkg/lock-frontend";
 
 const aptGet: Command = {
   names: ["apt-get", "apt"],

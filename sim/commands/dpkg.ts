@@ -88,6 +88,9 @@ export function packageInFile(machine: Machine, path: string): Package | undefin
   return deb as Package | undefined;
 }
 
+/** Held by whoever changes packages. */
+export const FRONTEND = "/var/lib/dpkg/lock-frontend";
+
 export const dpkg: readonly Command[] = [
   { names: ["dpkg-query"], base: true, mutates: never, run: (machine, argv) => query(machine, argv) },
   {
@@ -114,6 +117,12 @@ export const dpkg: readonly Command[] = [
           "--force-depends",
         ],
       });
+      const { lock } = machine.packages;
+      if (lock?.path === FRONTEND)
+        return fail(
+          2,
+          `dpkg: error: dpkg frontend lock was locked by another process with pid ${lock.by.split(" ")[0]}\nNote: removing the lock file is always wrong, can damage the locked area\nand the entire system. See <https://wiki.debian.org/Teams/Dpkg/FAQ#db-lock>.`,
+        );
       if (o.has("-i")) {
         let out = "";
         for (const path of o.rest) {

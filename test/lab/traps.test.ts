@@ -128,7 +128,7 @@ test(
     );
     expect(ended).toMatchObject(well);
     await freed;
-    expect(ended.progress.join("\n")).toMatch(/waiting: .*lock-frontend\. It is held by process \d+ \(python3\)/);
+    expect(ended.progress.join("\n")).toMatch(/waiting: .*frontend lock was locked by another process with pid \d+/);
     expect(await vm.sh("dpkg-query -W -f '$" + "{db:Status-Status}' lab-agent")).toBe("installed");
   },
   LONG,

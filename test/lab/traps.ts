@@ -88,7 +88,11 @@ const apt = (lock: "lists/lock" | "dpkg/lock-frontend"): Trap => {
     ends: {
       code: "action.busy",
       subject: "packages.install",
-      saw: new RegExp(`Could not get lock ${path}\\. It is held by process \\d+ \\(python3\\)`),
+      // Before apt-get installs, dpkg is asked to end what was begun.
+      saw:
+        lock === "lists/lock"
+          ? new RegExp(`Could not get lock ${path}\\. It is held by process \\d+ \\(python3\\)`)
+          : /"dpkg --configure -a" ended with 2: .*frontend lock was locked by another process with pid \d+/,
       next: /ps -fp PID.*pulumi up again/,
     },
   };

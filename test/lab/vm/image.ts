@@ -180,12 +180,12 @@ boot
   mkdirSync(join(root, "var/lib/apt/lists/partial"), { recursive: true });
 
   // No loop device: the file system is made from the folder, and GRUB's core goes into the gap before it.
-  const partition = join(work, "partition.img");
   const disk = join(work, "disk.img");
-  await run("mke2fs", "-q", "-t", "ext4", "-L", "root", "-m0", "-d", root, partition, `${DISK_MIB}M`);
   writeFileSync(disk, "");
   truncateSync(disk, (DISK_MIB + 2) * 2 ** 20);
   await run("sh", "-c", 'echo "2048,$0M,83,*" | sfdisk -q "$1"', `${DISK_MIB}`, disk);
+  const ext4 = ["-q", "-F", "-t", "ext4", "-L", "root", "-m0", "-E", `offset=${2 ** 20}`, "-d", root];
+  await run("mke2fs", ...ext4, disk, `${DISK_MIB}M`);
   writeFileSync(join(work, "early.cfg"), "search --no-floppy --label root --set=root\nset prefix=($root)/boot/grub\n");
   await run(
     "grub-mkimage",
@@ -195,7 +195,6 @@ boot
   const dd = (from: string, ...args: string[]) => run("dd", `if=${from}`, `of=${disk}`, "conv=notrunc,sparse", ...args);
   await dd(join(grub, "boot.img"), "bs=446", "count=1");
   await dd(join(work, "core.img"), "bs=512", "seek=1");
-  await dd(partition, "bs=1M", "seek=1");
   await run("qemu-img", "convert", "-O", "qcow2", disk, join(folder, "first.qcow2"));
   rmSync(work, { recursive: true, force: true });
 }
