@@ -1,4 +1,5 @@
-import { relative } from "node:path";
+import { existsSync } from "node:fs";
+import { join, relative } from "node:path";
 import TestSequencer from "@jest/test-sequencer";
 
 /**
@@ -23,6 +24,9 @@ const LONGEST = [
 
 export default class LongestFirst extends TestSequencer {
   sort(tests) {
+    const root = tests[0]?.context.config.rootDir;
+    const gone = root === undefined ? [] : LONGEST.filter((name) => !existsSync(join(root, name)));
+    if (gone.length > 0) throw new Error(`tools/jest-sequencer.mjs names ${gone.join(", ")}: there is no such file`);
     const rank = ({ path, context }) => {
       const at = LONGEST.indexOf(relative(context.config.rootDir, path));
       return at < 0 ? LONGEST.length : at;
