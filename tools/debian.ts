@@ -27,6 +27,9 @@ export const LAB_PACKAGES: Packages = {
   mount: "/usr/bin/mount",
 };
 
+/** A database that keeps states of Pulumi; the server of another version stands in a folder of its own. */
+export const POSTGRES_PACKAGES: Packages = { postgresql: "/usr/share/doc/postgresql" };
+
 /** What looks at pages as a person would. */
 export const BROWSER = "/usr/bin/chromium-headless-shell";
 export const BROWSER_PACKAGES: Packages = { "chromium-headless-shell": BROWSER };

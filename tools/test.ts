@@ -4,7 +4,14 @@
  * writes docs/what-was-tried.md by what has passed.
  */
 import { spawnSync } from "node:child_process";
-import { BROWSER_PACKAGES, ensurePackages, KERNEL_PACKAGES, LAB_PACKAGES, TEST_PACKAGES } from "./debian.ts";
+import {
+  BROWSER_PACKAGES,
+  ensurePackages,
+  KERNEL_PACKAGES,
+  LAB_PACKAGES,
+  POSTGRES_PACKAGES,
+  TEST_PACKAGES,
+} from "./debian.ts";
 
 const [first, ...others] = process.argv.slice(2);
 const lab = first === "--lab";
@@ -13,7 +20,7 @@ const slow = lab || process.env["TEEUP_SLOW"] === "1";
 
 const fault = ensurePackages({
   ...TEST_PACKAGES,
-  ...(slow ? { ...LAB_PACKAGES, ...KERNEL_PACKAGES, ...BROWSER_PACKAGES } : {}),
+  ...(slow ? { ...LAB_PACKAGES, ...KERNEL_PACKAGES, ...BROWSER_PACKAGES, ...POSTGRES_PACKAGES } : {}),
 });
 if (fault !== undefined) {
   process.stderr.write(`${fault}\n`);

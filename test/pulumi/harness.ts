@@ -190,6 +190,11 @@ export class Stack {
     return stack;
   }
 
+  /** A stack that another one made, in the same state and with its config, as from another machine. */
+  static async join(site: Site, options: StackOptions): Promise<Stack> {
+    return new Stack(site, options);
+  }
+
   /** Replaces the stack config; the salt of its secrets stays. */
   configure(config: Readonly<Record<string, unknown>>): void {
     const salt = /^encryptionsalt: .*$/m.exec(readFileSync(this.configFile, "utf8"))?.[0] ?? "";
