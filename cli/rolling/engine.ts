@@ -52,6 +52,8 @@ export async function openStack(entry: StackEntry): Promise<WalkStack> {
   // Every command names its stack.
   workspace.selectStack = async () => undefined;
   const stack = await Stack.select(entry.stack, workspace);
+  // Asked after every up, of nobody here; and asked without the config file, Pulumi makes one in the project's folder.
+  Object.assign(stack, { outputs: async () => ({}), info: async () => undefined });
   const config = entry.file === undefined ? {} : { configFile: entry.file };
 
   const once = async (targets: ReadonlyMap<string, NodeParts>, signal: AbortSignal): Promise<Failures> => {

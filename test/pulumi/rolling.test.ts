@@ -137,10 +137,11 @@ test(
     expect(outcomes).toEqual({ "gpu-01": "failed", "gpu-02": "not-taken", "gpu-03": "not-taken" });
     expect(report.nodes[0]?.why).toMatch(/guest-stop/);
     expect(report.stopped).toBe(true);
-    // Nor is a stack selected in whoever's name this ran.
+    // No file is left in the project, nor is a stack selected in whoever's name this ran.
     const kept = join(env["PULUMI_HOME"] ?? "", "workspaces");
     for (const name of existsSync(kept) ? readdirSync(kept) : [])
       expect(readFileSync(join(kept, name), "utf8")).not.toContain("rack");
+    expect(readdirSync(join(ROOT, "stacks")).filter((name) => name.includes("rack"))).toEqual([]);
   },
   MINUTES,
 );
