@@ -91,8 +91,9 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 const fleetOf = async ({ fleet, stack }: DriftOptions): Promise<FleetFile> =>
   stack === undefined ? loadFleet(fleet) : { stacks: [{ stack, project: process.cwd(), labels: {} }] };
 
-/** Joins what shards found. Throws `drift.no-scan`, `drift.other-shards`. */
-export const mergeScans = async (files: readonly string[]): Promise<DriftReport> => merge(await readScans(files));
+/** Joins what shards found, `maxAge` minutes ago at most. Throws `drift.no-scan`, `drift.other-shards`. */
+export const mergeScans = async (files: readonly string[], maxAge = Number.POSITIVE_INFINITY): Promise<DriftReport> =>
+  merge(await readScans(files), Date.now() - maxAge * 60_000);
 
 /** What `teeup drift --json` wrote. Throws `drift.no-scan`. */
 export const readScans = (files: readonly string[]): Promise<DriftReport[]> =>

@@ -54,6 +54,7 @@ withStack(program.command("check <node>"))
 
 interface DriftCommand extends DriftOptions, DriftFormats {
   readonly merge?: readonly string[];
+  readonly maxAge?: number;
   readonly trend?: readonly string[];
 }
 
@@ -118,6 +119,7 @@ program
   .option("--parallel <n>", "stacks at a time; default: one for each processor", positive)
   .option("--timeout <seconds>", "for one stack", positive, 600)
   .option("--merge <results...>", "scan nothing: join what shards wrote with --json")
+  .option("--max-age <minutes>", "with --merge: an older result is none, as of a run before this one", positive)
   .option("--json [file]", "the facts as JSON; like every format to stdout, or to a file")
   .option("--markdown [file]", "at most 65,000 characters, for a comment or a step summary")
   .option("--junit [file]", "JUnit XML")
@@ -128,13 +130,13 @@ program
   .action(async (options: DriftCommand) => {
     const { mergeScans, readScans, scanFleet } = await import("./drift.ts");
     const { exitStatus } = await import("./formats/drift-facts.ts");
-    const { merge, trend = [], ...scan } = options;
+    const { merge, maxAge, trend = [], ...scan } = options;
     // Before the scan: a file that is no scan would end it at its end.
     const earlier = await readScans(trend);
     const report =
       merge === undefined
         ? await scanFleet(scan, (line) => process.stderr.write(`${redact(line)}\n`))
-        : await mergeScans(merge);
+        : await mergeScans(merge, maxAge);
     const { writeDrift } = await import("./drift-formats.ts");
     await writeDrift(report, options, say, packageJson.version, earlier);
     process.exitCode = exitStatus(report);

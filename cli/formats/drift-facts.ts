@@ -75,10 +75,10 @@ const DAY_MS = 86_400_000;
 
 /**
  * Results of shards as one. What was scanned twice counts as its newer scan says; a shard without a result is said to be
- * missing, and so is a result that is a day older than the rest: a file that was left over. Throws `drift.other-shards`
+ * missing, and so is a result that is a day older than the rest, or older than `notBefore` (ms since 1970): a file that was left over. Throws `drift.other-shards`
  * when they are not shards of one scan.
  */
-export function merge(scans: readonly DriftReport[]): DriftReport {
+export function merge(scans: readonly DriftReport[], notBefore = Number.NEGATIVE_INFINITY): DriftReport {
   const inOrder = scans.toSorted((a, b) => a.at.localeCompare(b.at));
   const counts = new Set(scans.flatMap(({ shard }) => (shard === undefined ? [] : [shard.of])));
   if (scans.length === 0 || counts.size > 1)
@@ -94,7 +94,9 @@ export function merge(scans: readonly DriftReport[]): DriftReport {
   const nodes = new Map(inOrder.flatMap((scan) => scan.nodes).map((node) => [`${node.stack}\n${node.node}`, node]));
   const kept = new Set(nodes.values());
   const newest = Date.parse(inOrder.at(-1)?.at ?? "");
-  const stale = inOrder.filter((scan) => newest - Date.parse(scan.at) > DAY_MS && scan.nodes.some((n) => kept.has(n)));
+  const left = inOrder.filter((scan) => scan.nodes.some((n) => kept.has(n)));
+  const stale = left.filter((scan) => newest - Date.parse(scan.at) > DAY_MS);
+  const old = left.filter((scan) => !stale.includes(scan) && Date.parse(scan.at) < notBefore);
   return {
     version: 1,
     at: inOrder[0]?.at ?? "",
@@ -105,6 +107,7 @@ export function merge(scans: readonly DriftReport[]): DriftReport {
       ...Array.from({ length: of }, (_, n) => n + 1)
         .filter((index) => !there.has(index))
         .map((index) => `shard ${index}/${of}`),
+      ...old.map(({ at }) => `nodes of which the newest result is of ${at}, older than it may be`),
       ...stale.map(({ at }) => `nodes of which the newest result is of ${at}, more than a day older than the others`),
       ...(lists.size > 1 ? ["nodes between the shards, which were not cut from the same list of nodes"] : []),
     ],

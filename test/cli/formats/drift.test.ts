@@ -159,6 +159,15 @@ describe("shards", () => {
     expect(exitStatus(merge([one, two, shard(2, "2026-11-20T09:00:00.000Z")]))).toBe(0);
   });
 
+  test("a result that is older than it may be is none, however near the others are to it", () => {
+    const shard = (index: number, at: string) =>
+      report([node(`gpu-0${index}`, [facet("cpu", "clean")])], { shard: { index, of: 2 }, at });
+    const [yesterday, today] = [shard(1, "2026-11-19T10:00:10.000Z"), shard(2, "2026-11-20T10:00:00.000Z")];
+    expect(exitStatus(merge([yesterday, today]))).toBe(0);
+    const joined = merge([yesterday, today], Date.parse("2026-11-20T08:00:00.000Z"));
+    expect([exitStatus(joined), joined.missing]).toEqual([3, [expect.stringContaining("2026-11-19T10:00:10.000Z")]]);
+  });
+
   test("of different scans they are refused, and so is half a result", () => {
     const of = (n: number) => report([], { shard: { index: 1, of: n } });
     expect(() => merge([of(2), of(3)])).toThrow(/shards of 2 and of 3.*drift\.other-shards/);
