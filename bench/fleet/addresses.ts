@@ -3,3 +3,7 @@ export const addressOf = (node: number): string => `127.1.${node >> 8}.${node & 
 
 /** `n00042`. */
 export const nameOf = (node: number): string => `n${String(node).padStart(5, "0")}`;
+
+/** Of every `each` nodes the last one. */
+export const isDrifted = (node: number, each: number | undefined): boolean =>
+  each !== undefined && node % each === each - 1;

@@ -7,7 +7,7 @@ import { z } from "zod";
  * A provider that reaches its nodes and does nothing else: one connection, host key verified, one bare exec. What a scan
  * costs beyond this is what TeeUp adds to Pulumi and SSH.
  */
-const NodesSchema = z.array(
+export const NodesSchema = z.array(
   z.looseObject({
     name: z.string(),
     ssh: z.looseObject({ host: z.string(), port: z.int(), user: z.string(), keyFile: z.string(), hostKey: z.string() }),

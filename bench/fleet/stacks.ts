@@ -1,5 +1,5 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { stringify } from "yaml";
 import { z } from "zod";
 import { PulumiStack, ROOT } from "../../cli/demo/pulumi.ts";
@@ -30,83 +30,86 @@ const SEED = "seed";
 export const PROGRAM = join(ROOT, "bench/fleet");
 const FLOOR_TEXT = 'exports.handler=()=>require("module").createRequire(process.cwd()+"/")("./floor.ts").provider';
 
-/** Nodes from 0 on, in stacks of `perStack`, as config of their stack. */
-const nodeOf =
-  ({ port, user, hostKey, publicKey }: Machines, keyFile: string) =>
-  (node: number) => ({
-    name: nameOf(node),
-    ssh: { host: addressOf(node), port, user, keyFile, hostKey },
-    guest: { publicKey },
-  });
-
-const configOf = (machines: Machines, nodes: readonly object[]) => ({
-  ...Object.fromEntries(Object.entries(machines.stack).map(([key, value]) => [`teeup:${key}`, value])),
-  "teeup:nodes": nodes,
-});
+/** A node as a stack's config has it. */
+export type NodeEntry = Readonly<Record<string, unknown>> & { readonly name: string };
 
 /**
  * Brings up one node with the real engine; its state is what each other node's would be but for the name. To bring up
  * thousands would take hours and is not what is measured.
  */
 export class Fleet {
+  /** Facets of each node. */
+  readonly facets: number;
   readonly #seed: PulumiStack;
   readonly #dir: string;
   readonly #machines: Machines;
-  readonly #keyFile: string;
+  readonly #checkpoint: Checkpoint;
 
-  private constructor(seed: PulumiStack, dir: string, machines: Machines, keyFile: string) {
+  private constructor(seed: PulumiStack, dir: string, machines: Machines, checkpoint: Checkpoint) {
     this.#seed = seed;
     this.#dir = dir;
     this.#machines = machines;
-    this.#keyFile = keyFile;
+    this.#checkpoint = checkpoint;
+    // One of its parts is the plan.
+    this.facets = checkpoint.checkpoint.latest.resources.filter(isOwn).length - 1;
   }
 
-  static async create(dir: string, machines: Machines, nodeConfig = nodeOf): Promise<Fleet> {
+  static async create(dir: string, machines: Machines): Promise<Fleet> {
     await mkdir(dir, { recursive: true });
-    const keyFile = join(dir, "key");
-    await writeFile(keyFile, machines.privateKey, { mode: 0o600 });
+    await writeFile(join(dir, "key"), machines.privateKey, { mode: 0o600 });
     const seed = await PulumiStack.create({
       dir: join(dir, SEED),
       stack: SEED,
       project: PROJECT,
       program: PROGRAM,
-      config: configOf(machines, [nodeConfig(machines, keyFile)(0)]),
+      config: configOf(machines, [nodeOf(machines, dir, 0)]),
     });
     const up = await seed.up();
     if (up.status !== 0) throw new Error(`pulumi up failed:\n${up.stdout}${up.stderr}`);
-    return new Fleet(seed, dir, machines, keyFile);
+    const state = await readFile(join(stateFolder(dir), `${SEED}.json`), "utf8");
+    return new Fleet(seed, dir, machines, CheckpointSchema.parse(JSON.parse(state)));
   }
 
-  /** Stacks of `nodes` nodes in `count` stacks; with `floor` their provider is the one that only reaches its nodes. */
-  async stacks(nodes: number, count: number, floor = false): Promise<Stacks> {
-    const name = `${floor ? "floor" : "fleet"}-${nodes}`;
+  /** The first `count` of the machines. */
+  nodes(count: number): NodeEntry[] {
+    return Array.from({ length: count }, (_, node) => nodeOf(this.#machines, this.#dir, node));
+  }
+
+  /** `nodes` in `count` stacks; with `floor` their provider is the one that reaches its nodes and does nothing else. */
+  async stacks(name: string, nodes: readonly NodeEntry[], count: number, floor = false): Promise<Stacks> {
     const folder = join(this.#dir, name);
-    const backend = join(this.#dir, SEED, "state");
-    const seedFile = join(backend, ".pulumi/stacks", PROJECT, `${SEED}.json`);
-    const state = CheckpointSchema.parse(JSON.parse(await readFile(seedFile, "utf8")));
-    const salt = /^encryptionsalt: .*$/m.exec(await readFile(this.#seed.configFile, "utf8"))?.[0] ?? "";
     await mkdir(folder, { recursive: true });
-    const make = nodeOf(this.#machines, this.#keyFile);
-    const stacks = await Promise.all(
-      Array.from({ length: count }, async (_, n) => {
-        const stack = `${name}-${n}`;
-        const cut = (at: number) => Math.floor((at * nodes) / count);
-        const own = Array.from({ length: cut(n + 1) - cut(n) }, (__, k) => cut(n) + k);
-        await writeFile(
-          join(dirname(seedFile), `${stack}.json`),
-          JSON.stringify(stateOf(state, stack, own.map(make), floor)),
-        );
-        const configFile = join(folder, `Pulumi.${stack}.yaml`);
-        await writeFile(configFile, `${salt}\n${stringify({ config: configOf(this.#machines, own.map(make)) })}`);
-        return { stack, configFile };
-      }),
-    );
+    const salt = /^encryptionsalt: .*$/m.exec(await readFile(this.#seed.configFile, "utf8"))?.[0] ?? "";
+    const cut = (at: number) => Math.floor((at * nodes.length) / count);
+    const stacks = Array.from({ length: count }, (_, n) => ({
+      stack: `${name}-${n}`,
+      configFile: join(folder, `Pulumi.${name}-${n}.yaml`),
+      own: nodes.slice(cut(n), cut(n + 1)),
+    }));
+    for (const { stack, configFile, own } of stacks) {
+      const state = JSON.stringify(stateOf(this.#checkpoint, stack, own, floor));
+      await writeFile(join(stateFolder(this.#dir), `${stack}.json`), state);
+      await writeFile(configFile, `${salt}\n${stringify({ config: configOf(this.#machines, own) })}`);
+    }
     const fleetFile = join(folder, "fleet.yaml");
     const entries = stacks.map(({ stack, configFile }) => ({ stack, project: PROGRAM, file: configFile }));
     await writeFile(fleetFile, stringify({ stacks: entries }));
     return { fleetFile, stacks, env: this.#seed.env };
   }
 }
+
+const stateFolder = (dir: string): string => join(dir, SEED, "state/.pulumi/stacks", PROJECT);
+
+const nodeOf = ({ port, user, hostKey, publicKey }: Machines, dir: string, node: number): NodeEntry => ({
+  name: nameOf(node),
+  ssh: { host: addressOf(node), port, user, keyFile: join(dir, "key"), hostKey },
+  guest: { publicKey },
+});
+
+const configOf = (machines: Machines, nodes: readonly NodeEntry[]) => ({
+  ...Object.fromEntries(Object.entries(machines.stack).map(([key, value]) => [`teeup:${key}`, value])),
+  "teeup:nodes": nodes,
+});
 
 const Props = z.record(z.string(), z.unknown()).optional();
 const ResourceSchema = z.looseObject({ type: z.string(), inputs: Props, outputs: Props });
@@ -115,18 +118,20 @@ const CheckpointSchema = z.looseObject({
 });
 type Checkpoint = z.infer<typeof CheckpointSchema>;
 
+const isOwn = ({ type }: { readonly type: string }): boolean => type.startsWith("pulumi-nodejs:dynamic/");
+
 /** The seed's state with these nodes in the place of its own. */
-function stateOf(seed: Checkpoint, stack: string, nodes: readonly { name: string }[], floor: boolean): Checkpoint {
+function stateOf(seed: Checkpoint, stack: string, nodes: readonly NodeEntry[], floor: boolean): Checkpoint {
   const { latest } = seed.checkpoint;
   const replaced = <T>(value: T, ...pairs: readonly (readonly [string, string])[]): T =>
     JSON.parse(pairs.reduce((text, [from, to]) => text.replaceAll(from, to), JSON.stringify(value)));
   const inJson = (text: string) => JSON.stringify(text).slice(1, -1);
-  const own = latest.resources.filter(({ type }) => type.startsWith("pulumi-nodejs:dynamic/"));
+  const own = latest.resources.filter(isOwn);
   const text = [inJson(PROVIDER_TEXT), inJson(floor ? FLOOR_TEXT : PROVIDER_TEXT)] as const;
   // The engine gives a provider the config that the state has.
   const config = { "teeup:nodes": JSON.stringify(nodes) };
   const others = latest.resources
-    .filter((resource) => !own.includes(resource))
+    .filter((resource) => !isOwn(resource))
     .map(({ inputs, outputs, ...rest }) => ({
       ...rest,
       ...(inputs === undefined ? {} : { inputs: { ...inputs, ...config } }),
