@@ -16,7 +16,12 @@ export async function checkNode(name: string, source: StackSource, env = process
   const config = await loadStack(source);
   const node = findNode(config, name);
   const goals = goalsOfNode(config, node.guest);
-  const reconciler = new Reconciler(openFleet({ ...config, nodes: [node] }, env));
+  // Certificates and signatures are loaded only where evidence is wanted.
+  const appraise =
+    config.attestation === undefined
+      ? undefined
+      : (await import("../providers/appraise.ts")).siteAppraiser(config, env);
+  const reconciler = new Reconciler(openFleet({ ...config, nodes: [node] }, env), { appraise });
   try {
     if (reconciler.located(name)) reconciler.prefetch(FACETS);
     else reconciler.locate(name, await placeOf(name, source), FACETS);
@@ -25,7 +30,10 @@ export async function checkNode(name: string, source: StackSource, env = process
     // In order: facets that stage come before the one that boots.
     for (const goal of goals) {
       const facet = facetNamed(goal.facet);
-      const { findings, steps } = await reconciler.look({ facet, node: name, want: facet.want.parse(goal.want) });
+      const { findings, steps } = await reconciler.look(
+        { facet, node: name, want: facet.want.parse(goal.want) },
+        { evidence: true },
+      );
       facets.push(facetReport(facet, findings, steps));
     }
     return nodeReport(name, facets, (performance.now() - started) / 1000);

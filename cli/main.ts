@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { TeeUpError } from "../providers/kit/errors.ts";
 import { hideSecrets, redact } from "../providers/machine/redact.ts";
 import type { VerifyOptions } from "./attest.ts";
+import type { AttestOptions } from "./attest-node.ts";
 import type { AuditOptions } from "./audit.ts";
 import type { DriftOptions } from "./drift.ts";
 import type { DriftFormats } from "./drift-formats.ts";
@@ -19,6 +20,8 @@ const packageJson = createRequire(import.meta.url)("teeup/package.json") as { ve
 
 const program = new Command("teeup")
   .description("Confidential GPU nodes as code.")
+  // An option belongs to the command before it: `attest` and `attest verify` have some of the same name.
+  .enablePositionalOptions()
   .version(packageJson.version)
   .showHelpAfterError("(teeup --help lists the commands)");
 
@@ -195,9 +198,24 @@ withStack(program.command("record <node>"))
     say(`${path}: ${node} as of ${at}, sha256 ${hash}`);
   });
 
-program
-  .command("attest")
-  .description("Attestation evidence, verified off the node.")
+const attest = withStack(program.command("attest"))
+  .enablePositionalOptions()
+  .argument("[node]", "a node of the stack")
+  .description(
+    "Asks a node's guest for evidence over a fresh nonce and verifies it here, as teeup:attestation wants it. Releases nothing. Exit status 0: good, 3: refused, 1: no evidence could be had.",
+  )
+  .option("--out <file>", "write the evidence with its nonce and policy there, for teeup attest verify")
+  .option("--ear <file>", "write the signed result (IETF EAR as JWT) there")
+  .option("--json", "print the result as one JSON object")
+  .action(async (node: string | undefined, { json, ...options }: AttestOptions & { json?: boolean }) => {
+    if (node === undefined) return attest.help({ error: true });
+    const { attestNode, renderAttested } = await import("./attest-node.ts");
+    const attested = await attestNode(node, options);
+    say(json === true ? JSON.stringify(attested, null, 2) : renderAttested(attested));
+    const { verdict } = attested.appraisal;
+    if (verdict !== "pass") process.exitCode = verdict === "fail" ? FOUND_SOMETHING : 1;
+  });
+attest
   .command("verify <file>")
   .description(
     "Verifies a file of evidence against the vendors' pinned roots, offline. Exit status 0: good, 3: refused, 1: not looked at.",

@@ -15,7 +15,7 @@ import { type TestAmd, type TestChip, testAmd } from "../../sim/attest/snp.ts";
 import { type TestIntel, testIntel } from "../../sim/attest/tdx.ts";
 import type { TeeSigner } from "../../sim/model/tsm.ts";
 import { anchorsOf } from "../attest/given.ts";
-import { type Bench, bench, goalsOf, type Outcome, type Platform, QUICK, SNP, TDX } from "./drive.ts";
+import { type Bench, bench, goalsOf, NODE, type Outcome, type Platform, QUICK, SNP, TDX } from "./drive.ts";
 
 /** Roots of test vendors, with a chip and a platform. Nothing of a release trusts them. */
 export interface TestVendors {
@@ -148,4 +148,4 @@ export async function bring(
   return { ran, findings, last };
 }
 
-export { SNP, TDX };
+export { NODE, SNP, TDX };
