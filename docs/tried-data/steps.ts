@@ -26,6 +26,7 @@ const PERSON = untried("ends with a person: the step has nothing to run");
 const GPU = hardware("an NVIDIA GPU in confidential mode");
 const GUEST = hardware("a confidential guest with its GPU; the lab's guest is a stand-in that takes no session");
 const TDX = hardware("a processor with TDX");
+const EVIDENCE = hardware("a processor that signs reports, behind configfs-tsm; the twin signs with test roots");
 
 export const STEPS: Readonly<Record<string, Trial>> = {
   "bios.stage": hardware("a server's BMC; the twin's has the attributes that vendors publish"),
@@ -117,6 +118,8 @@ export const STEPS: Readonly<Record<string, Trial>> = {
   "tdx-quote.pccs": GPU,
   "attestation-tool.install": GPU,
   "attestation.policy": GPU,
+  "guest-attestation.attest": EVIDENCE,
+  "guest-attestation.withdraw": EVIDENCE,
   "gpu-ready-state.set": GPU,
   "gpu-ready-state.mark": GPU,
 };
