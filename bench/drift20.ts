@@ -80,8 +80,13 @@ export async function drift20(
         if ((stdout.match(/ok=12 /g) ?? []).length !== HOSTS) throw new Error(`ansible: ${stdout.slice(-2000)}`);
         return seconds;
       },
-      pyinfra: async () =>
-        (await timed([join(bin, "pyinfra"), "--dry", "-y", inventory, join(PEERS, "deploy.py")], { cwd: dir })).seconds,
+      pyinfra: async () => {
+        const argv = [join(bin, "pyinfra"), "--dry", inventory, join(PEERS, "deploy.py")];
+        const { seconds, stdout, stderr } = await timed(argv, { cwd: dir });
+        if (!new RegExp(`module options +${HOSTS} \\(`).test(`${stdout}${stderr}`))
+          throw new Error(`pyinfra: ${stdout.slice(-2000)}${stderr.slice(-2000)}`);
+        return seconds;
+      },
       bareSsh2: async () => (await timed([process.execPath, BARE, nodesFile])).seconds,
       emptyRefresh: async () => (await empty.refresh({}, "--preview-only")).seconds,
     });

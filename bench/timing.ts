@@ -12,6 +12,7 @@ export const round = (n: number): number => Math.round(n * 100) / 100;
 export interface Timed {
   readonly seconds: number;
   readonly stdout: string;
+  readonly stderr: string;
 }
 
 export interface CommandOptions {
@@ -43,7 +44,7 @@ export async function timed(argv: readonly string[], options: CommandOptions = {
     child.on("close", resolve);
   });
   const seconds = (performance.now() - started) / 1000;
-  if (status !== null && (options.good ?? [0]).includes(status)) return { seconds, stdout: texts.stdout };
+  if (status !== null && (options.good ?? [0]).includes(status)) return { seconds, ...texts };
   throw new Error(`${argv.join(" ")}: exit ${status}\n${texts.stdout.slice(-2000)}\n${texts.stderr.slice(-2000)}`);
 }
 
