@@ -1,5 +1,6 @@
 import { createHash, type KeyObject } from "node:crypto";
 import { createRequire } from "node:module";
+import { z } from "zod";
 import type { Bundle } from "./attest/bundle.ts";
 import type { Document, Vendor } from "./attest/collateral.ts";
 import { bundleOf } from "./attest/collateral.ts";
@@ -75,6 +76,17 @@ export function siteAppraiser(
     build: VERSION,
     ...more,
   });
+}
+
+const RimIdsSchema = z.looseObject({ ids: z.array(z.string()) });
+
+/** Ids of the reference values that NVIDIA publishes; rejects when they cannot be had. */
+export async function publishedReferences(
+  { attestation }: Pick<StackConfig, "attestation">,
+  env: NodeJS.ProcessEnv,
+): Promise<readonly string[]> {
+  const { body } = await openCollateral({ mirror: attestation?.collateral, env })("nvidia", "/v1/rim/ids");
+  return RimIdsSchema.parse(JSON.parse(body.toString("utf8"))).ids;
 }
 
 // By the package's own name: the path differs between the checkout and the package.

@@ -100,7 +100,10 @@ export const provider = {
       // A scan of some nodes has no connection to the others.
       const nodes = scan === undefined ? config : scanConfig(config, scan);
       const fleet = recorded ? openRecorded(config, config.records) : openFleet(nodes, env);
-      const reconciler = new Reconciler(fleet, recorded ? {} : { appraise: appraiseOf(config) });
+      const reconciler = new Reconciler(
+        fleet,
+        recorded ? {} : { appraise: appraiseOf(config), references: referencesOf(config) },
+      );
       reconciler.prefetch(FACETS);
       const approved =
         config.approved === undefined
@@ -408,6 +411,16 @@ function appraiseOf(config: StackConfig): Appraise {
   return async (...args) => {
     appraise ??= import("./appraise.ts").then(({ siteAppraiser }) => siteAppraiser(config, env));
     return (await appraise)(...args);
+  };
+}
+
+/** Asked once per process, and only where the stack asks for evidence of GPUs. */
+function referencesOf(config: StackConfig): (() => Promise<readonly string[]>) | undefined {
+  if (config.attestation?.gpus !== true) return undefined;
+  let ids: Promise<readonly string[]> | undefined;
+  return () => {
+    ids ??= import("./appraise.ts").then(({ publishedReferences }) => publishedReferences(config, env));
+    return ids;
   };
 }
 

@@ -10,6 +10,7 @@ import { TeeUpError } from "./kit/errors.ts";
 import type { Facet, Finding, Pending, PlanContext, Step } from "./kit/facet.ts";
 import type { Fact } from "./kit/facts.ts";
 import type { Door, Fleet, Lock, Machine, Place } from "./kit/machine.ts";
+import { isPublished } from "./kit/references.ts";
 
 /** Asked of every host in its first batch, whatever facets it has. */
 const HOST_PROBE = { reach: { kind: "argv", argv: ["uname", "-r"] } } as const satisfies Asks;
@@ -79,6 +80,16 @@ export const blocking = (look: Look): readonly Finding[] =>
 export const drifted = (look: Look): boolean =>
   look.steps.length > 0 || waiting(look).length > 0 || look.findings.some(isFailing);
 
+export interface ReconcilerOptions {
+  /** Without it no evidence is asked for, and what goes by it stays unknown. */
+  readonly appraise?: Appraise | undefined;
+  /**
+   * Ids of published reference values; rejects when they cannot be had. Without it versions are planned whether or not
+   * anybody could attest them.
+   */
+  readonly references?: (() => Promise<readonly string[]>) | undefined;
+}
+
 /**
  * The one loop that brings machines to a wanted state: observe → plan → permit → act → observe again.
  * It never distinguishes create from update and never replays an earlier plan. One instance per provider process.
@@ -98,10 +109,12 @@ export class Reconciler {
   readonly #appraisals = new Map<string, Promise<Appraisal>>();
   readonly #appraise: Appraise | undefined;
 
-  /** Without `appraise` no evidence is asked for, and what goes by it stays unknown. */
-  constructor(fleet: Fleet, { appraise }: { readonly appraise?: Appraise | undefined } = {}) {
+  readonly #references: ReconcilerOptions["references"];
+
+  constructor(fleet: Fleet, { appraise, references }: ReconcilerOptions = {}) {
     this.#fleet = fleet;
     this.#appraise = appraise;
+    this.#references = references;
   }
 
   /**
@@ -218,11 +231,14 @@ export class Reconciler {
    * this run already knows of it counts: a preview asks nothing that leaves a trace, be it for a moment.
    */
   async look(goal: Goal, { evidence = false }: { readonly evidence?: boolean } = {}): Promise<Look> {
-    return (await this.#see(goal, evidence)).look;
+    return (await this.#see(goal, { evidence, gate: true })).look;
   }
 
   /** A look, with what its plan was told; undo is planned from the same. */
-  async #see(goal: Goal, evidence: boolean): Promise<{ look: Look; context: PlanContext }> {
+  async #see(
+    goal: Goal,
+    { evidence, gate }: { readonly evidence: boolean; readonly gate: boolean },
+  ): Promise<{ look: Look; context: PlanContext }> {
     if (goal.facet.pending !== undefined) this.#stage(goal);
     const { facet, want } = goal;
     const machine = this.#machine(goal);
@@ -233,9 +249,37 @@ export class Reconciler {
     const facts = appraisal === undefined ? seen : Object.assign({}, seen, { appraisal });
     const findings = facet.judge(want, facts);
     const { cloud } = this.#fleet.node(goal.node);
-    const steps = (facet.plan?.(want, facts, context) ?? []).map((step) => inCloud(cloud, step));
+    const wanted = (facet.plan?.(want, facts, context) ?? []).map((step) => inCloud(cloud, step));
+    const unattestable = gate && wanted.length > 0 ? await this.#withoutReference(goal) : [];
+    const steps = unattestable.length === 0 ? wanted : [];
     const pending = facet.pending?.(want, facts);
-    return { look: { facts, findings, steps, pending, observed: facet.show(facts) }, context };
+    return {
+      look: { facts, findings: [...findings, ...unattestable], steps, pending, observed: facet.show(facts) },
+      context,
+    };
+  }
+
+  /** Why the goal's steps must not run: what they bring in could not be attested, or nobody knows whether it could. */
+  async #withoutReference({ facet, want }: Goal): Promise<readonly Finding[]> {
+    const wanted = this.#references === undefined ? [] : (facet.references?.(want) ?? []);
+    if (this.#references === undefined || wanted.length === 0) return [];
+    const about = {
+      code: `${facet.name}.reference`,
+      want: `published reference values for ${wanted.map(({ what, version }) => `${what} ${version}`).join(", ")}`,
+      source: "NVIDIA RIM service; NVIDIA/nvtrust#151",
+    };
+    try {
+      const ids = await this.#references();
+      const lacking = wanted.filter((one) => !isPublished(one, ids));
+      if (lacking.length === 0) return [];
+      const saw = `none for ${lacking.map(({ what, version }) => `${what} ${version}`).join(", ")}; its steps are not planned`;
+      return [{ ...about, level: "fail", saw, hint: "choose a recipe with a version that can be attested" }];
+    } catch (error) {
+      const saw = `the list cannot be had (${(error as Error).message}); its steps are not planned`;
+      const hint =
+        "let the controller reach rim.attestation.nvidia.com, or name a mirror: teeup:attestation.collateral";
+      return [{ ...about, level: "unknown", saw, hint }];
+    }
   }
 
   async #appraisalOf({ facet, node, want }: Goal, machine: Machine, ask: boolean): Promise<Appraisal | undefined> {
@@ -272,7 +316,7 @@ export class Reconciler {
         const { cloud } = this.#fleet.node(goal.node);
         return (facet.undo?.(want, look.facts, context) ?? []).map((step) => inCloud(cloud, step));
       };
-      // What is taken back needs no evidence.
+      // What is taken back needs no evidence, and brings nothing in.
       const done = await this.#converge(goal, run, undo, false);
       return done.ran;
     });
@@ -289,12 +333,12 @@ export class Reconciler {
     goal: Goal,
     run: Run,
     stepsOf: (look: Look, context: PlanContext) => readonly Step[],
-    evidence = true,
+    forward = true,
   ): Promise<Done> {
     const ran: string[] = [];
     const rounds = goal.facet.boots === true ? MAX_BOOT_ROUNDS : MAX_ROUNDS;
     for (let round = 0; round < rounds; ) {
-      const { look, context } = await this.#see(goal, evidence);
+      const { look, context } = await this.#see(goal, { evidence: forward, gate: forward });
       const all = stepsOf(look, context);
       if (all.length === 0) return { ...look, ran };
       const steps = nowPossible(all);
@@ -313,7 +357,7 @@ export class Reconciler {
       round++;
       if (goal.facet.boots === true) await this.#restage(goal, run, lock);
     }
-    const { look, context } = await this.#see(goal, evidence);
+    const { look, context } = await this.#see(goal, { evidence: forward, gate: forward });
     const steps = stepsOf(look, context);
     if (steps.length === 0) return { ...look, ran };
     throw new TeeUpError({

@@ -83,6 +83,7 @@ export const nvidiaDriver = facet({
       : []),
   ],
   plan: planNvidiaDriver,
+  references: ({ version }) => [{ what: "driver", version }],
   show: ({ installed, loaded }) => ({
     installed: showFact(installed, show),
     loaded: showFact(loaded, (m) => m.version),

@@ -3,6 +3,7 @@ import type { Action } from "./action.ts";
 import type { AppraisalRequest, Launch } from "./appraisal.ts";
 import type { Answers, Asks } from "./ask.ts";
 import type { Disruption } from "./disruption.ts";
+import type { Reference } from "./references.ts";
 
 /** Where a facet's asks and actions go. */
 export type MachineKind = "host" | "guest";
@@ -103,6 +104,8 @@ export interface Facet<W = unknown, F = unknown, A extends Asks = Asks> {
    * scan, `teeup attest`), and put into the facts as `appraisal` before judge and plan. Without a request nothing is asked.
    */
   evidence?(want: W): AppraisalRequest | undefined;
+  /** Versions that its steps bring in; where the stack asks for evidence, one without reference values is not planned. */
+  references?(want: W): readonly Reference[];
   /** How the guest that it starts, or judges, is launched: what that will measure shows in preview, before anything boots. */
   launch?(want: W): Launch | undefined;
   /** What outputs show of the facts, small and stable: at most about 500 bytes. */

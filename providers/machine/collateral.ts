@@ -13,6 +13,8 @@ const VENDORS = {
   amd: "https://kdsintf.amd.com",
   intel: "https://api.trustedservices.intel.com",
   "intel-root": "https://certificates.trustedservices.intel.com",
+  /** Ids of reference values, which nobody signs: they only keep an upgrade from being planned. */
+  nvidia: "https://rim.attestation.nvidia.com",
 } as const;
 
 const MOST_BYTES = 1_048_576;

@@ -3,6 +3,13 @@ import type { AddressInfo } from "node:net";
 import type { TestAmd, TestChip } from "./snp.ts";
 import type { CollateralOptions, TestIntel } from "./tdx.ts";
 
+/** Reference values that NVIDIA's service would have for the twin's GPUs; made up. */
+const RIM_IDS = [
+  ...["535.86.05", "550.144.03", "570.195.03", "580.95.05", "580.105.08"].map((v) => `NV_GPU_DRIVER_GH100_${v}`),
+  "NV_GPU_VBIOS_1010_0200_882_96005E0001",
+  "NV_SWITCH_BIOS_5612_0002_890_9610570001",
+];
+
 export interface CollateralServer {
   readonly url: string;
   /** Paths that were asked for, in order. */
@@ -38,6 +45,7 @@ export async function startCollateral(parts: {
     documents.set("/sgx/certification/v4/pckcrl", { body: made.pckCrl });
     documents.set("/IntelSGXRootCA.der", { body: made.rootCrl });
   }
+  documents.set("/v1/rim/ids", { body: Buffer.from(JSON.stringify({ ids: RIM_IDS })) });
   const asked: string[] = [];
   const instead = new Map<string, Buffer | null>();
   const server = createServer((request, response) => {

@@ -1,15 +1,19 @@
-import { afterEach, beforeAll, expect, test } from "@jest/globals";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { WantedPolicySchema } from "../../providers/kit/appraisal.ts";
+import type { Finding } from "../../providers/kit/facet.ts";
 import { SECRETS_DIR } from "../../providers/kit/secrets.ts";
 import { openFleet } from "../../providers/machine/fleet.ts";
 import { snpSigner, tdxSigner } from "../../sim/attest/signer.ts";
-import { BAIDU, look, NODE, QUICK } from "./drive.ts";
+import { BAIDU, goalsOf, look, NODE, QUICK } from "./drive.ts";
 import {
   appraiserOf,
   bring,
   type EvidenceBench,
   evidenceBench,
   FIXED,
+  reconcilerOf,
   refresh,
   SECRET,
   SNP,
@@ -144,4 +148,48 @@ test("a quote of Intel's on an SNP policy, and the other way round, is of no use
   expect((await bring(b, { whole: true })).findings).toEqual([]);
   b.twin.node.tee = tdxSigner(vendors.intel, { measure: () => FIXED });
   expect(codes((await refresh(b)).findings)).toEqual(["guest-attestation.unsupported"]);
+});
+
+describe("a driver without published reference values", () => {
+  const driver = (b: EvidenceBench) => goalsOf(b).filter(({ facet }) => facet.name === "nvidia-driver");
+  const seen = async (b: EvidenceBench) => {
+    const reconciler = reconcilerOf(b);
+    try {
+      const [goal] = driver(b);
+      if (goal === undefined) throw new Error("no driver");
+      const { steps, findings } = await reconciler.look(goal);
+      const run = { permit: "reboot", onProgress: () => undefined, signal: new AbortController().signal } as const;
+      return { steps: steps.map(({ code }) => code), findings, undone: await reconciler.undo(goal, run) };
+    } finally {
+      await reconciler.close();
+    }
+  };
+  const reference = (findings: readonly Finding[]) => findings.find(({ code }) => code === "nvidia-driver.reference");
+
+  test("is not planned, nor where nobody can say; what is there already may stay, and be undone", async () => {
+    const made = await evidenceBench(vendors);
+    b = made;
+    // No guest yet: its driver would be installed.
+    expect((await seen(made)).steps).toContain("nvidia-driver.install");
+    const cache = () => rmSync(join(made.folder, "cache"), { recursive: true, force: true });
+    made.server.instead.set("/v1/rim/ids", Buffer.from('{"ids":["NV_GPU_DRIVER_GH100_535.104.05"]}'));
+    cache();
+    const without = await seen(made);
+    expect(without).toMatchObject({ steps: [], undone: [] });
+    expect(reference(without.findings)).toMatchObject({
+      level: "fail",
+      saw: expect.stringContaining("none for driver 580."),
+    });
+    made.server.instead.set("/v1/rim/ids", null);
+    cache();
+    const blind = await seen(made);
+    expect(blind).toMatchObject({ steps: [], undone: [] });
+    expect(reference(blind.findings)).toMatchObject({ level: "unknown" });
+    made.server.instead.clear();
+    cache();
+    expect((await bring(made, { whole: true })).findings).toEqual([]);
+    made.server.instead.set("/v1/rim/ids", null);
+    cache();
+    expect((await seen(made)).findings.filter(({ level }) => level !== "pass")).toEqual([]);
+  });
 });

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { appraiser } from "../../providers/appraise.ts";
+import { appraiser, publishedReferences } from "../../providers/appraise.ts";
 import type { Anchors } from "../../providers/attest/anchors.ts";
 import { verifierOf } from "../../providers/attest/verify.ts";
 import type { Appraise } from "../../providers/kit/appraisal.ts";
@@ -102,7 +102,10 @@ export const appraiserOf = (b: EvidenceBench, { now, release = false }: Judged =
 
 /** A reconciler with it. */
 export const reconcilerOf = (b: EvidenceBench, judged: Judged = {}): Reconciler =>
-  new Reconciler(openFleet(b.config, b.env, QUICK), { appraise: appraiserOf(b, judged) });
+  new Reconciler(openFleet(b.config, b.env, QUICK), {
+    appraise: appraiserOf(b, judged),
+    references: () => publishedReferences(b.config, { ...b.env, XDG_CACHE_HOME: join(b.folder, "cache") }),
+  });
 
 const evidenceGoal = (b: EvidenceBench) => {
   const goal = goalsOf(b).find(({ facet }) => facet.name === "guest-attestation");
