@@ -27,7 +27,7 @@ const { pass, fail, unsure } = findingsOf("guest-attestation", SOURCE);
 const ASKS = {
   reports: { kind: "argv", argv: ["test", "-d", "/sys/kernel/config/tsm/report"] },
   note: { kind: "file", path: RELEASED_FILE },
-  files: { kind: "argv", argv: ["find", SECRETS_DIR, "-type", "f", "-printf", "%m %u:%g %f\\n"] },
+  files: { kind: "argv", argv: ["find", SECRETS_DIR, "-maxdepth", "1", "-type", "f", "-printf", "%m %u:%g %f\\n"] },
 } as const satisfies Asks;
 
 /** Something that is no note of ours is one of nobody: the guest is attested anew. */

@@ -1,11 +1,14 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import type { Action } from "../../providers/kit/action.ts";
 import { WantedPolicySchema } from "../../providers/kit/appraisal.ts";
 import type { Finding } from "../../providers/kit/facet.ts";
 import { SECRETS_DIR } from "../../providers/kit/secrets.ts";
 import { openFleet } from "../../providers/machine/fleet.ts";
 import { snpSigner, tdxSigner } from "../../sim/attest/signer.ts";
+import { freshKeyPair } from "../../sim/model/keys.ts";
 import { BAIDU, goalsOf, look, NODE, QUICK } from "./drive.ts";
 import {
   appraiserOf,
@@ -101,6 +104,69 @@ test("evidence that no longer holds: a refresh says so and changes nothing; up w
   b.twin.node.tee = sound;
   expect((await bring(b)).ran).toEqual(["guest-attestation.attest"]);
   expect(released()).toEqual(["disk-key"]);
+});
+
+test("deleted, its secrets go, and no evidence is asked for", async () => {
+  b = await evidenceBench(vendors);
+  expect((await bring(b, { whole: true })).findings).toEqual([]);
+  expect(released()).toEqual(["disk-key"]);
+  b.twin.node.tee = undefined;
+  const reconciler = reconcilerOf(b);
+  const [goal] = goalsOf(b).filter(({ facet }) => facet.name === "guest-attestation");
+  const run = { permit: "none", onProgress: () => undefined, signal: new AbortController().signal } as const;
+  try {
+    expect(goal === undefined ? [] : await reconciler.undo(goal, run)).toEqual(["guest-attestation.withdraw"]);
+  } finally {
+    await reconciler.close();
+  }
+  expect(released()).toEqual([]);
+});
+
+test("a guest that was restarted has no secret, and gets it only once it has proved itself again", async () => {
+  b = await evidenceBench(vendors);
+  expect((await bring(b, { whole: true })).findings).toEqual([]);
+  b.twin.node.guest?.machine.files.remove("/run/teeup");
+  const { byFacet } = await look(b);
+  expect(byFacet["guest-attestation"]).toEqual({
+    steps: ["guest-attestation.attest"],
+    findings: ["guest-attestation.attested", "guest-attestation.secrets"],
+  });
+  expect((await bring(b)).ran).toEqual(["guest-attestation.attest"]);
+  expect(released()).toEqual(["disk-key"]);
+});
+
+test("a session that breaks off before the release is no other session: nothing goes to another host key", async () => {
+  b = await evidenceBench(vendors);
+  expect((await bring(b, { whole: true })).findings).toEqual([]);
+  const fleet = openFleet(b.config, b.env, QUICK);
+  const release: Action = {
+    do: "release",
+    secret: "disk-key",
+    path: `${SECRETS_DIR}/stolen`,
+    mode: "0400",
+    owner: "root:root",
+    to: freshKeyPair("root@guest").public.trim(),
+  };
+  const options = { onProgress: () => undefined, signal: new AbortController().signal };
+  b.twin.journal.clear();
+  try {
+    await expect(fleet.node(NODE).guest.act(release, options)).rejects.toMatchObject({ code: "ssh.other-session" });
+  } finally {
+    await fleet.close();
+  }
+  expect(b.twin.journal.counts()).toMatchObject({ mutations: 0 });
+  expect(released()).toEqual(["disk-key"]);
+});
+
+test("a secret that cannot be had is an error that holds nothing of it, and the guest stays without", async () => {
+  const secrets = { "disk-key": { command: ["sh", "-c", `echo ${SECRET}; echo ${SECRET} >&2; exit 3`] } };
+  b = await evidenceBench(vendors, { secrets });
+  const failed = bring(b, { whole: true });
+  await expect(failed).rejects.toMatchObject({ code: "secret.command" });
+  const error = (await failed.catch((e: unknown) => e)) as Error;
+  expect(error.message).toContain("the command sh ended with 3; nothing was released");
+  expect(inspect(error, { depth: 9 })).not.toContain(SECRET);
+  expect(released()).toEqual([]);
 });
 
 test("what the vendors' services withhold takes nothing away, and lets nothing pass", async () => {
