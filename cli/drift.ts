@@ -117,7 +117,7 @@ export async function scanStack(
   try {
     const log = join(folder, "events.json");
     const argv = ["refresh", "--preview-only", "--stack", entry.stack, "--event-log", log, "--parallel", AT_ONCE];
-    const run = await runPulumi([...argv, ...(entry.file === undefined ? [] : ["--config-file", entry.file])], {
+    const running = runPulumi([...argv, ...(entry.file === undefined ? [] : ["--config-file", entry.file])], {
       cwd: entry.project,
       env: {
         // The only way to --event-log, Pulumi's own account of what it saw.
@@ -131,6 +131,8 @@ export async function scanStack(
       timeoutSeconds,
       signal,
     });
+    provider.warm();
+    const run = await running;
     const seen = seenIn(await readFile(log, "utf8").catch(() => ""));
     const error: ScanError = {
       code: "stack.failed",

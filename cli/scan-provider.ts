@@ -1,4 +1,3 @@
-import { isAbsolute, join } from "node:path";
 import * as grpc from "@grpc/grpc-js";
 import pluginMessages from "@pulumi/pulumi/proto/plugin_pb.js";
 import * as providerGrpc from "@pulumi/pulumi/proto/provider_grpc_pb.js";
@@ -7,19 +6,10 @@ import jspb from "google-protobuf";
 import empty from "google-protobuf/google/protobuf/empty_pb.js";
 import struct from "google-protobuf/google/protobuf/struct_pb.js";
 import { z } from "zod";
-import { FACETS, facetNamed } from "../providers/facets/index.ts";
-import type { Appraise } from "../providers/kit/appraisal.ts";
-import type { NodeConfig, StackConfig } from "../providers/kit/config.ts";
-import { TeeUpError } from "../providers/kit/errors.ts";
-import type { Facet } from "../providers/kit/facet.ts";
-import type { Place } from "../providers/kit/machine.ts";
-import { PARTS } from "../providers/kit/names.ts";
-import { readStackConfig } from "../providers/kit/read-config.ts";
-import { type FacetScan, scanConfig, scanText } from "../providers/kit/scan.ts";
-import { openFleet } from "../providers/machine/fleet.ts";
+import type { NodeConfig } from "../providers/kit/config.ts";
+import type { FacetScan } from "../providers/kit/scan.ts";
 import { redact } from "../providers/machine/redact.ts";
-import { type Goal, Reconciler } from "../providers/reconcile.ts";
-import { scanned, unscanned } from "../providers/scan.ts";
+import type { Scan } from "./scan-looks.ts";
 
 /**
  * The provider of one stack while it is scanned, in this process: the engine attaches to it in place of the one that
@@ -29,11 +19,10 @@ import { scanned, unscanned } from "../providers/scan.ts";
 export interface ScanProvider {
   /** For PULUMI_DEBUG_PROVIDERS. */
   readonly attach: string;
+  /** Loads what looks; called while the engine starts, it costs no time where there are two processors. */
+  warm(): void;
   close(): Promise<void>;
 }
-
-/** How long reads of a node wait for its plan, which says what will be asked; a state of parts alone has none. */
-const PLAN_MS = 100;
 
 const PlaceSchema = z.strictObject({ host: z.string().min(1), hostKeys: z.array(z.string()).optional() });
 const PartSchema = z.object({
@@ -44,17 +33,19 @@ const PartSchema = z.object({
   /** Of a plan: names of all facets, with blanks between them. */
   facets: z.string().optional(),
 });
-/** Name of the resource that shows a node's whole plan. */
-const NODE_PLAN = "node-plan";
-type Part = z.infer<typeof PartSchema>;
 /** Of what a state keeps, this is what a look needs; decoding the rest would cost more than the look. */
+export type Part = z.infer<typeof PartSchema>;
 const KEYS: ReadonlySet<string> = new Set(Object.keys(PartSchema.shape));
 
 /** `nodes`: those to look at, as their stack's config is now; `folder`: of the project, from which paths in it go. */
 export async function openScan(nodes: readonly NodeConfig[], folder: string): Promise<ScanProvider> {
-  const scan = new Scan(scanText(nodes.map((node) => withPaths(node, folder))));
+  let loading: Promise<Scan> | undefined;
+  const load = () => {
+    loading ??= import("./scan-looks.ts").then(({ Scan: Looks }) => new Looks(nodes, folder));
+    return loading;
+  };
   const server = new grpc.Server({ "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 });
-  server.addService(SERVICE, handlersOf(scan));
+  server.addService(SERVICE, handlersOf(load));
   const port = await new Promise<number>((resolve, reject) =>
     server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? resolve(bound) : reject(error),
@@ -62,117 +53,11 @@ export async function openScan(nodes: readonly NodeConfig[], folder: string): Pr
   );
   return {
     attach: `pulumi-nodejs:${port}`,
+    warm: () => void load().catch(() => undefined),
     close: async () => {
       server.forceShutdown();
-      await scan.close();
+      await (await loading)?.close();
     },
-  };
-}
-
-/** What a scan of one stack knows of its nodes. */
-class Scan {
-  readonly #nodes: string;
-  /** By node: asked what its plan says, or without one whatever any facet may ask. */
-  readonly #asked = new Map<
-    string,
-    { readonly done: Promise<void>; readonly ask: (facets: readonly Facet[]) => void }
-  >();
-  #reconciler: Reconciler | undefined;
-  #names: ReadonlySet<string> = new Set();
-  #misconfigured: unknown = new Error("the provider was not configured");
-
-  constructor(nodes: string) {
-    this.#nodes = nodes;
-  }
-
-  /** With the config of the last update, as the state has it. */
-  configure(config: Readonly<Record<string, unknown>>): void {
-    try {
-      const kept = readStackConfig((key) => config[key]);
-      const known = scanConfig(kept, this.#nodes);
-      const fleet = openFleet(known, process.env);
-      this.#names = new Set(fleet.names);
-      this.#reconciler = new Reconciler(fleet, { appraise: appraiseOf(kept) });
-    } catch (error) {
-      this.#misconfigured = error;
-    }
-  }
-
-  /** What the node's part looks like now. Never throws: one node's trouble would end the engine's look at all others. */
-  async look({ node, facet, want, at, facets }: Part): Promise<FacetScan | undefined> {
-    if (facet !== NODE_PLAN && !(facet in PARTS)) return undefined;
-    try {
-      if (this.#reconciler === undefined) throw this.#misconfigured;
-      if (!this.#names.has(node)) return undefined;
-      const asked = this.#askedOf(node, this.#reconciler, at);
-      if (facet === NODE_PLAN) {
-        if (facets !== undefined) asked.ask(FACETS.filter(({ name }) => facets.split(" ").includes(name)));
-        return undefined;
-      }
-      await asked.done;
-      await this.#reconciler.reach(node);
-      return scanned(facet, await this.#reconciler.look(goalOf(node, facet, want), { evidence: true }));
-    } catch (error) {
-      return unscanned(facet, error);
-    }
-  }
-
-  async close(): Promise<void> {
-    await this.#reconciler?.close();
-  }
-
-  /** All that is asked of a node goes out at once, in one exec. */
-  #askedOf(node: string, reconciler: Reconciler, at: Place | undefined) {
-    const had = this.#asked.get(node);
-    if (had !== undefined) return had;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const ask = (facets: readonly Facet[]) => {
-      clearTimeout(timer);
-      if (at === undefined) reconciler.prefetch(facets, [node]);
-      else reconciler.locate(node, at, facets);
-      resolve();
-    };
-    const timer = setTimeout(() => ask(FACETS), PLAN_MS);
-    const made = { done: promise, ask };
-    this.#asked.set(node, made);
-    return made;
-  }
-}
-
-/** Loaded only where evidence is verified, as the engine's own provider does it. */
-function appraiseOf(config: StackConfig): Appraise {
-  let appraise: Promise<Appraise> | undefined;
-  return async (...args) => {
-    appraise ??= import("../providers/appraise.ts").then(({ siteAppraiser }) => siteAppraiser(config, process.env));
-    return (await appraise)(...args);
-  };
-}
-
-function goalOf(node: string, name: string, want: unknown): Goal {
-  const facet = facetNamed(name);
-  const parsed = facet.want.safeParse(want);
-  if (parsed.success) return { facet, node, want: parsed.data };
-  throw new TeeUpError({
-    code: "want.invalid",
-    node,
-    subject: name,
-    saw: parsed.error.issues.map((i) => `${["want", ...i.path].join(".")}: ${i.message}`).join("; "),
-    next: `docs/facets.md#${name} describes every field`,
-  });
-}
-
-/** Paths in a stack's config go from its project's folder, where the engine's own provider runs. */
-function withPaths({ ssh, bmc, guest, ...node }: NodeConfig, folder: string): NodeConfig {
-  const from = (path: string) => (isAbsolute(path) || path.startsWith("~") ? path : join(folder, path));
-  const placed = <T extends object>(part: T, ...keys: readonly (keyof T)[]): T => ({
-    ...part,
-    ...Object.fromEntries(keys.flatMap((key) => (typeof part[key] === "string" ? [[key, from(part[key])]] : []))),
-  });
-  return {
-    ...node,
-    ssh: placed(ssh, "keyFile", "knownHosts"),
-    guest: placed(guest, "keyFile"),
-    ...(bmc === undefined ? {} : { bmc: placed(bmc, "caFile") }),
   };
 }
 
@@ -254,18 +139,18 @@ const SERVICE = {
 } as unknown as grpc.ServiceDefinition;
 
 /** Those calls of the protocol that a refresh makes; any other is refused. */
-function handlersOf(scan: Scan): grpc.UntypedServiceImplementation {
+function handlersOf(load: () => Promise<Scan>): grpc.UntypedServiceImplementation {
   const read = async (request: RawRead) => {
     const part = partOf(request.properties);
-    return encodeRead(request, part === undefined ? undefined : await scan.look(part));
+    return encodeRead(request, part === undefined ? undefined : await (await load()).look(part));
   };
   const known: Readonly<Record<string, (request: never) => unknown>> = {
     attach: () => new empty.Empty(),
     cancel: () => new empty.Empty(),
     getPluginInfo: () => new pluginMessages.PluginInfo(),
-    configure: (request: InstanceType<typeof messages.ConfigureRequest>) => {
+    configure: async (request: InstanceType<typeof messages.ConfigureRequest>) => {
       const args = request.getArgs()?.toJavaScript() ?? {};
-      scan.configure(Object.fromEntries(Object.entries(args).map(([key, value]) => [key, plain(value)])));
+      (await load()).configure(Object.fromEntries(Object.entries(args).map(([key, value]) => [key, plain(value)])));
       return new messages.ConfigureResponse();
     },
     read,
