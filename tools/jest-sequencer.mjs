@@ -11,6 +11,7 @@ const LONGEST = [
   "test/lab/traps",
   "test/lab/conformance",
   "test/lab/kernel",
+  "test/lab/amd",
   "test/lab/rpm",
   "test/e2e/drift",
   "test/pulumi/node",

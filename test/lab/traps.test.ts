@@ -7,7 +7,7 @@ import { type LabKernel, labKernels } from "./kernel/kernels.ts";
 import { destroy, look, type Production, up, type Want } from "./production.ts";
 import { freeLock, holdLock, TRAPS } from "./traps.ts";
 import { SPARE } from "./vm/machine.ts";
-import { AMD, ensureImage, startVm, stopVms, type Vm } from "./vm/vm.ts";
+import { ensureImage, startVm, stopVms, type Vm } from "./vm/vm.ts";
 
 /*
  * Things that go wrong on real nodes, on a real kernel with a real apt, GRUB and systemd: what the production code then
@@ -19,7 +19,7 @@ const LONG = 1_200_000;
 
 // The images' own minutes, where they are not there yet, are no test's.
 beforeAll(async () => {
-  for (const image of [undefined, AMD.image]) await ensureImage(image);
+  await ensureImage();
   await labKernels();
 }, 2 * LONG);
 afterEach(stopVms);
@@ -81,34 +81,6 @@ test(
     expect(error?.parts).toMatchObject({ code: "action.failed", subject: "vfio-binding.bind", node: NODE });
     const { findings } = await look(production(vm, [["vfio-binding", { gpus: "all" }]]));
     expect(findings).toMatchObject([{ code: "vfio-binding.iommu-off", hint: expect.stringMatching(/BIOS/) }]);
-  },
-  LONG,
-);
-
-test(
-  "AMD's IOMMU: the card is bound and stays so over a reset; with amd_iommu=off nothing is, and up says why",
-  async () => {
-    const vm = await startVm(AMD);
-    const how = production(vm, [["vfio-binding", { gpus: "all" }]]);
-    expect(await vm.sh("journalctl -k -b -o cat --no-pager")).toMatch(/AMD-Vi: Interrupt remapping enabled/);
-    expect(await up(how)).toMatchObject(well);
-    expect(await driver(vm, SPARE)).toBe("vfio-pci");
-    await vm.reboot();
-    expect(await driver(vm, SPARE)).toBe("vfio-pci");
-    expect((await up(how)).ran).toEqual([]);
-
-    await vm.sh(
-      `sed -i 's/^GRUB_CMDLINE_LINUX_DEFAULT=.*/GRUB_CMDLINE_LINUX_DEFAULT="amd_iommu=off"/' /etc/default/grub && update-grub`,
-    );
-    await vm.reboot();
-    expect(await driver(vm, SPARE)).toBe("");
-    const { error } = await up(how);
-    expect(error?.parts).toMatchObject({
-      code: "action.failed",
-      node: NODE,
-      subject: "vfio-binding.bind",
-      next: expect.stringMatching(/amd_iommu=off/),
-    });
   },
   LONG,
 );
