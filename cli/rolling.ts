@@ -7,7 +7,6 @@ import { digest } from "../providers/reconcile.ts";
 import { scanStack } from "./drift.ts";
 import { type FleetNode, fleetNodes, loadFleet, select, stackFile } from "./fleet.ts";
 import type { NodeDrift } from "./formats/drift-facts.ts";
-import { openStack } from "./rolling/engine.ts";
 import { openJournal } from "./rolling/journal.ts";
 import type { Rules } from "./rolling/plan.ts";
 import { type Walked, type WalkNode, walk } from "./rolling/walk.ts";
@@ -68,6 +67,8 @@ export async function rollFleet(options: RollingOptions, say: (line: string) => 
   );
   const found = new Map(chosen.map((one) => [`${one.entry.stack}/${one.node}`, one]));
 
+  // Loaded only now: what is refused above does not wait for it.
+  const { openStack } = await import("./rolling/engine.ts");
   const stop = new AbortController();
   const end = () => stop.abort();
   for (const signal of SIGNALS) process.on(signal, end);
