@@ -5,14 +5,14 @@ import type { Bundle } from "./attest/bundle.ts";
 import type { Document, Vendor } from "./attest/collateral.ts";
 import { bundleOf } from "./attest/collateral.ts";
 import { briefEar, earOf, signEar } from "./attest/ear.ts";
-import { expectedMeasurement } from "./attest/launch.ts";
+import { measurementOf } from "./attest/launch-file.ts";
 import { type Policy, PolicySchema } from "./attest/policy.ts";
 import type { RefusalCode } from "./attest/refusals.ts";
 import { REFUSALS, Refused } from "./attest/refusals.ts";
 import { showTcb } from "./attest/snp-report.ts";
 import type { Claims, Result, Verify } from "./attest/verify.ts";
 import { SKEW_SECONDS, verifyEvidence } from "./attest/verify.ts";
-import type { Appraisal, AppraisalRequest, Appraise, Collected, Launch } from "./kit/appraisal.ts";
+import type { Appraisal, AppraisalRequest, Appraise, Collected } from "./kit/appraisal.ts";
 import type { StackConfig } from "./kit/config.ts";
 import { TeeUpError } from "./kit/errors.ts";
 import { openCollateral, readHere } from "./machine/collateral.ts";
@@ -91,20 +91,6 @@ export async function publishedReferences(
 
 // By the package's own name: the path differs between the checkout and the package.
 const { version: VERSION } = createRequire(import.meta.url)("teeup/package.json") as { version: string };
-
-/** The launch measurement that a guest started like this will have. Throws Refused, and TeeUpError `attest.firmware`. */
-export async function measurementOf(launch: Launch, read: AppraiserOptions["read"] = readHere): Promise<string> {
-  const ovmf = await read(launch.firmware).catch((error: Error) => {
-    throw new TeeUpError({
-      code: "attest.firmware",
-      subject: launch.firmware,
-      saw: `the guest's firmware cannot be read here: ${error.message}`,
-      next: "teeup:attestation.firmware names a file of this machine, from the project's folder",
-    });
-  });
-  const { vcpus, cpuModel: vcpuType, features } = launch;
-  return expectedMeasurement({ ovmf, vcpus, vcpuType, guestFeatures: BigInt(features) });
-}
 
 async function policyOf({ policy, launch }: AppraisalRequest, read: AppraiserOptions["read"]): Promise<Policy> {
   const computed = launch === undefined ? [] : [await measurementOf(launch, read)];

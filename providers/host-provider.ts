@@ -431,7 +431,12 @@ async function measurement({ facet, want }: Inputs): Promise<{ measurement?: str
   const parsed = launch === undefined ? undefined : schema.safeParse(want);
   const how = parsed?.success === true ? launch?.(parsed.data) : undefined;
   if (how === undefined) return {};
-  return { measurement: await (await import("./appraise.ts")).measurementOf(how) };
+  // Without the rest of the verifier, which a preview does not need.
+  const [{ measurementOf }, { readHere }] = await Promise.all([
+    import("./attest/launch-file.ts"),
+    import("./machine/collateral.ts"),
+  ]);
+  return { measurement: await measurementOf(how, readHere) };
 }
 
 /** The last look at its evidence, be it a refresh of another process, was no pass: then a look that asks for none proves nothing. */
