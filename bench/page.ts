@@ -26,7 +26,7 @@ export function benchmarkPage(figures: Figures, kept: readonly Promised[], at: C
     paragraph(
       code("npm run bench"),
       text(
-        ` writes this page; with -- --json it prints the figures instead. Last run: ${at.day}, ${at.cpus} processors, Node ${at.node}, Pulumi ${at.pulumi}; load of the machine as it began ${at.load[0]}, over the quarter of an hour before ${at.load[1]}. Medians of ${at.runs}, the sides in turns; sizes above 1000 nodes once. ${missed === 0 ? "Every promise is kept." : `${missed} of ${kept.length} promises are not kept.`}`,
+        ` writes this page; with -- --json it prints the figures as JSON. Last run: ${at.day}, ${at.cpus} processors, Node ${at.node}, Pulumi ${at.pulumi}; load of the machine as it began ${at.load[0]}, over the quarter of an hour before ${at.load[1]}. Medians of ${at.runs}, the sides in turns; sizes above 1000 nodes once. ${missed === 0 ? "Every promise is kept." : `${missed} of ${kept.length} promises are not kept.`}`,
       ),
     ),
     heading(2, text("Promises")),

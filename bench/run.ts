@@ -1,7 +1,7 @@
 /**
  * `npm run bench`: what scans and previews cost beside what Pulumi, SSH and others cost, all in one run; and how well a
  * scan tells what changed. Writes docs/benchmark.md when it measured all.
- *   --json           every figure as one JSON object; writes no page
+ *   --json           prints every figure as one JSON object
  *   --runs <n>       runs of each side, default 3
  *   --nodes <n,…>    sizes of fleets, default 100,1000,10000
  *   --tries <n>      facts to change, default 500
@@ -71,8 +71,8 @@ try {
     for (const { what, measured, promised, holds } of kept)
       out.push([what, measured, promised, holds ? "kept" : "NOT KEPT"]);
     process.stdout.write(`${out.toString()}\n`);
-    if (parts.size === PARTS.length) await writeFile(join(ROOT, "docs/benchmark.md"), benchmarkPage(figures, kept, at));
   }
+  if (parts.size === PARTS.length) await writeFile(join(ROOT, "docs/benchmark.md"), benchmarkPage(figures, kept, at));
   if (!result.ok) process.exitCode = 1;
 } finally {
   await rm(dir, { recursive: true, force: true });
@@ -105,10 +105,13 @@ async function measure(): Promise<Figures> {
       say("20 hosts, with TeeUp, Ansible, pyinfra, bare ssh2 and an empty refresh…");
       const small =
         empty !== undefined && parts.has("drift20") ? await drift20(dir, fleet, empty, runs, say) : undefined;
+      if (small !== undefined) say(JSON.stringify(small));
       const figures: FleetFigure[] = [];
       for (const size of parts.has("fleet") ? sizes : []) {
         say(`${size} nodes…`);
-        figures.push(await measureFleet(fleet, size, size > OFTEN ? 1 : runs));
+        const figure = await measureFleet(fleet, size, size > OFTEN ? 1 : runs);
+        say(JSON.stringify(figure));
+        figures.push(figure);
       }
       return {
         ...(small === undefined ? {} : { drift20: small }),
