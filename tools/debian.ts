@@ -27,6 +27,13 @@ export const LAB_PACKAGES: Packages = {
   mount: "/usr/bin/mount",
 };
 
+/** What makes the lab's Kubernetes beside Go: keys, and a network of its own. Its own programs are only unpacked. */
+export const KUBERNETES_PACKAGES: Packages = {
+  openssl: "/usr/bin/openssl",
+  iproute2: "/usr/bin/ip",
+  dpkg: "/usr/bin/dpkg",
+};
+
 /** A database that keeps states of Pulumi; the server of another version stands in a folder of its own. */
 export const POSTGRES_PACKAGES: Packages = { postgresql: "/usr/share/doc/postgresql" };
 

@@ -8,6 +8,7 @@ import {
   BROWSER_PACKAGES,
   ensurePackages,
   KERNEL_PACKAGES,
+  KUBERNETES_PACKAGES,
   LAB_PACKAGES,
   POSTGRES_PACKAGES,
   TEST_PACKAGES,
@@ -20,7 +21,9 @@ const slow = lab || process.env["TEEUP_SLOW"] === "1";
 
 const fault = ensurePackages({
   ...TEST_PACKAGES,
-  ...(slow ? { ...LAB_PACKAGES, ...KERNEL_PACKAGES, ...BROWSER_PACKAGES, ...POSTGRES_PACKAGES } : {}),
+  ...(slow
+    ? { ...LAB_PACKAGES, ...KERNEL_PACKAGES, ...BROWSER_PACKAGES, ...POSTGRES_PACKAGES, ...KUBERNETES_PACKAGES }
+    : {}),
 });
 if (fault !== undefined) {
   process.stderr.write(`${fault}\n`);

@@ -256,7 +256,7 @@ test(
     ]);
     const { nodes: found, missing } = JSON.parse(merged.stdout) as DriftReport;
     expect([merged.status, missing]).toEqual([2, []]);
-    expect(found.map(({ node, status }) => [node, status])).toEqual(
+    expect(found.map(({ node, status }) => [node, status]).sort()).toEqual(
       nodes.map(({ name }) => [name, name === "gpu-04" ? "drifted" : "clean"]),
     );
   },
