@@ -8,6 +8,7 @@ import {
   INSTANCE_PLACE,
   INSTANCE_PLAN,
   isInstancePart,
+  mayRelease,
   mustShow,
 } from "./instances.ts";
 import type { Appraise } from "./kit/appraisal.ts";
@@ -123,6 +124,7 @@ export const provider = {
 
   /** Adds `plan`, what would be done now, so that even the first preview shows it. */
   async check(olds: Props, news: Props): Promise<{ inputs: Props; failures: CheckFailure[] }> {
+    programRan = true;
     const { __provider, plan: _plan, review, measurement: _measurement, ...rest } = news;
     // A refresh checks nothing: this is a preview or an update, and would find that nothing drifted.
     if (scan !== undefined) return { inputs: rest, failures: [{ property: "", reason: notReadOnly().message }] };
@@ -226,9 +228,14 @@ export const provider = {
   async delete(_id: string, props: Props): Promise<void> {
     try {
       refuseRecorded(props);
-      // Its place goes before the instance does, in a replacement too.
-      if (props["facet"] === INSTANCE_PLACE) refuseOfInstance(props, "releasing its instance");
+      if (props["facet"] === INSTANCE_PLACE) {
+        // Its place goes before the instance does, in a replacement too.
+        refuseOfInstance(props, "releasing its instance");
+        refuseOldConfig(props);
+        mayRelease(props, ready().permit);
+      }
       if (props["facet"] === NODE_PLAN || isInstancePart(props) || isSession(props)) return;
+      refuseOldConfig(props);
       const inputs = parseInputs(props);
       const { reconciler } = ready();
       if (managed.has(keyOf(inputs))) {
@@ -250,6 +257,23 @@ export const provider = {
     }
   },
 };
+
+/** Set once the program of this run has registered something: then the config is today's. */
+let programRan = false;
+
+/**
+ * A destroy that does not run the program is given the config of the last up: a permit that was taken back since would
+ * still hold, and one that was given would not.
+ */
+function refuseOldConfig(props: Props): void {
+  if (programRan || /^(1|true)$/i.test(env["PULUMI_RUN_PROGRAM"] ?? "")) return;
+  throw new TeeUpError({
+    code: "destroy.old-config",
+    node: String(props["node"]),
+    saw: "without the program Pulumi destroys by the config of the last up, its teeup:permit and teeup:nodes too; nothing was changed",
+    next: "PULUMI_RUN_PROGRAM=true pulumi destroy (npm run pulumi -- destroy sets it)",
+  });
+}
 
 function ready(): Configured {
   if (misconfigured !== undefined) throw misconfigured;

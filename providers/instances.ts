@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Permit } from "./kit/disruption.ts";
 import { permits } from "./kit/disruption.ts";
 import { TeeUpError } from "./kit/errors.ts";
+import type { Step } from "./kit/facet.ts";
 import { instanceSteps, REFUSALS, type Seen, SeenSchema, type Shape, ShapeSchema, seenLines } from "./kit/instance.ts";
 import type { Place } from "./kit/machine.ts";
 import { describe, refusal } from "./reconcile.ts";
@@ -80,6 +81,19 @@ function sayRefusals(say: (line: string) => void): void {
       "\n",
     ),
   );
+}
+
+/** Throws unless the stack permits that the instance goes, with its disk: what cannot be had back needs the most. */
+export function mayRelease(props: Props, permit: Permit): void {
+  const { node, instanceId } = z.looseObject({ node: z.string(), instanceId: z.string() }).parse(props);
+  const step: Step = {
+    code: "instance-place.release",
+    title: `release the instance ${instanceId} with its disk and all that is on it`,
+    why: "it is in the stack no more",
+    disruption: "power-cycle",
+    actions: [],
+  };
+  if (!permits(permit, step.disruption)) throw refusal(node, INSTANCE_PLACE, [step], permit);
 }
 
 /** `olds` are the outputs of the last time; undefined for the first. */

@@ -106,10 +106,12 @@ export async function main(root, argv, env) {
   const pulumi = withoutToolchain ? { status: 0, path: [] } : await toolchain(root, env);
   if (pulumi.status !== 0) return pulumi.status;
   if (!command) return 0;
+  // Else Pulumi destroys by the config of the last up, and TeeUp refuses that.
+  const today = command === "pulumi" && args.includes("destroy") ? { PULUMI_RUN_PROGRAM: "true" } : {};
   return await start(command, args, {
     cwd: root,
     // Each run of Pulumi starts three processes of Node, and every one would compile the same files anew.
-    env: { NODE_COMPILE_CACHE: join(root, ".cache/compiled"), ...env, PATH: pathOf(root, env, pulumi.path) },
+    env: { NODE_COMPILE_CACHE: join(root, ".cache/compiled"), ...today, ...env, PATH: pathOf(root, env, pulumi.path) },
     stdio: "inherit",
   });
 }

@@ -162,7 +162,8 @@ export class PulumiStack {
     const started = performance.now();
     const child = spawn("pulumi", argv, {
       cwd,
-      env: this.env,
+      // As `npm run pulumi -- destroy`: by today's config.
+      env: argv[0] === "destroy" ? { ...this.env, PULUMI_RUN_PROGRAM: "true" } : this.env,
       stdio: ["ignore", "pipe", "pipe"],
       ...(options.signal === undefined ? {} : { signal: options.signal, killSignal: "SIGINT" as const }),
     });

@@ -98,7 +98,7 @@ export interface DemoTwinOptions {
   readonly platform?: DemoPlatform;
   /** Profile of the stack; decides what is pinned. Default: the platform's own. */
   readonly profile?: string;
-  /** Default `reboot`. */
+  /** Default `reboot`; `power-cycle` where destroy releases an instance. */
   readonly permit?: string;
   /** Whose BIOS and BMC, default `supermicro`. */
   readonly vendor?: string;
@@ -110,10 +110,11 @@ export interface DemoTwinOptions {
 
 /** Starts a twin in its own process; `dir` gets its key file. */
 export async function startDemoTwin(dir: string, options: DemoTwinOptions = {}): Promise<DemoTwin> {
-  const { name = "gpu-01", platform = "snp", permit = "reboot", vendor = "supermicro" } = options;
+  const { name = "gpu-01", platform = "snp", vendor = "supermicro" } = options;
   const stack: { platform: Platform; gpuMode?: string; profile?: string } = DEMO_PLATFORMS[platform];
   const profile = options.profile ?? stack.profile ?? { ...PLATFORMS, ...CLOUD_PLATFORMS }[stack.platform].profile;
   const made = stack.platform === "alibaba-gn8v-tee";
+  const permit = options.permit ?? (made ? "power-cycle" : "reboot");
   await mkdir(dir, { recursive: true });
   const key = join(dir, "id_ed25519");
   const [program, more] = made

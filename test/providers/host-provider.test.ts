@@ -6,7 +6,8 @@ let b: Bench;
 const before = { ...process.env };
 beforeEach(async () => {
   b = await bench();
-  Object.assign(process.env, b.env);
+  // As `npm run pulumi -- destroy` has it.
+  Object.assign(process.env, b.env, { PULUMI_RUN_PROGRAM: "true" });
 });
 afterEach(async () => {
   await b.close();
@@ -165,6 +166,23 @@ test("a plan that was approved is that of the node as it is once its lock is hel
   );
   await expect(provider.create(resource)).rejects.toThrow(/approval\.not-in-plan/);
   b.twin.dropConnections();
+});
+
+test("an instance is released with its disk only where the stack permits the most", async () => {
+  const place = { facet: "instance-place", node: NODE, instanceId: "i-1" };
+  const reboot = await freshProvider({ permit: "reboot" });
+  await expect(reboot.delete("x", place)).rejects.toThrow(
+    /\[permit\.refused\]\n +\[power-cycle\] release the instance i-1 with its disk/,
+  );
+  const most = await freshProvider({ permit: "power-cycle" });
+  await most.delete("x", place);
+});
+
+test("by the config of the last up nothing is undone and no instance is released", async () => {
+  const provider = await freshProvider({ permit: "power-cycle" });
+  delete process.env["PULUMI_RUN_PROGRAM"];
+  for (const props of [{ facet: "instance-place", node: NODE, instanceId: "i-1" }, resource])
+    await expect(provider.delete("x", props)).rejects.toThrow(/\[destroy\.old-config\]/);
 });
 
 test("what a review does not hold is not done to an instance either: it is not made, changed or released", async () => {

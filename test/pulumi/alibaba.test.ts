@@ -329,6 +329,7 @@ describe("an instance that somebody releases in the console", () => {
     async () => {
       for (const id of centre.cloud.instances()) await centre.cloud.release(id);
       expect(await stack.run("refresh", "--yes")).toMatchObject({ status: 0 });
+      await stack.set("teeup:permit", "power-cycle");
       const { status, said } = await stack.destroy();
       expect([status, status === 0 ? "" : said]).toEqual([0, ""]);
       expect((await stack.export()).resources.map(({ urn }) => nameOf(urn))).toEqual([]);

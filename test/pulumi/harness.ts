@@ -212,9 +212,13 @@ export class Stack {
   }
 
   start(...argv: string[]): Running {
+    return this.#start(argv, this.env);
+  }
+
+  #start(argv: readonly string[], env: NodeJS.ProcessEnv): Running {
     const flags = ["--stack", this.#name, "--non-interactive", "--color", "never"];
     const config = argv[0] === "cancel" ? [] : ["--config-file", this.configFile];
-    return this.#site.start("pulumi", [...argv, ...flags, ...config], this.#cwd, this.env);
+    return this.#site.start("pulumi", [...argv, ...flags, ...config], this.#cwd, env);
   }
 
   run(...argv: string[]): Promise<Ran> {
@@ -229,8 +233,10 @@ export class Stack {
     return this.run("preview", ...flags);
   }
 
+  /** By today's config, as `npm run pulumi -- destroy` does it. */
   destroy(...flags: string[]): Promise<Ran> {
-    return this.run("destroy", "--yes", "--skip-preview", ...flags);
+    const env = { ...this.env, PULUMI_RUN_PROGRAM: "true" };
+    return this.#start(["destroy", "--yes", "--skip-preview", ...flags], env).ended;
   }
 
   /** Plan lines of every resource that a preview would not leave as it is, by the resource's name. */

@@ -259,6 +259,21 @@ describe.each(PLATFORMS.map((p) => [p.name, p] as const))("%s", (_name, on) => {
 
   describe("the end", () => {
     test(
+      "destroy goes by the permit of today: without the program, which would know the last up's only, nothing is done",
+      async () => {
+        const last = await counted(() => stack.run("destroy", "--yes", "--skip-preview"));
+        expect([last.status === 0, last.mutations]).toEqual([false, 0]);
+        expect(last.said).toMatch(/\[destroy\.old-config\]\n +next: PULUMI_RUN_PROGRAM=true pulumi destroy/);
+        await stack.set("teeup:permit", "none");
+        const none = await counted(() => stack.destroy());
+        expect([none.status === 0, none.mutations]).toEqual([false, 0]);
+        expect(none.said).toMatch(/teeup:permit is none; nothing was changed\. These steps need more: \[permit\.refused\]/);
+        await stack.set("teeup:permit", "reboot");
+      },
+      MINUTES,
+    );
+
+    test(
       "destroy undoes what was made and leaves no resource",
       async () => {
         const { status, said, mutations } = await counted(() => stack.destroy());
