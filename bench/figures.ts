@@ -1,3 +1,4 @@
+import { z } from "zod";
 import type { Accuracy } from "./accuracy/accuracy.ts";
 import type { MOST_MS } from "./attest.ts";
 import { type Drift20, HOSTS } from "./drift20.ts";
@@ -15,6 +16,30 @@ export interface Figures {
   /** Processor time of one verification, milliseconds. */
   readonly attest?: { readonly snpMs: number; readonly tdxMs: number };
 }
+
+const number = z.number();
+const numbers = z.array(number);
+/** What a run prints with --json, as far as another one takes it over. */
+export const FiguresSchema = z.object({
+  drift20: z
+    .object({ teeup: number, ansible: number, pyinfra: number, bareSsh2: number, emptyRefresh: number })
+    .optional(),
+  fleet: z.array(z.object({ nodes: number, seconds: number, floorSeconds: number, rssMiB: number })).optional(),
+  preview: z.object({ oneNode: number, emptyProgram: number }).optional(),
+  accuracy: z.object({ tried: number, missed: number, falseAlarms: number }).optional(),
+  details: z
+    .object({
+      execs: z.object({ host: numbers, guest: numbers }),
+      state: z.object({
+        resources: number,
+        bytes: number,
+        bytesPerResource: number,
+        facets: z.record(z.string(), number),
+      }),
+    })
+    .optional(),
+  attest: z.object({ snpMs: number, tdxMs: number }).optional(),
+});
 
 export interface Promised {
   readonly what: string;

@@ -14,6 +14,8 @@ export interface Conditions {
   readonly runs: number;
   /** Of the machine when the run began: processes that wanted a processor, over one and fifteen minutes. */
   readonly load: readonly [one: number, fifteen: number];
+  /** All parts are of this run; otherwise some are of earlier ones. */
+  readonly together: boolean;
 }
 
 const cells = (...values: readonly (string | number)[]): PhrasingContent[][] => values.map((v) => [text(String(v))]);
@@ -26,7 +28,7 @@ export function benchmarkPage(figures: Figures, kept: readonly Promised[], at: C
     paragraph(
       code("npm run bench"),
       text(
-        ` writes this page; with -- --json it prints the figures as JSON. Last run: ${at.day}, ${at.cpus} processors, Node ${at.node}, Pulumi ${at.pulumi}; load of the machine as it began ${at.load[0]}, over the quarter of an hour before ${at.load[1]}. Medians of ${at.runs}, the sides in turns; sizes above 1000 nodes once. ${missed === 0 ? "Every promise is kept." : `${missed} of ${kept.length} promises are not kept.`}`,
+        ` writes this page; with -- --json it prints the figures as JSON. Last run: ${at.day}, ${at.cpus} processors, Node ${at.node}, Pulumi ${at.pulumi}; load of the machine as it began ${at.load[0]}, over the quarter of an hour before ${at.load[1]}. Medians of ${at.runs}, the sides of each comparison in turns; sizes above 1000 nodes once.${at.together ? "" : " Some parts are of earlier runs."} ${missed === 0 ? "Every promise is kept." : `${missed} of ${kept.length} promises are not kept.`}`,
       ),
     ),
     heading(2, text("Promises")),
