@@ -6,8 +6,6 @@ run=$own/run pki=$own/pki
 mkdir -p $run/ctd $run/log $run/kubelet $run/etcd $run/podlogs $own/cni
 export PATH=$built/bin:$built/root/usr/bin:$built/root/usr/sbin:$built/root/bin:$PATH
 mount --make-rshared /
-# Images and pods in memory: they end with the namespace, and nobody has to remove their files.
-mount -t tmpfs -o mode=711,size=6g containerd $run/ctd
 hostname node1
 ip link set lo up
 ip link add v0 type veth peer name v1
