@@ -9,9 +9,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import pc from "picocolors";
 import { hideSecrets, redact } from "../providers/machine/redact.ts";
+import { argsOf } from "../tools/args.ts";
 import { checkNode } from "./check.ts";
 import { CHANGES, planLines, runAll, switchesOf, verdictOf } from "./demo/journey.ts";
 import type { PulumiRun } from "./demo/pulumi.ts";
@@ -24,13 +24,16 @@ import { renderTree } from "./tree.ts";
 const NODE = "gpu-01";
 const isPlatform = (name: string): name is DemoPlatform => name in DEMO_PLATFORMS;
 
-const { values } = parseArgs({
-  options: {
-    json: { type: "boolean", default: false },
-    platform: { type: "string", default: "snp" },
-    vendor: { type: "string", default: "supermicro" },
+const { values } = argsOf(
+  `usage: npm run demo -- [--json] [--platform ${Object.keys(DEMO_PLATFORMS).join("|")}] [--vendor <BIOS vendor>]`,
+  {
+    options: {
+      json: { type: "boolean", default: false },
+      platform: { type: "string", default: "snp" },
+      vendor: { type: "string", default: "supermicro" },
+    },
   },
-});
+);
 const { platform } = values;
 if (!isPlatform(platform)) {
   process.stderr.write(`--platform ${platform}: this version has ${Object.keys(DEMO_PLATFORMS).join(", ")}\n`);

@@ -3,13 +3,15 @@
  *   --list   prints what was and was not tried of plugins that are not ours, and changes nothing
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import Table from "cli-table3";
 import { PLUGIN_USES } from "../docs/tried-data/plugins.ts";
 import { STEPS } from "../docs/tried-data/steps.ts";
+import { argsOf } from "../tools/args.ts";
 import { pluginRows } from "./pages/tried.ts";
 
-const { values } = parseArgs({ options: { list: { type: "boolean", default: false } } });
+const { values } = argsOf("usage: npm run tried -- [--list]", {
+  options: { list: { type: "boolean", default: false } },
+});
 if (values.list) list();
 else takeOver();
 

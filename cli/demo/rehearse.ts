@@ -9,10 +9,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import pc from "picocolors";
 import { ago } from "../../providers/machine/record.ts";
 import { hideSecrets, redact } from "../../providers/machine/redact.ts";
+import { argsOf } from "../../tools/args.ts";
 import { loadStack } from "../stack.ts";
 import { CANNOT_KNOW, type Rehearsal, rehearse } from "./rehearsal.ts";
 
@@ -21,14 +21,17 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 
 const dir = await mkdtemp(join(tmpdir(), "teeup-rehearsal-"));
 try {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      stack: { type: "string", short: "s" },
-      file: { type: "string", short: "f" },
-      json: { type: "boolean", default: false },
+  const { values, positionals } = argsOf(
+    "usage: npm run rehearse -- <node> [--stack <name>] [--file <path>] [--json]",
+    {
+      allowPositionals: true,
+      options: {
+        stack: { type: "string", short: "s" },
+        file: { type: "string", short: "f" },
+        json: { type: "boolean", default: false },
+      },
     },
-  });
+  );
   const [node, ...more] = positionals;
   if (node === undefined || more.length > 0) throw new Error("one node is wanted: npm run rehearse -- <node>");
   const config = await loadStack({ stack: values.stack, file: values.file });

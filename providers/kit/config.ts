@@ -80,6 +80,10 @@ export const GuestAccessSchema = z
       .describe("Port on the host's loopback that forwards to the guest's sshd (seed 001: FWDPORT)."),
     publicKey: z
       .string()
+      .regex(
+        /^(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/=]+( [^\n]*)?$/,
+        "is no OpenSSH public key line (the text of a .pub file)",
+      )
       .optional()
       .describe("OpenSSH public key line put into the guest; default: the .pub beside keyFile."),
     keyFile: z.string().optional().describe("Private key for the guest; default: the node's own."),

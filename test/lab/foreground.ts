@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import { parseArgs } from "node:util";
 import { stringify } from "yaml";
+import { argsOf } from "../../tools/args.ts";
 import { ensurePackages, LAB_PACKAGES, TEST_PACKAGES } from "../../tools/debian.ts";
 
 /** A machine that a person may use while the command runs. */
@@ -21,7 +21,7 @@ export function prepare(): void {
 
 /** The number of machines wanted: the one argument, or `otherwise`. Ends with one sentence when it is none. */
 export function countOf(usage: string, otherwise: number): number {
-  const { positionals } = parseArgs({ allowPositionals: true });
+  const { positionals } = argsOf(`usage: ${usage}`, { allowPositionals: true });
   const count = positionals.length === 0 ? otherwise : Number(positionals[0]);
   if (positionals.length <= 1 && Number.isInteger(count) && count > 0) return count;
   process.stderr.write(`usage: ${usage}\n`);
