@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pc from "picocolors";
 import { hideSecrets, redact } from "../providers/machine/redact.ts";
-import { argsOf } from "../tools/args.ts";
+import { argsOf } from "./args.ts";
 import { checkNode } from "./check.ts";
 import { CHANGES, planLines, runAll, switchesOf, verdictOf } from "./demo/journey.ts";
 import type { PulumiRun } from "./demo/pulumi.ts";

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import Table from "cli-table3";
 import { PLUGIN_USES } from "../docs/tried-data/plugins.ts";
 import { STEPS } from "../docs/tried-data/steps.ts";
-import { argsOf } from "../tools/args.ts";
+import { argsOf } from "./args.ts";
 import { pluginRows } from "./pages/tried.ts";
 
 const { values } = argsOf("usage: npm run tried -- [--list]", {

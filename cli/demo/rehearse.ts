@@ -12,7 +12,7 @@ import { join } from "node:path";
 import pc from "picocolors";
 import { ago } from "../../providers/machine/record.ts";
 import { hideSecrets, redact } from "../../providers/machine/redact.ts";
-import { argsOf } from "../../tools/args.ts";
+import { argsOf } from "../args.ts";
 import { loadStack } from "../stack.ts";
 import { CANNOT_KNOW, type Rehearsal, rehearse } from "./rehearsal.ts";
 

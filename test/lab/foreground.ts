@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { stringify } from "yaml";
-import { argsOf } from "../../tools/args.ts";
+import { argsOf } from "../../cli/args.ts";
 import { ensurePackages, LAB_PACKAGES, TEST_PACKAGES } from "../../tools/debian.ts";
 
 /** A machine that a person may use while the command runs. */
