@@ -267,7 +267,9 @@ describe.each(PLATFORMS.map((p) => [p.name, p] as const))("%s", (_name, on) => {
         await stack.set("teeup:permit", "none");
         const none = await counted(() => stack.destroy());
         expect([none.status === 0, none.mutations]).toEqual([false, 0]);
-        expect(none.said).toMatch(/teeup:permit is none; nothing was changed\. These steps need more: \[permit\.refused\]/);
+        expect(none.said).toMatch(
+          /teeup:permit is none; nothing was changed\. These steps need more: \[permit\.refused\]/,
+        );
         await stack.set("teeup:permit", "reboot");
       },
       MINUTES,
