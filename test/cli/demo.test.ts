@@ -1,10 +1,13 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "@jest/globals";
+import { afterAll, expect, test } from "@jest/globals";
 import { ROOT, run } from "./run.ts";
 
-const leftovers = () => readdirSync(tmpdir()).filter((name) => name.startsWith("teeup-demo-"));
+/** A place for temporary files of its own: other tests' demos run meanwhile. */
+const place = mkdtempSync(join(tmpdir(), "td-"));
+afterAll(() => rmSync(place, { recursive: true, force: true }));
+const leftovers = () => readdirSync(place).filter((name) => name.startsWith("teeup-"));
 
 test.each([
   // Supermicro's settings of SEV-SNP depend on nothing: one restart for kernel, command line, modules and BIOS together.
@@ -15,8 +18,7 @@ test.each([
 ])(
   "npm run demo -- --json, %s: one object on stdout, and every part of the journey went well",
   async (platform, gpus, reboots) => {
-    const before = leftovers();
-    const { status, stdout, stderr } = await run(["cli/demo.ts", "--json", "--platform", platform]);
+    const { status, stdout, stderr } = await run(["cli/demo.ts", "--json", "--platform", platform], { TMPDIR: place });
     expect([status, status === 0 ? "" : stderr]).toEqual([0, ""]);
     expect(stdout.trimEnd().split("\n")).toHaveLength(1);
     expect(JSON.parse(stdout)).toEqual({
@@ -39,7 +41,7 @@ test.each([
     expect(firstPreview.steps).toBeGreaterThanOrEqual(25);
     expect(steps).toBeGreaterThanOrEqual(firstPreview.steps);
     expect(seconds).toBeGreaterThan(1);
-    expect(leftovers()).toEqual(before);
+    expect(leftovers()).toEqual([]);
   },
   300_000,
 );

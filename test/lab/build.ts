@@ -12,7 +12,8 @@ import { ensureImage } from "./vm/vm.ts";
 prepare();
 const fault = ensurePackages(KERNEL_PACKAGES);
 if (fault !== undefined) throw new Error(fault);
-await ensureImage();
-await ensureRpmRoot();
+// The image last: it boots, and beside the tests that could take longer than a boot may.
 await labKernels((line) => process.stderr.write(`${line}\n`));
+await ensureRpmRoot();
+await ensureImage();
 process.stdout.write(`The lab's image, RPM system and kernels are in ${labCache()}.\n`);
