@@ -16,7 +16,7 @@ import { nameOf, Site, Stack } from "./harness.ts";
 const PROFILE = CLOUD_PROFILES.find((p) => p.name === "alibaba-gn8v-tee-1gpu");
 if (PROFILE === undefined) throw new Error("no such profile");
 const IMAGE = "aliyun_3_x64_20G_alibase_20250117.vhd";
-const MINUTES = 240_000;
+const MINUTES = 900_000;
 
 let site: Site;
 let centre: DataCentre;

@@ -5,7 +5,7 @@ import { run } from "../cli/run.ts";
 import { configOf, Site, Stack } from "./harness.ts";
 
 /** What was reviewed is what runs. Each test goes on where the last one ended. */
-const MINUTES = 180_000;
+const MINUTES = 900_000;
 
 let site: Site;
 let twin: Twin;

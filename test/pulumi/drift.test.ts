@@ -10,7 +10,7 @@ import { configOf, ROOT, Site, Stack } from "./harness.ts";
  * A fleet of two stacks through the real engine and their real states: one node as wanted, one that drifted, one that is
  * gone, one that is not who it was. Each test goes on where the last one ended.
  */
-const MINUTES = 240_000;
+const MINUTES = 900_000;
 const NODES = ["gpu-01", "gpu-02", "gpu-03", "gpu-04"] as const;
 
 let site: Site;

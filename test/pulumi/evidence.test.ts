@@ -18,7 +18,7 @@ import { configOf, isFacet, nameOf, onChange, ROOT, Site, Stack } from "./harnes
  * result as an output, drift of the evidence. The provider's process trusts the twin's roots beside the vendors' by
  * sim/attest/preload.ts; the last test leaves that out. Each test goes on where the last one ended.
  */
-const MINUTES = 180_000;
+const MINUTES = 900_000;
 const STORED = `canary-stored-${Math.random().toString(36).slice(2)}`;
 const PRINTED = `canary-printed-${Math.random().toString(36).slice(2)}`;
 /** Firmware of the one kind and of the other; the end of real images, see the file. */

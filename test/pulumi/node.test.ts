@@ -17,7 +17,7 @@ const CANARY = {
   passphrase: "canary-Phrase-e07a64",
 };
 /** One command of Pulumi takes seconds; on a whole board, and beside other work, more of them. */
-const MINUTES = 180_000;
+const MINUTES = 900_000;
 
 /** ssh2 writes one pair in some hundreds so that it cannot be read back: those are thrown away. */
 function lockedKeyPair(): { private: string; public: string } {

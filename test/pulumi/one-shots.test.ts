@@ -16,7 +16,7 @@ import { nameOf, Site, Stack } from "./harness.ts";
  */
 const PROFILE = CLOUD_PROFILES.find((p) => p.name === "baidu-bcc-gen7");
 if (PROFILE === undefined) throw new Error("no such profile");
-const MINUTES = 240_000;
+const MINUTES = 900_000;
 /** A word that a shell would take apart. */
 const ODD = "/root/it's $HOME; `odd`";
 

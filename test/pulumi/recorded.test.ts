@@ -6,7 +6,7 @@ import { run } from "../cli/run.ts";
 import { configOf, Site, Stack } from "./harness.ts";
 
 /** A preview where the node cannot be reached: made from what it answered before. Each test goes on where the last ended. */
-const MINUTES = 180_000;
+const MINUTES = 900_000;
 
 let site: Site;
 let twin: Twin;

@@ -5,7 +5,7 @@ import { run } from "../cli/run.ts";
 import { configOf, Site, Stack } from "./harness.ts";
 
 /** A reviewer and a stack of one node, through the real Pulumi. */
-const MINUTES = 180_000;
+const MINUTES = 900_000;
 const REVIEW = { TEEUP_REVIEW: "1" };
 
 let site: Site;

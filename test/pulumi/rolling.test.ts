@@ -13,7 +13,7 @@ import { configOf, onChange, ROOT, Site, Stack } from "./harness.ts";
  * Three nodes in two stacks, brought up and changed one after the other through the real engine. Each test goes on where
  * the last one ended.
  */
-const MINUTES = 300_000;
+const MINUTES = 900_000;
 const NODES = ["gpu-01", "gpu-02", "gpu-03"] as const;
 
 let site: Site;

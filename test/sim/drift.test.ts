@@ -66,6 +66,8 @@ describe.each(["snp-upstream", GUIDE])("drift on a node of %s", (profile) => {
 });
 
 test("every facet has a drift", () => {
-  const without = FACETS.map((f) => f.name).filter((name) => !DRIFTS.some((d) => d.facet === name));
+  // Evidence that no longer holds, which only a stack with a policy asks for, is test/e2e/evidence.test.ts's.
+  const facets = FACETS.filter((f) => f.evidence === undefined);
+  const without = facets.map((f) => f.name).filter((name) => !DRIFTS.some((d) => d.facet === name));
   expect(without).toEqual([]);
 });
