@@ -5,7 +5,7 @@ import { standing } from "../../../cli/rolling/journal.ts";
 import { type WalkNode, type WalkParts, walk } from "../../../cli/rolling/walk.ts";
 import type { ScanStatus } from "../../../providers/kit/scan.ts";
 
-/** A fleet of stacks that do as they are told, in place of Pulumi. test/pulumi/rolling.test.ts has the real one. */
+/** A fleet of stacks that do as they are told, in place of Pulumi. test/pulumi/rolling.slow.test.ts has the real one. */
 class World {
   readonly lines: JournalLine[] = [];
   readonly said: string[] = [];
