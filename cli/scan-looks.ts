@@ -1,15 +1,14 @@
 import { isAbsolute, join } from "node:path";
-import { FACETS, facetNamed } from "../providers/facets/index.ts";
-import type { Appraise } from "../providers/kit/appraisal.ts";
-import type { NodeConfig, StackConfig } from "../providers/kit/config.ts";
-import { TeeUpError } from "../providers/kit/errors.ts";
+import { FACETS } from "../providers/facets/index.ts";
+import { appraiseOf, goalOf } from "../providers/goal.ts";
+import type { NodeConfig } from "../providers/kit/config.ts";
 import type { Facet } from "../providers/kit/facet.ts";
 import type { Place } from "../providers/kit/machine.ts";
 import { PARTS } from "../providers/kit/names.ts";
 import { readStackConfig } from "../providers/kit/read-config.ts";
 import { type FacetScan, scanConfig, scanText } from "../providers/kit/scan.ts";
 import { openFleet } from "../providers/machine/fleet.ts";
-import { type Goal, Reconciler } from "../providers/reconcile.ts";
+import { Reconciler } from "../providers/reconcile.ts";
 import { scanned, unscanned } from "../providers/scan.ts";
 import type { Part } from "./scan-provider.ts";
 
@@ -42,7 +41,7 @@ export class Scan {
       const known = scanConfig(kept, this.#nodes);
       const fleet = openFleet(known, process.env);
       this.#names = new Set(fleet.names);
-      this.#reconciler = new Reconciler(fleet, { appraise: appraiseOf(kept) });
+      this.#reconciler = new Reconciler(fleet, { appraise: appraiseOf(kept, process.env) });
     } catch (error) {
       this.#misconfigured = error;
     }
@@ -87,28 +86,6 @@ export class Scan {
     this.#asked.set(node, made);
     return made;
   }
-}
-
-/** Loaded only where evidence is verified, as the engine's own provider does it. */
-function appraiseOf(config: StackConfig): Appraise {
-  let appraise: Promise<Appraise> | undefined;
-  return async (...args) => {
-    appraise ??= import("../providers/appraise.ts").then(({ siteAppraiser }) => siteAppraiser(config, process.env));
-    return (await appraise)(...args);
-  };
-}
-
-function goalOf(node: string, name: string, want: unknown): Goal {
-  const facet = facetNamed(name);
-  const parsed = facet.want.safeParse(want);
-  if (parsed.success) return { facet, node, want: parsed.data };
-  throw new TeeUpError({
-    code: "want.invalid",
-    node,
-    subject: name,
-    saw: parsed.error.issues.map((i) => `${["want", ...i.path].join(".")}: ${i.message}`).join("; "),
-    next: `docs/facets.md#${name} describes every field`,
-  });
 }
 
 /** Paths in a stack's config go from its project's folder, where the engine's own provider runs. */

@@ -2,6 +2,7 @@ import { argv, env, exit } from "node:process";
 import { z } from "zod";
 import { connectEngine } from "./engine.ts";
 import { FACETS, facetNamed } from "./facets/index.ts";
+import { appraiseOf, goalOf } from "./goal.ts";
 import {
   bringInstancePart,
   checkInstancePart,
@@ -11,7 +12,6 @@ import {
   mayRelease,
   mustShow,
 } from "./instances.ts";
-import type { Appraise } from "./kit/appraisal.ts";
 import type { StackConfig } from "./kit/config.ts";
 import type { Permit } from "./kit/disruption.ts";
 import { permits, worst } from "./kit/disruption.ts";
@@ -103,7 +103,7 @@ export const provider = {
       const fleet = recorded ? openRecorded(config, config.records) : openFleet(nodes, env);
       const reconciler = new Reconciler(
         fleet,
-        recorded ? {} : { appraise: appraiseOf(config), references: referencesOf(config) },
+        recorded ? {} : { appraise: appraiseOf(config, env), references: referencesOf(config) },
       );
       reconciler.prefetch(FACETS);
       const approved =
@@ -407,35 +407,12 @@ function laterPlan(props: Props): string[] {
   return names.map((name) => `[later] ${name}: decided when the instance exists`);
 }
 
-function goalOf(node: string, name: string, want: unknown): Goal {
-  const facet = facetNamed(name);
-  const parsed = facet.want.safeParse(want);
-  if (!parsed.success)
-    throw new TeeUpError({
-      code: "want.invalid",
-      node,
-      subject: name,
-      saw: parsed.error.issues.map((i) => `${["want", ...i.path].join(".")}: ${i.message}`).join("; "),
-      next: `docs/facets.md#${name} describes every field`,
-    });
-  return { facet, node, want: parsed.data };
-}
-
 function goalsOf(inputs: Inputs): Goal[] {
   if (inputs.facet !== NODE_PLAN) return [goalOf(inputs.node, inputs.facet, inputs.want)];
   const { goals = [] } = inputs;
   // A refresh has the digest alone: there every facet speaks for itself.
   const all = typeof goals === "string" ? (goalsSeen.get(goals) ?? []) : goals;
   return all.map(({ facet, want }) => goalOf(inputs.node, facet, want));
-}
-
-/** Loaded only where evidence is verified: certificates and signatures would cost every other run its start. */
-function appraiseOf(config: StackConfig): Appraise {
-  let appraise: Promise<Appraise> | undefined;
-  return async (...args) => {
-    appraise ??= import("./appraise.ts").then(({ siteAppraiser }) => siteAppraiser(config, env));
-    return (await appraise)(...args);
-  };
 }
 
 /** Asked once per process, and only where the stack asks for evidence of GPUs. */

@@ -2,7 +2,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { connect, createServer } from "node:net";
 import type { ServerChannel } from "ssh2";
 import ssh2 from "ssh2";
-import { encodeFrame, parseBatch } from "../providers/kit/protocol.ts";
+import { encodeFrame, isCutShort, parseBatch } from "../providers/kit/protocol.ts";
 import type { Become } from "../providers/kit/session.ts";
 import { BATCH_ARGV, LOCK_CONFLICT, lockArgv, parseExec, SUDO_PROMPT, SUDO_READY } from "../providers/kit/session.ts";
 import { runEntry } from "./batch.ts";
@@ -313,6 +313,10 @@ async function runScript(
   finish: (status: number) => void,
 ): Promise<void> {
   const { node } = machine;
+  if (isCutShort(script)) {
+    finish(2);
+    return;
+  }
   let batch: ReturnType<typeof parseBatch>;
   try {
     batch = parseBatch(script);

@@ -27,7 +27,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   review: ["reconcile", "machine", "kit"],
   /** What a fleet scan sees of a facet. */
   scan: ["reconcile", "machine", "kit"],
+  goal: ["appraise", "reconcile", "facets", "kit"],
   "host-provider": [
+    "goal",
     "appraise",
     "engine",
     "instances",
@@ -45,7 +47,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   components: ["resource", "profiles", "facets", "kit"],
   stacks: ["components", "profiles", "kit"],
   program: ["stacks", "kit"],
-  cli: ["appraise", "reconcile", "scan", "review", "facets", "machine", "attest", "profiles", "kit", "docs"],
+  cli: ["goal", "appraise", "reconcile", "scan", "review", "facets", "machine", "attest", "profiles", "kit", "docs"],
   sim: ["kit"],
   /** The demo drives the twin's process and the real Pulumi; nothing of it is in the package. */
   demo: ["cli", "machine", "profiles", "tools", "kit"],

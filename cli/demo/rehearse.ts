@@ -16,22 +16,20 @@ import { argsOf } from "../args.ts";
 import { loadStack } from "../stack.ts";
 import { CANNOT_KNOW, type Rehearsal, rehearse } from "./rehearsal.ts";
 
+const { values, positionals } = argsOf("usage: npm run rehearse -- <node> [--stack <name>] [--file <path>] [--json]", {
+  allowPositionals: true,
+  options: {
+    stack: { type: "string", short: "s" },
+    file: { type: "string", short: "f" },
+    json: { type: "boolean", default: false },
+  },
+});
+
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
 
 const dir = await mkdtemp(join(tmpdir(), "teeup-rehearsal-"));
 try {
-  const { values, positionals } = argsOf(
-    "usage: npm run rehearse -- <node> [--stack <name>] [--file <path>] [--json]",
-    {
-      allowPositionals: true,
-      options: {
-        stack: { type: "string", short: "s" },
-        file: { type: "string", short: "f" },
-        json: { type: "boolean", default: false },
-      },
-    },
-  );
   const [node, ...more] = positionals;
   if (node === undefined || more.length > 0) throw new Error("one node is wanted: npm run rehearse -- <node>");
   const config = await loadStack({ stack: values.stack, file: values.file });

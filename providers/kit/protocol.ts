@@ -153,6 +153,12 @@ function wellFormed(text: string): string {
   return text;
 }
 
+/** A batch whose connection was lost on the way: the shell does nothing of it, since its entries lack their end. */
+export function isCutShort(script: string): boolean {
+  const opening = PRELUDE + BEGIN;
+  return opening.startsWith(script) || (script.startsWith(opening) && !script.endsWith(END));
+}
+
 /** The twin's side of {@link compileBatch}. Throws on anything that compileBatch would not write. */
 export function parseBatch(script: string): { readonly mark: string; readonly entries: readonly Entry[] } {
   if (!script.startsWith(PRELUDE + BEGIN) || !script.endsWith(END)) throw new Error("not a teeup batch");

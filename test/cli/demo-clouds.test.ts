@@ -1,15 +1,10 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, expect, test } from "@jest/globals";
-import { run } from "./run.ts";
+import { ownPlace, run } from "./run.ts";
 
 /* The demo of instances: Baidu's is adopted, Alibaba's is made by stand-ins of the plugins and of the cloud. */
 
-/** A place for temporary files of its own: other tests' demos run meanwhile. */
-const place = mkdtempSync(join(tmpdir(), "td-"));
-afterAll(() => rmSync(place, { recursive: true, force: true }));
-const leftovers = () => readdirSync(place).filter((name) => name.startsWith("teeup-"));
+const place = ownPlace();
+afterAll(place.remove);
 
 test.each([
   // Whatever needs a restart is a person's at Baidu; at Alibaba one restart brings the bounce buffers.
@@ -20,7 +15,7 @@ test.each([
 ])(
   "npm run demo -- --json, $platform: from nothing to attested, drift and a lost instance seen and repaired, destroyed",
   async ({ platform, gpus, reboots, lost, planned }) => {
-    const { status, stdout, stderr } = await run(["cli/demo.ts", "--json", "--platform", platform], { TMPDIR: place });
+    const { status, stdout, stderr } = await run(["cli/demo.ts", "--json", "--platform", platform], place.env);
     expect([status, status === 0 ? "" : stdout + stderr]).toEqual([0, ""]);
     // The keys are those of test/cli/demo.test.ts.
     expect(JSON.parse(stdout)).toEqual({
@@ -40,7 +35,7 @@ test.each([
     const { firstPreview, steps } = JSON.parse(stdout);
     expect(firstPreview.steps).toBeGreaterThanOrEqual(planned);
     expect(steps).toBeGreaterThanOrEqual(20);
-    expect(leftovers()).toEqual([]);
+    expect(place.leftovers()).toEqual([]);
   },
   400_000,
 );

@@ -1,13 +1,10 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, test } from "@jest/globals";
-import { ROOT, run } from "./run.ts";
+import { ownPlace, ROOT, run } from "./run.ts";
 
-/** A place for temporary files of its own: other tests' demos run meanwhile. */
-const place = mkdtempSync(join(tmpdir(), "td-"));
-afterAll(() => rmSync(place, { recursive: true, force: true }));
-const leftovers = () => readdirSync(place).filter((name) => name.startsWith("teeup-"));
+const place = ownPlace();
+afterAll(place.remove);
 
 test.each([
   // Supermicro's settings of SEV-SNP depend on nothing: one restart for kernel, command line, modules and BIOS together.
@@ -18,7 +15,7 @@ test.each([
 ])(
   "npm run demo -- --json, %s: one object on stdout, and every part of the journey went well",
   async (platform, gpus, reboots) => {
-    const { status, stdout, stderr } = await run(["cli/demo.ts", "--json", "--platform", platform], { TMPDIR: place });
+    const { status, stdout, stderr } = await run(["cli/demo.ts", "--json", "--platform", platform], place.env);
     expect([status, status === 0 ? "" : stderr]).toEqual([0, ""]);
     expect(stdout.trimEnd().split("\n")).toHaveLength(1);
     expect(JSON.parse(stdout)).toEqual({
@@ -41,7 +38,7 @@ test.each([
     expect(firstPreview.steps).toBeGreaterThanOrEqual(25);
     expect(steps).toBeGreaterThanOrEqual(firstPreview.steps);
     expect(seconds).toBeGreaterThan(1);
-    expect(leftovers()).toEqual([]);
+    expect(place.leftovers()).toEqual([]);
   },
   300_000,
 );

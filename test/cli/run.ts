@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -8,6 +10,16 @@ export interface Ran {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
+}
+
+/** A place for a program's temporary files of its own: those of other tests come and go meanwhile. */
+export function ownPlace() {
+  const folder = mkdtempSync(join(tmpdir(), "td-"));
+  return {
+    env: { TMPDIR: folder },
+    leftovers: () => readdirSync(folder).filter((name) => name.startsWith("teeup-")),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
 }
 
 /** Runs one of the checkout's programs as npm's scripts do. */

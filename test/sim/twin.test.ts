@@ -189,6 +189,20 @@ describe("a batch over real SSH", () => {
     expect(twin.host.files.read("/root/x")).toBe("old");
   });
 
+  test("a batch whose connection was lost on the way does nothing, as in a real shell", async () => {
+    const twin = await twinOf();
+    const client = await connect(twin);
+    const script = compileBatch([put("/root/x", "made"), runs("reboot")], "0".repeat(32));
+    for (const length of [0, 10, script.indexOf("# entries") + 3, script.indexOf("reboot"), script.length - 1])
+      expect(await exec(client, BATCH_ARGV, script.slice(0, length))).toMatchObject({ stdout: Buffer.alloc(0) });
+    const { entries, unmodelled } = twin.journal;
+    expect({ entries, unmodelled, made: twin.node.host.files.readIf("/root/x") }).toEqual({
+      entries: [],
+      unmodelled: [],
+      made: undefined,
+    });
+  });
+
   test("anything but the client's own command lines is recorded as unmodelled", async () => {
     const twin = await twinOf();
     const client = await connect(twin);
