@@ -10,7 +10,7 @@ export interface Engine {
   say(line: string): void;
   /** One line that stays among Pulumi's diagnostics; the command goes on and its exit status does not change. */
   warn(line: string): void;
-  /** Aborted once the engine no longer listens (its CLI was killed). */
+  /** Aborted once the engine is no more (its CLI was killed): it no longer listens, or this process has another parent. */
   readonly gone: AbortSignal;
   /** Asks the engine for an answer; when there is nobody, {@link Engine.gone} is aborted before this resolves. */
   listens(): Promise<void>;
@@ -35,10 +35,11 @@ export function connectEngine(address: string | undefined): Engine {
     };
   const client = new engineGrpc.EngineClient(address, grpc.credentials.createInsecure());
   let wasReady = false;
+  const parent = process.ppid;
   const watch = setInterval(() => {
     const state = client.getChannel().getConnectivityState(true);
     if (state === grpc.connectivityState.READY) wasReady = true;
-    else if (wasReady && state === grpc.connectivityState.TRANSIENT_FAILURE) {
+    if (process.ppid !== parent || (wasReady && state === grpc.connectivityState.TRANSIENT_FAILURE)) {
       gone.abort();
       clearInterval(watch);
     }

@@ -1,4 +1,5 @@
 import { argv, env, exit } from "node:process";
+import { setTimeout } from "node:timers/promises";
 import { z } from "zod";
 import { connectEngine } from "./engine.ts";
 import { FACETS, facetNamed } from "./facets/index.ts";
@@ -295,10 +296,13 @@ async function underWay<T>(change: Promise<T>): Promise<T> {
   }
 }
 
+/** How long a step that cannot be interrupted may take after the engine has gone; a node stands a kill in any step. */
+const LEAVE_MS = 120_000;
+
 /** An engine that is gone ends no provider, and this one holds locks of nodes: it leaves once its changes have ended. */
 engine.gone.addEventListener("abort", async () => {
-  await Promise.allSettled(changing);
-  await configured?.reconciler.close();
+  const ended = Promise.allSettled(changing).then(() => configured?.reconciler.close());
+  await Promise.race([ended.catch(() => undefined), setTimeout(LEAVE_MS)]);
   exit(1);
 });
 

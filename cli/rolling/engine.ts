@@ -28,10 +28,15 @@ export type Failures = ReadonlyMap<string, string>;
 export interface WalkStack {
   preview(): Promise<StackPreview>;
   /**
-   * Brings these nodes up, and no other. `since`: nodes among them were being worked on by a run that began then and was
+   * Brings these nodes up, and no other. `say` hears once what is waited for. `since`: nodes among them were being worked on by a run that began then and was
    * killed (ISO 8601), so what it left locked is waited for or, once its process is dead, given free.
    */
-  up(nodes: ReadonlyMap<string, NodeParts>, since: string | undefined, signal: AbortSignal): Promise<Failures>;
+  up(
+    nodes: ReadonlyMap<string, NodeParts>,
+    since: string | undefined,
+    signal: AbortSignal,
+    say: (line: string) => void,
+  ): Promise<Failures>;
 }
 
 const OWN = /^pulumi-nodejs:dynamic\//;
@@ -101,7 +106,7 @@ export async function openStack(entry: StackEntry): Promise<WalkStack> {
       }
       return partsOf(steps);
     },
-    up: (targets, since, signal) =>
+    up: (targets, since, signal, say) =>
       pRetry(
         async () => {
           try {
@@ -125,6 +130,11 @@ export async function openStack(entry: StackEntry): Promise<WalkStack> {
           factor: 1,
           maxRetryTime: LEFT_BEHIND_MS,
           signal,
+          onFailedAttempt: ({ attemptNumber, error }) => {
+            if (attemptNumber !== 1 || since === undefined || signal.aborted) return;
+            const what = error instanceof ConcurrentUpdateError ? "the stack's lock" : firstLines(error.message);
+            say(`what the killed run left behind is waited for, up to ${LEFT_BEHIND_MS / 60_000} min: ${what}`);
+          },
           shouldRetry: ({ error }) =>
             since !== undefined &&
             !signal.aborted &&

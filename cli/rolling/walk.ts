@@ -196,7 +196,7 @@ async function work(
   let failures: ReadonlyMap<string, string>;
   let begunAgain = true;
   try {
-    failures = await stack.up(targets, since, signal);
+    failures = await stack.up(targets, since, signal, (line) => say(`${of.map(({ key }) => key).join(", ")}: ${line}`));
   } catch (error) {
     // Of the stack, so of each: whatever it was, these nodes were not brought up.
     begunAgain = false;
