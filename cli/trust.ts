@@ -59,6 +59,8 @@ export async function trustNode(
       });
     }
     say(`${title(open)} ${SAYS[open.verdict]}\n${keyLines(open)}`);
+    if (open.verdict === "changed" && open.known.length > 0)
+      say(`Known in ${open.file}:\n${keyLines({ keys: open.known })}`);
     if (open.pinned !== undefined) {
       throw new TeeUpError({
         code: "trust.pinned",
@@ -78,20 +80,26 @@ export async function trustNode(
   }
 }
 
+/** A key that changed is what an attacker in between looks like: for that nobody's fingers have a habit. */
 async function ask(host: SeenHost, input: NodeJS.ReadableStream, output: NodeJS.WritableStream): Promise<void> {
   if (host.verdict === "revoked") return;
   output.write(
     "Compare with what the machine itself says (on its console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub).\n",
   );
+  const consent = host.verdict === "changed" ? `replace ${host.name}` : "yes";
   const lines = createInterface({ input, output, terminal: false });
   try {
-    output.write("Is one of these its key? Type yes: ");
+    output.write(
+      host.verdict === "changed"
+        ? `Is one of the new ones its key, and do you know why it changed? Type "${consent}": `
+        : "Is one of these its key? Type yes: ",
+    );
     const answer = await new Promise<string>((resolve) => {
       lines.once("line", resolve);
       // The end of the input is no consent.
       lines.once("close", () => resolve(""));
     });
-    if (answer.trim().toLowerCase() === "yes") return;
+    if (answer.trim().toLowerCase() === consent.toLowerCase()) return;
   } finally {
     lines.close();
   }
@@ -113,5 +121,6 @@ const SAYS = {
 
 const title = (host: SeenHost): string => pc.bold(`${host.role} ${host.name}`);
 
-const keyLines = (host: SeenHost): string =>
-  host.keys.map((key) => `  ${key.type.padEnd(20)} ${key.fingerprint}`).join("\n");
+const keyLines = (host: {
+  readonly keys: readonly { readonly type: string; readonly fingerprint: string }[];
+}): string => host.keys.map((key) => `  ${key.type.padEnd(20)} ${key.fingerprint}`).join("\n");

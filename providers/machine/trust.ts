@@ -31,6 +31,8 @@ export interface SeenHost {
     readonly key: string;
     readonly verdict: KeyVerdict;
   }[];
+  /** What known_hosts holds for it so far; empty when the stack config pins its key. */
+  readonly known: readonly { readonly type: string; readonly fingerprint: string }[];
   /** The known_hosts file that {@link pinHost} writes. */
   readonly file: string;
   readonly hashed: boolean;
@@ -72,6 +74,9 @@ export async function seeHosts(
         name: settings.knownAs,
         verdict: overall(judged.map((key) => key.verdict)),
         keys: judged,
+        known: known
+          .filter(({ mark }) => mark === "")
+          .map(({ type, key }) => ({ type, fingerprint: fingerprint(key) })),
         file: settings.knownHosts[0] ?? "",
         hashed: settings.hashKnownHosts,
         pinned: settings.hostKey,

@@ -102,14 +102,17 @@ test("--yes without a fingerprint would trust whoever answers, so it is refused"
   await expect(trust("", { yes: true })).rejects.toMatchObject({ parts: { code: "trust.needs-fingerprint" } });
 });
 
-test("a changed key is shown as such and replaces the old one only after a yes", async () => {
+test("a changed key is shown beside the old one, which it replaces only by more than a yes", async () => {
   const other = freshKeyPair("other").public.split(" ")[1] ?? "";
   const old = `[127.0.0.1]:${port} ssh-ed25519 ${other}\n`;
   writeFileSync(knownHosts(), old);
   await expect(trust("no\n")).rejects.toMatchObject({ parts: { code: "trust.declined" } });
   expect(said).toContain("OTHER KEYS");
+  expect(said).toContain(`Known in ${knownHosts()}:\n  ssh-ed25519          ${fingerprint(other)}`);
   expect(known()).toBe(old);
-  await trust("yes\n");
+  await expect(trust("yes\n")).rejects.toMatchObject({ parts: { code: "trust.declined" } });
+  expect(known()).toBe(old);
+  await trust(`replace [127.0.0.1]:${port}\n`);
   expect(known()).toBe(line());
 });
 
