@@ -33,7 +33,7 @@ export interface DriftOptions {
 /**
  * Looks at every node of a fleet through the real engine and state, and writes nothing: neither on a node nor in a state.
  * Each stack is a run of its own, and each node of it a result of its own: whatever is wrong with one says nothing about
- * another. `progress` hears a line for each stack that is done.
+ * another. `progress` hears a line as it begins, and one for each stack that is done.
  */
 export async function scanFleet(options: DriftOptions, progress: (line: string) => void): Promise<DriftReport> {
   const started = performance.now();
@@ -53,8 +53,11 @@ export async function scanFleet(options: DriftOptions, progress: (line: string) 
   const stop = new AbortController();
   const end = () => stop.abort();
   for (const signal of SIGNALS) process.on(signal, end);
-  const limit = pLimit(options.parallel ?? availableParallelism());
+  const atOnce = options.parallel ?? availableParallelism();
+  const limit = pLimit(atOnce);
   const stacks = [...Map.groupBy(nodes, ({ entry }) => entry)];
+  let done = 0;
+  progress(`looking at ${count(nodes.length, "node")} in ${count(stacks.length, "stack")}, ${atOnce} at a time`);
   const results = await Promise.all(
     stacks.map(([entry, of]) =>
       limit(async () => {
@@ -64,7 +67,7 @@ export async function scanFleet(options: DriftOptions, progress: (line: string) 
         const said = Object.entries(countsOf({ nodes: found })).flatMap(([what, n]) =>
           n === 0 ? [] : [`${n} ${what}`],
         );
-        progress(`${entry.stack}: ${said.join(", ")} (${seconds} s)`);
+        progress(`${++done} of ${stacks.length}, ${entry.stack}: ${said.join(", ")} (${seconds} s)`);
         return found;
       }),
     ),
@@ -82,6 +85,8 @@ export async function scanFleet(options: DriftOptions, progress: (line: string) 
     missing: [],
   };
 }
+
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
 
 /** Reads at a time: all of a stack, so that every node is asked at once. */
 const AT_ONCE = "2048";

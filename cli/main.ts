@@ -85,7 +85,7 @@ withStack(program.command("trust <node>"))
 program
   .command("report [preview]")
   .description(
-    "Turns `TEEUP_REVIEW=1 pulumi preview --json` (a file, or - for stdin) into Markdown for a code review. Without a file it makes the preview itself. Changes nothing.",
+    "Turns `TEEUP_REVIEW=1 pulumi preview --json` (a file, or - for stdin) into Markdown for a code review. Without a file it makes the preview itself. Changes nothing. Exit status 3: a node could not be looked at, or the preview is not whole.",
   )
   .option("-s, --stack <name>", "stack to preview; default: the selected one")
   .option(
@@ -102,7 +102,9 @@ program
       options: { stack?: string; status?: number; json?: true; sarif?: true; stackFile: string },
     ) => {
       const { stack, status } = options;
-      const report = await (await import("./preview-report.ts")).previewReport({ preview, stack, status });
+      const { previewReport, reportStatus } = await import("./preview-report.ts");
+      const report = await previewReport({ preview, stack, status });
+      process.exitCode = reportStatus(report);
       if (options.json === true) return say(JSON.stringify(report, null, 2));
       if (options.sarif !== true) return say((await import("./formats/review-markdown.ts")).reviewMarkdown(report));
       const { reviewSarif } = await import("./formats/review-sarif.ts");

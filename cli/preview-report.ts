@@ -24,6 +24,10 @@ export async function previewReport(source: PreviewSource): Promise<ReviewReport
   return reviewReport(await read(source.preview), status === 0 ? [] : [endedWith(status, "its own output says why")]);
 }
 
+/** 0: all was looked at. 3, as of `teeup drift`: a node could not be, or the preview is not whole. */
+export const reportStatus = ({ errors, nodes }: ReviewReport): 0 | 3 =>
+  errors.length > 0 || nodes.some(({ status }) => status === "unknown" || status === "unreachable") ? 3 : 0;
+
 async function read(path: string): Promise<string> {
   if (path === "-") return textOf(process.stdin);
   try {

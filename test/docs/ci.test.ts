@@ -67,10 +67,31 @@ test("whoever reports a preview says how it ended: a policy's refusal is in no p
   for (const line of lines) expect(line).toContain('--status "$status"');
 });
 
-test("an empty report takes nobody's comment", async () => {
+/** The script of a step of GitHub's review. */
+function scriptOf(start: string): string {
   const [, text = ""] = files.find(([name]) => name === "github-review.yml") ?? [];
   const { jobs } = parse(text) as { jobs: Record<string, { steps: { name?: string; run?: string }[] }> };
-  const script = jobs["review"]?.steps.find(({ name }) => name?.startsWith("One comment"))?.run ?? "";
+  return jobs["review"]?.steps.find(({ name }) => name?.startsWith(start))?.run ?? "";
+}
+
+test.each([0, 1, 3])("a report that ends with %i: its step does, too, and what it said is shown", (status) => {
+  const folder = mkdtempSync(join(tmpdir(), "teeup-ci-"));
+  try {
+    writeFileSync(join(folder, "npm"), `#!/bin/sh\necho "# the report"\nexit ${status}\n`, { mode: 0o755 });
+    writeFileSync(join(folder, "preview.status"), "0\n");
+    const ended = spawnSync("bash", ["-e", "-o", "pipefail", "-c", scriptOf("Report")], {
+      cwd: folder,
+      env: { PATH: `${folder}:${process.env["PATH"]}`, GITHUB_STEP_SUMMARY: "summary", STACK: "rack7" },
+    });
+    expect(ended.status).toBe(status);
+    if (status !== 1) expect(readFileSync(join(folder, "summary"), "utf8")).toBe("# the report\n");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("an empty report takes nobody's comment", async () => {
+  const script = scriptOf("One comment");
   const folder = mkdtempSync(join(tmpdir(), "teeup-ci-"));
   try {
     writeFileSync(join(folder, "gh"), '#!/bin/sh\necho "gh $*" >> calls\necho "[]"\n', { mode: 0o755 });

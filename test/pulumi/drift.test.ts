@@ -87,7 +87,8 @@ test(
   async () => {
     const { status, statuses, stderr } = await scanned();
     expect([status, statuses]).toEqual([0, Object.fromEntries(NODES.map((name) => [name, "clean"]))]);
-    expect(stderr).toMatch(/^rack0: 3 clean \([\d.]+ s\)$/m);
+    expect(stderr).toMatch(/^looking at \d+ nodes in 2 stacks, \d+ at a time$/m);
+    expect(stderr).toMatch(/^[12] of 2, rack0: 3 clean \([\d.]+ s\)$/m);
     expect(site.twins.map((twin) => twin.journal.counts().hostExecs)).toEqual([1, 1, 1, 1]);
   },
   MINUTES,
