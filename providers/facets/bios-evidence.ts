@@ -2,10 +2,11 @@ import type { Answers, Asks } from "../kit/ask.ts";
 import { ran, text } from "../kit/ask.ts";
 import type { Finding } from "../kit/facet.ts";
 import type { Fact } from "../kit/facts.ts";
-import { known, mapFact, showFact, unknown, valueIfKnown } from "../kit/facts.ts";
+import { known, mapFact, showFact, valueIfKnown } from "../kit/facts.ts";
 import { KERNEL_RELEASE } from "../kit/host.ts";
+import { TEE_LOG, teeLog } from "../kit/kernel-log.ts";
 import type { TdxLog } from "../kit/parse-tdx-log.ts";
-import { TDX_LOG, tdxLog } from "../kit/parse-tdx-log.ts";
+import { tdxLog } from "../kit/parse-tdx-log.ts";
 import { judgeTdxEvidence } from "./bios-evidence-tdx.ts";
 import type { BiosMenu } from "./bios-menus.ts";
 
@@ -20,8 +21,7 @@ export const EVIDENCE_ASKS = {
   version: { kind: "file", path: `${DMI}/bios_version` },
   flags: { kind: "argv", argv: ["grep", "-m1", "^flags", "/proc/cpuinfo"] },
   iommu: { kind: "argv", argv: ["ls", "/sys/kernel/iommu_groups"] },
-  log: { kind: "argv", argv: ["journalctl", "-k", "-b", "-o", "cat", "--no-pager", "--grep", "SEV|RMP"] },
-  tdx: TDX_LOG,
+  log: TEE_LOG,
   kernel: KERNEL_RELEASE,
   uefi: { kind: "file", path: "/sys/firmware/efi/fw_platform_size" },
 } as const satisfies Asks;
@@ -45,10 +45,9 @@ const FLAGS = ["sme", "sev", "sev_es", "sev_snp", "vmx", "sgx", "tme"];
 
 export function parseEvidence(answers: Answers<typeof EVIDENCE_ASKS>): BiosEvidence {
   const line = (name: keyof typeof EVIDENCE_ASKS): string => valueIfKnown(text(answers[name]))?.trim() ?? "";
-  const log = ran(answers.log);
-  const lines = mapFact(log, (l) => l.stdout);
+  const log = teeLog(answers.log, (lines) => lines);
   const asids = /(?:SEV-SNP|SEV-ES) enabled \(ASIDs 1 - (\d+)\)|SEV-(?:SNP|ES) (?:enabled|supported): (\d+) ASIDs/.exec(
-    valueIfKnown(lines) ?? "",
+    valueIfKnown(log) ?? "",
   );
   return {
     dmi: mapFact(text(answers.vendor), () => ({
@@ -60,9 +59,9 @@ export function parseEvidence(answers: Answers<typeof EVIDENCE_ASKS>): BiosEvide
     })),
     flags: mapFact(text(answers.flags), (t) => FLAGS.filter((flag) => t.split(/\s+/).includes(flag))),
     iommu: mapFact(ran(answers.iommu), (r) => r.status === 0 && r.stdout.trim() !== ""),
-    rmp: log.state === "known" && log.value.status > 1 ? unknown(log.value.stderr.trim()) : mapFact(lines, rmpOf),
+    rmp: mapFact(log, rmpOf),
     snpAsids: asids === null ? null : Number(asids[1] ?? asids[2]),
-    tdx: tdxLog(answers.tdx),
+    tdx: tdxLog(answers.log),
     kernel: mapFact(text(answers.kernel), (t) => t.trim()),
     uefi: answers.uefi.kind === "missing" ? known(false) : mapFact(text(answers.uefi), () => true),
   };

@@ -86,7 +86,7 @@ const seen = (log: string, flags = "flags : fpu vmx sgx tme", kernel = "7.0.0-31
   version: ok("1.4\n"),
   flags: ok(flags),
   iommu: ok("0\n1\n"),
-  tdx: ok(`Linux version ${kernel} (x@y)\n${log}`),
+  log: ok(`Linux version ${kernel} (x@y)\n${log}`),
   kernel: ok(`${kernel}\n`),
   uefi: ok("64\n"),
 });
@@ -157,5 +157,5 @@ export const BIOS_TDX_EXAMPLES = [
     ["bios.sgx-off"],
     ["bios.by-hand"],
   ),
-  example("TDX, the journal does not reach back", want, { ...seen(KEYS), tdx: ok(KEYS), bmc: none }, ["bios.keys"]),
+  example("TDX, the journal does not reach back", want, { ...seen(KEYS), log: ok(KEYS), bmc: none }, ["bios.keys"]),
 ];

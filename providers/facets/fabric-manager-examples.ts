@@ -25,7 +25,7 @@ const good: Readonly<Record<string, Answer>> = {
   nscq: ok(""),
   state: state("active"),
   os: ok('ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\n'),
-  aptHeld: ok("nvidia-fabricmanager-580\n"),
+  aptHeld: ok("installed\tnvidia-fabricmanager-580\t\thold\n"),
   inService: missing,
   ready: ok("Confidential Compute GPUs Ready state: not-ready\n"),
   nvidia: ok(""),

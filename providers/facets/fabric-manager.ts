@@ -4,10 +4,10 @@ import type { Fact } from "../kit/facts.ts";
 import { absent, flatMapFact, known, mapFact, showFact, unknown } from "../kit/facts.ts";
 import { parsed } from "../kit/findings.ts";
 import { inServiceOf, SERVICE_ASKS } from "../kit/guest.ts";
-import { familyOf, HELD_PACKAGES, OS_RELEASE, ofFamily, VERSION_LOCKS } from "../kit/host.ts";
+import { DPKG_PACKAGES, familyOf, OS_RELEASE, ofFamily, VERSION_LOCKS } from "../kit/host.ts";
 import { isNvSwitch, LSPCI, parseLspci } from "../kit/parse-lspci.ts";
 import { parseDriverVersion } from "../kit/parse-nvidia-smi.ts";
-import { parseLines, parseVersionLocks } from "../kit/parse-packages.ts";
+import { parseDpkgHolds, parseVersionLocks } from "../kit/parse-packages.ts";
 import { parseSystemctlShow, SHOWN } from "../kit/parse-systemctl.ts";
 import { fabricManagerExamples } from "./fabric-manager-examples.ts";
 import { judgeFabricManager, SOURCE } from "./fabric-manager-judge.ts";
@@ -56,7 +56,7 @@ export const fabricManager = facet({
     },
     state: { kind: "argv", argv: ["systemctl", "show", FABRIC_MANAGER, ...SHOWN] },
     os: OS_RELEASE,
-    aptHeld: HELD_PACKAGES,
+    aptHeld: DPKG_PACKAGES,
     locks: VERSION_LOCKS,
     ...SERVICE_ASKS,
   },
@@ -79,7 +79,7 @@ export const fabricManager = facet({
       family,
       held: ofFamily(
         family,
-        () => mapFact(text(a.aptHeld), parseLines),
+        () => mapFact(text(a.aptHeld), parseDpkgHolds),
         () => mapFact(text(a.locks), parseVersionLocks),
       ),
       inService: inServiceOf(a),

@@ -28,7 +28,7 @@ const entry = `gnulinux-advanced-u1>gnulinux-${R}-advanced-u1`;
 const good: Readonly<Record<string, Answer>> = {
   running: ok(`${R}\n`),
   packages: ok(`installed linux-image-${R} 6.8.0-90.91\ninstalled linux-virtual 6.8.0-90.91\n`),
-  held: ok(`linux-image-${R}\nlinux-virtual\n`),
+  held: ok(`installed\tlinux-image-${R}\t\thold\ninstalled\tlinux-virtual\t\thold\n`),
   grub: ok(menu([R], entry)),
   cmdline: ok(`BOOT_IMAGE=/boot/vmlinuz-${R} root=UUID=u1 ro\n`),
   inService: missing,
@@ -99,7 +99,12 @@ export const guestKernelExamples: readonly Example<GuestKernelWant>[] = [
     ["guest-kernel.default", "guest-kernel.upgraded"],
     ["guest-kernel.default", "guest-kernel.restart"],
   ),
-  example("no longer held", { held: ok(`linux-image-${R}\n`) }, ["guest-kernel.held"], ["guest-kernel.hold"]),
+  example(
+    "no longer held",
+    { held: ok(`installed\tlinux-image-${R}\t\thold\n`) },
+    ["guest-kernel.held"],
+    ["guest-kernel.hold"],
+  ),
   example("a TD's command line and crypto", tdAnswers, [], [], td),
   example(
     "clearcpuid=mtrr is missing: staged, then a restart",

@@ -58,7 +58,7 @@ export const guestKernel = facet({
   asks: {
     running: host.KERNEL_RELEASE,
     packages: host.STACK_PACKAGES,
-    held: host.HELD_PACKAGES,
+    held: host.DPKG_PACKAGES,
     grub: host.GRUB_CFG,
     ...OF_RED_HAT,
     saved2: GRUB_ENVIRONMENT_ASKS.saved2,

@@ -12,7 +12,7 @@ const good = {
   images: ok("vmlinuz-6.14.0-37-generic\nvmlinuz-6.8.0-90-generic\n"),
   packages: ok("installed linux-image-6.14.0-37-generic 6.14.0-37.37\ninstalled linux-generic 6.8.0-90.91\n", 1),
   configs: ok("/boot/config-6.14.0-37-generic:CONFIG_KVM_AMD_SEV=y\n"),
-  held: ok("linux-generic\nlinux-image-6.14.0-37-generic\n"),
+  held: ok("installed\tlinux-generic\t\thold\ninstalled\tlinux-image-6.14.0-37-generic\t\thold\n"),
   grub: ok(""),
 };
 const old = { ...good, running: ok("6.8.0-90-generic\n") };

@@ -2,7 +2,7 @@ import { text } from "../kit/ask.ts";
 import { facet, type Step } from "../kit/facet.ts";
 import { absent, type Fact, mapFact, valueIfKnown } from "../kit/facts.ts";
 import { firstUnknown, isTrue } from "../kit/findings.ts";
-import { DPKG_NAMES, installPackages } from "../kit/host.ts";
+import { DPKG_PACKAGES, installPackages } from "../kit/host.ts";
 import {
   lackingSettings,
   putInForce,
@@ -27,7 +27,7 @@ export const libvirt = facet({
   sources: [SOURCE, "canonical/tdx README, Boot TD with virsh"],
   want: LibvirtWant,
   asks: {
-    packages: DPKG_NAMES,
+    packages: DPKG_PACKAGES,
     conf: { kind: "file", path: QEMU_CONF, maxBytes: 262_144 },
     unread: QEMU_CONF_UNREAD,
     daemon: { kind: "argv", argv: ["systemctl", "show", "libvirtd.service", ...SHOWN] },

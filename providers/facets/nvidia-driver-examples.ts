@@ -22,7 +22,7 @@ const proc = (version: string, open = true) =>
 const good: Readonly<Record<string, Answer>> = {
   module: modinfo("580.95.05"),
   loaded: proc("580.95.05"),
-  held: ok("nvidia-headless-580-server-open\n"),
+  held: ok("installed\tnvidia-headless-580-server-open\t\thold\n"),
   inService: missing,
 };
 const example = (

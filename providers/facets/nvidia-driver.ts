@@ -5,10 +5,10 @@ import { absent, flatMapFact, known, mapFact, showFact, unknown } from "../kit/f
 import { parsed } from "../kit/findings.ts";
 import { AGENT_ASKS, parseAgents, parseStopped } from "../kit/gpu-agents.ts";
 import { inServiceOf, SERVICE_ASKS } from "../kit/guest.ts";
-import { HELD_PACKAGES } from "../kit/host.ts";
+import { DPKG_PACKAGES } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { parseDriverVersion, parseModinfo } from "../kit/parse-nvidia-smi.ts";
-import { parseLines } from "../kit/parse-packages.ts";
+import { parseDpkgHolds } from "../kit/parse-packages.ts";
 import { nvidiaDriverExamples } from "./nvidia-driver-examples.ts";
 import type { Module, NvidiaDriverFacts } from "./nvidia-driver-plan.ts";
 import { good, NvidiaDriverWant, planNvidiaDriver, show, unheld } from "./nvidia-driver-plan.ts";
@@ -29,7 +29,7 @@ export const nvidiaDriver = facet({
   asks: {
     module: { kind: "argv", argv: ["modinfo", "nvidia"] },
     loaded: { kind: "file", path: "/proc/driver/nvidia/version" },
-    held: HELD_PACKAGES,
+    held: DPKG_PACKAGES,
     ...SERVICE_ASKS,
     ...AGENT_ASKS,
   },
@@ -43,7 +43,7 @@ export const nvidiaDriver = facet({
         return read === undefined ? unknown("could not understand modinfo") : known(read);
       }),
       loaded: parsed(text(a.loaded), parseDriverVersion, "/proc/driver/nvidia/version"),
-      held: mapFact(text(a.held), parseLines),
+      held: mapFact(text(a.held), parseDpkgHolds),
       inService: inServiceOf(a),
       agents: parseAgents(a.agents),
       stopped: parseStopped(a.stoppedAgents),

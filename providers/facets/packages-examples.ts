@@ -8,15 +8,20 @@ export const PACKAGES_EXAMPLES = [
     {
       os: ok("ID=ubuntu\nID_LIKE=debian\n"),
       dpkg: ok("installed\tgit\t\ninstalled\tacpica-tools\tiasl (= 20200925)\n"),
-      held: ok(""),
     },
   ),
   example(
     "one of each missing",
     { names: ["git", "jq"], pip: ["numpy"] },
-    { os: ok("ID=debian\n"), dpkg: ok("installed\tgit\t\nconfig-files\tjq\t\n"), held: ok(""), pip: ok("") },
+    { os: ok("ID=debian\n"), dpkg: ok("installed\tgit\t\nconfig-files\tjq\t\n"), pip: ok("") },
     ["packages.missing", "packages.pip-missing"],
     ["packages.install", "packages.pip"],
+  ),
+  example(
+    "what is missing is on hold: apt would refuse it",
+    { names: ["git", "jq"], pip: [] },
+    { os: ok("ID=debian\n"), dpkg: ok("installed\tgit\t\tinstall\nnot-installed\tjq\t\thold\n") },
+    ["packages.missing", "packages.held"],
   ),
   example(
     "Red Hat family: one missing, another one locked",
@@ -38,7 +43,7 @@ export const PACKAGES_EXAMPLES = [
   example(
     "dpkg broken",
     { names: ["git"], pip: [] },
-    { os: ok("ID=ubuntu\n"), dpkg: ok("", 2, "dpkg-query: error: parsing file"), held: ok("") },
-    ["packages.missing"],
+    { os: ok("ID=ubuntu\n"), dpkg: ok("", 2, "dpkg-query: error: parsing file") },
+    ["packages.missing", "packages.held"],
   ),
 ];

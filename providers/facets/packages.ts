@@ -64,7 +64,7 @@ export const packages = facet({
     return {
       family,
       installed: rpm ? mapFact(text(a.rpm), parseLines) : mapFact(text(a.dpkg), parseDpkgNames),
-      held: parseHolds(a, rpm ? known("rpm") : host.familyOf(text(a.os))).held,
+      held: parseHolds({ held: a.dpkg, locks: a.locks }, rpm ? known("rpm") : host.familyOf(text(a.os))).held,
       pip: mapFact(collected(a.pip), (stdout) => parseLines(stdout).map(pipName)),
     };
   },

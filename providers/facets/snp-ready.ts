@@ -2,8 +2,9 @@ import { collected, ran, text } from "../kit/ask.ts";
 import type { Finding } from "../kit/facet.ts";
 import { facet } from "../kit/facet.ts";
 import { mapFact, valueIfKnown } from "../kit/facts.ts";
-import { KERNEL_RELEASE, MODULE_PARAMETERS, SNP_LOG } from "../kit/host.ts";
+import { KERNEL_RELEASE, MODULE_PARAMETERS } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
+import { TEE_LOG } from "../kit/kernel-log.ts";
 import { parseModuleParameters, sameParameter } from "../kit/parse-modules.ts";
 import { parseSnphostOk, snpLog } from "../kit/parse-snp-log.ts";
 import type { SnpReadyFacts } from "./snp-ready-evidence.ts";
@@ -29,7 +30,7 @@ export const snpReady = facet({
   want: SnpReadySchema,
   asks: {
     kernel: KERNEL_RELEASE,
-    log: SNP_LOG,
+    log: TEE_LOG,
     parameters: MODULE_PARAMETERS,
     device: { kind: "argv", argv: ["stat", "-c", "%F", "/dev/sev"] },
     snphost: { kind: "argv", argv: ["snphost", "ok"], timeoutSeconds: 30 },

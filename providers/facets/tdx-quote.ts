@@ -2,7 +2,7 @@ import type { Answer, Asks } from "../kit/ask.ts";
 import { lastLine, ran, text } from "../kit/ask.ts";
 import { facet } from "../kit/facet.ts";
 import { absent, mapFact } from "../kit/facts.ts";
-import { DPKG_NAMES } from "../kit/host.ts";
+import { DPKG_PACKAGES } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
 import { parseDpkgNames } from "../kit/parse-packages.ts";
 import { tdxQuoteExamples } from "./tdx-quote-examples.ts";
@@ -27,7 +27,7 @@ const VERIFIED = [/App: tee[ _]verify[ _]quote successfully returned\./, /App: V
 const lastOf = ({ stdout, stderr }: { stdout: string; stderr: string }) => lastLine(stderr || stdout);
 
 const ASKS = {
-  dpkg: DPKG_NAMES,
+  dpkg: DPKG_PACKAGES,
   qcnl: { kind: "file", path: QCNL },
   generator: { kind: "argv", argv: ["test", "-x", `${SAMPLE}/test_tdx_attest`] },
   verifier: { kind: "argv", argv: ["test", "-x", `${VERIFIER}/app`] },

@@ -4,8 +4,9 @@ import { facet } from "../kit/facet.ts";
 import { mapFact, valueIfKnown } from "../kit/facts.ts";
 import { KERNEL_RELEASE, MODULE_PARAMETERS } from "../kit/host.ts";
 import { judgeFact } from "../kit/judge.ts";
+import { TEE_LOG } from "../kit/kernel-log.ts";
 import { parseModuleParameters, sameParameter } from "../kit/parse-modules.ts";
-import { TDX_LOG, tdxLog } from "../kit/parse-tdx-log.ts";
+import { tdxLog } from "../kit/parse-tdx-log.ts";
 import type { TdxReadyFacts } from "./tdx-ready-evidence.ts";
 import { logFindings, TdxReadySchema, VERIFY, withoutConsequences } from "./tdx-ready-evidence.ts";
 import { TDX_READY_EXAMPLES } from "./tdx-ready-examples.ts";
@@ -21,7 +22,7 @@ export const tdxReady = facet({
   want: TdxReadySchema,
   asks: {
     kernel: KERNEL_RELEASE,
-    log: TDX_LOG,
+    log: TEE_LOG,
     parameters: MODULE_PARAMETERS,
     flags: { kind: "argv", argv: ["grep", "-m1", "^flags", "/proc/cpuinfo"] },
   },

@@ -50,7 +50,7 @@ const objects = ok("List of user creatable objects:\n  sev-guest\n  sev-snp-gues
 const common = {
   images: ok(`${SUM}  ${OVMF}\n`, 1),
   packages: ok("installed ovmf 2024.02-2\ninstalled qemu-system-x86 1:9.2.1\n", 1),
-  held: ok("ovmf\nqemu-system-x86\n"),
+  held: ok("installed\tovmf\t\thold\ninstalled\tqemu-system-x86\t\thold\n"),
   recipes: ok("", 2),
   cores: ok("64\n"),
 };
@@ -80,7 +80,7 @@ export const VM_STACK_EXAMPLES = [
     distribution: version("10.2.1"),
     images: ok(`${SUM}  ${TD.ovmf}\n`, 1),
     packages: ok("installed ovmf-inteltdx 2025.11-3ubuntu7\ninstalled qemu-system-x86 1:10.2.1\n", 1),
-    held: ok("ovmf-inteltdx\nqemu-system-x86\n"),
+    held: ok("installed\tovmf-inteltdx\t\thold\ninstalled\tqemu-system-x86\t\thold\n"),
   }),
   example(
     "a QEMU without TDX",
@@ -91,7 +91,7 @@ export const VM_STACK_EXAMPLES = [
       distribution: version("10.1.0"),
       images: ok(`${SUM}  ${TD.ovmf}\n`, 1),
       packages: ok("installed ovmf-inteltdx 2025.02-8\ninstalled qemu-system-x86 1:10.1.0\n", 1),
-      held: ok("ovmf-inteltdx\nqemu-system-x86\n"),
+      held: ok("installed\tovmf-inteltdx\t\thold\ninstalled\tqemu-system-x86\t\thold\n"),
     },
     [qemu],
   ),

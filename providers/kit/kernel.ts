@@ -7,6 +7,7 @@ import { known, mapFact, valueIfKnown } from "./facts.ts";
 import * as host from "./host.ts";
 import {
   isRpmKernelPart,
+  parseDpkgHolds,
   parseDpkgVersions,
   parseGrepLines,
   parseLines,
@@ -56,7 +57,7 @@ export const KERNEL_ASKS = {
   running: host.KERNEL_RELEASE,
   images: { kind: "argv", argv: ["find", "/boot", "-maxdepth", "1", "-name", "vmlinuz-*", "-printf", "%f\\n"] },
   packages: host.STACK_PACKAGES,
-  held: host.HELD_PACKAGES,
+  held: host.DPKG_PACKAGES,
   configs: CONFIG_ASK,
   grub: host.GRUB_CFG,
   ...OF_RED_HAT,
@@ -99,14 +100,14 @@ export const parseConfigs = (answer: Answer): KernelFacts["configs"] =>
 
 /** What is on hold, and whether anything can be: without dnf's plugin nothing is. */
 export function parseHolds(
-  answers: Answers<{ readonly held: typeof host.HELD_PACKAGES; readonly locks: typeof host.VERSION_LOCKS }>,
+  answers: Answers<{ readonly held: typeof host.DPKG_PACKAGES; readonly locks: typeof host.VERSION_LOCKS }>,
   family: Fact<"debian" | "rpm">,
 ): { held: Fact<readonly string[]>; holds: Fact<true> } {
   const locks = text(answers.locks);
   return {
     held: host.ofFamily<readonly string[]>(
       family,
-      () => mapFact(text(answers.held), parseLines),
+      () => mapFact(text(answers.held), parseDpkgHolds),
       () => (locks.state === "absent" ? known([]) : mapFact(locks, parseVersionLocks)),
     ),
     holds: host.ofFamily<true>(

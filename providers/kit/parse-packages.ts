@@ -17,7 +17,16 @@ export function parseDpkgVersions(text: string): Record<string, string> {
   return Object.fromEntries(out.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Lines `status<TAB>name<TAB>provides`: sorted names of what is installed, and of what that stands in for. */
+/** Lines `status<TAB>name<TAB>provides<TAB>want`: sorted names of what is on hold, installed or not. */
+export const parseDpkgHolds = (text: string): string[] =>
+  parseLines(text)
+    .flatMap((line) => {
+      const [, name = "", , want] = line.split("\t");
+      return want === "hold" && name !== "" ? [name] : [];
+    })
+    .sort();
+
+/** Lines `status<TAB>name<TAB>provides<TAB>want`: sorted names of what is installed, and of what that stands in for. */
 export function parseDpkgNames(text: string): string[] {
   const names = new Set<string>();
   for (const line of text.split("\n")) {

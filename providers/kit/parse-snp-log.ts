@@ -1,16 +1,8 @@
 import type { Answer } from "./ask.ts";
-import { collected } from "./ask.ts";
 import type { Fact } from "./facts.ts";
-import { flatMapFact, known, unknown } from "./facts.ts";
+import { teeLog } from "./kernel-log.ts";
 
-/** The answer to SNP_LOG (host.ts); unknown when the journal has lost this boot's first lines. */
-export function snpLog(answer: Answer): Fact<SnpLog> {
-  return flatMapFact(collected(answer), (text) =>
-    /^Linux version /m.test(text)
-      ? known(parseSnpLog(text))
-      : unknown("the journal does not have the first lines of this boot: journalctl --list-boots"),
-  );
-}
+export const snpLog = (answer: Answer): Fact<SnpLog> => teeLog(answer, parseSnpLog);
 
 /** What the kernel log says about SEV-SNP, whatever the wording of the kernel's age. Absent lines are undefined. */
 export interface SnpLog {

@@ -1,26 +1,8 @@
-import type { Answer, Ask } from "./ask.ts";
-import { collected } from "./ask.ts";
+import type { Answer } from "./ask.ts";
 import type { Fact } from "./facts.ts";
-import { flatMapFact, known, unknown } from "./facts.ts";
+import { teeLog } from "./kernel-log.ts";
 
-/**
- * Kernel log lines about TDX, in lower case so that case is ignored. The first line of the boot is asked too: without it
- * the journal does not reach back, and a line that is missing means nothing.
- */
-export const TDX_LOG = {
-  kind: "argv",
-  argv: ["journalctl", "-k", "-b", "-o", "cat", "--no-pager", "--grep=^linux version |tdx"],
-  maxBytes: 262_144,
-} as const satisfies Ask;
-
-/** The answer to {@link TDX_LOG}; unknown when the journal has lost this boot's first lines. */
-export function tdxLog(answer: Answer): Fact<TdxLog> {
-  return flatMapFact(collected(answer), (text) =>
-    /^Linux version /m.test(text)
-      ? known(parseTdxLog(text))
-      : unknown("the journal does not have the first lines of this boot: journalctl --list-boots"),
-  );
-}
+export const tdxLog = (answer: Answer): Fact<TdxLog> => teeLog(answer, parseTdxLog);
 
 /** What the kernel log says about TDX on a host. Absent lines are undefined or false. */
 export interface TdxLog {

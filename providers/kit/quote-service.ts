@@ -5,7 +5,7 @@ import { collected, ran, text } from "./ask.ts";
 import { Sha256Schema } from "./downloads.ts";
 import type { Fact } from "./facts.ts";
 import { absent, flatMapFact, known, mapFact, unknown } from "./facts.ts";
-import { DPKG_NAMES, download } from "./host.ts";
+import { DPKG_PACKAGES, download } from "./host.ts";
 import { parseDpkgNames, parseSha256sum } from "./parse-packages.ts";
 import { parseSystemctlShow, SHOWN } from "./parse-systemctl.ts";
 
@@ -88,7 +88,7 @@ export interface QuoteServiceFacts {
 }
 
 export const QUOTE_SERVICE_ASKS = {
-  packages: DPKG_NAMES,
+  packages: DPKG_PACKAGES,
   key: { kind: "argv", argv: ["sha256sum", KEY_FILE] },
   devices: { kind: "argv", argv: ["stat", "-c", "%n %F", ...DEVICES] },
   pccs: { kind: "argv", argv: ["systemctl", "show", UNITS[0], ...SHOWN] },

@@ -3,7 +3,8 @@ import type { Answers, Asks } from "./ask.ts";
 import { collected, isThere, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { mapFact } from "./facts.ts";
-import { SNP_LOG, STAGED_DIR } from "./host.ts";
+import { STAGED_DIR } from "./host.ts";
+import { TEE_LOG } from "./kernel-log.ts";
 import { parseSha256sum } from "./parse-packages.ts";
 import { snpLog } from "./parse-snp-log.ts";
 
@@ -53,7 +54,7 @@ export const SEV_FIRMWARE_ASKS = {
   },
   staged: { kind: "file", path: SEV_FIRMWARE_STAGED },
   processor: { kind: "argv", argv: ["grep", "-m", "2", "-E", "^(cpu family|model)[[:space:]]*:", "/proc/cpuinfo"] },
-  log: SNP_LOG,
+  log: TEE_LOG,
 } as const satisfies Asks;
 
 /** What the firmware replaced, so that delete can put it back. */

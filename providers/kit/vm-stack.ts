@@ -6,7 +6,7 @@ import { collected, text } from "./ask.ts";
 import type { Fact } from "./facts.ts";
 import { mapFact } from "./facts.ts";
 import * as host from "./host.ts";
-import { parseDpkgVersions, parseGrepLines, parseLines, parseSha256sum } from "./parse-packages.ts";
+import { parseDpkgHolds, parseDpkgVersions, parseGrepLines, parseSha256sum } from "./parse-packages.ts";
 import { amLines, baselineFault, GitSchema, PinnedFilesSchema, patchSources } from "./patches.ts";
 
 const Package = z.string().regex(/^[a-z0-9][a-z0-9+.-]*$/);
@@ -112,7 +112,7 @@ export const VM_STACK_ASKS = {
     timeoutSeconds: 60,
   },
   packages: host.STACK_PACKAGES,
-  held: host.HELD_PACKAGES,
+  held: host.DPKG_PACKAGES,
   recipes: { kind: "argv", argv: ["grep", "-H", "", RECIPES.qemu, RECIPES.ovmf] },
   cores: host.CPU_COUNT,
 } as const satisfies Asks;
@@ -125,7 +125,7 @@ export function parseVmStack(a: Answers<typeof VM_STACK_ASKS>): VmStackFacts {
     packages: mapFact(collected(a.packages), (stdout) =>
       Object.fromEntries(Object.entries(parseDpkgVersions(stdout)).filter(([name]) => /^(qemu|ovmf)/.test(name))),
     ),
-    held: mapFact(text(a.held), parseLines),
+    held: mapFact(text(a.held), parseDpkgHolds),
     recipes: mapFact(collected(a.recipes), (stdout) =>
       Object.fromEntries(Object.entries(parseGrepLines(stdout)).map(([path, lines]) => [path, lines.join("\n")])),
     ),

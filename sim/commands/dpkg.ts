@@ -13,10 +13,18 @@ const glob = (pattern: string): RegExp =>
       .replaceAll("?", ".")}$`,
   );
 
+/** What dpkg knows of a package that it has only heard of. */
+const notInstalled = (machine: Machine, name: string): Readonly<Record<string, string>> => ({
+  Package: name,
+  "binary:Package": name,
+  "db:Status-Status": "not-installed",
+  "db:Status-Want": machine.packages.heard.get(name)?.hold === true ? "hold" : "unknown",
+});
+
 /** Fields of dpkg-query's format. */
 function field(machine: Machine, name: string, key: string): string {
   const entry = machine.packages.installed.get(name);
-  if (entry === undefined) return key === "Package" ? name : key === "db:Status-Status" ? "not-installed" : "";
+  if (entry === undefined) return notInstalled(machine, name)[key] ?? "";
   const { pkg, hold } = entry;
   switch (key) {
     case "Package":

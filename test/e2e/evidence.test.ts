@@ -158,6 +158,29 @@ test("a session that breaks off before the release is no other session: nothing 
   expect(released()).toEqual(["disk-key"]);
 });
 
+test("a guest that was started anew between evidence and release gets nothing, though its disk kept the host key", async () => {
+  b = await evidenceBench(vendors);
+  const { twin } = b;
+  const { amd, chip } = vendors;
+  const puts: string[] = [];
+  const failed = bring(b, {
+    whole: true,
+    said: (line) => {
+      if (!line.includes("release disk-key to it")) return;
+      // Whoever holds the disk holds that key: what comes up behind it need not be confidential at all.
+      twin.node.tee = snpSigner(amd, chip, { measure: () => Buffer.alloc(48, 1) });
+      twin.node.onDown("guest");
+      twin.journal.clear();
+    },
+  });
+  await expect(failed).rejects.toMatchObject({ code: "ssh.other-session" });
+  for (const { argv } of twin.journal.entries) if (argv.join(" ").includes(SECRETS_DIR)) puts.push(argv.join(" "));
+  expect(puts.filter((line) => !line.startsWith("find "))).toEqual([]);
+  expect(released()).toEqual([]);
+  // It is attested for itself, and refused.
+  expect(codes((await bring(b)).findings)).toEqual(["guest-attestation.measurement", "guest-attestation.secrets"]);
+});
+
 test("a secret that cannot be had is an error that holds nothing of it, and the guest stays without", async () => {
   const secrets = { "disk-key": { command: ["sh", "-c", `echo ${SECRET}; echo ${SECRET} >&2; exit 3`] } };
   b = await evidenceBench(vendors, { secrets });

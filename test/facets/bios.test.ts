@@ -235,13 +235,14 @@ describe("stages", () => {
 });
 
 describe("without a BMC", () => {
+  const logged = (lines: string) => ok(`Linux version 6.14.0-37-generic (x@y)\n${lines}`);
   const seen = (over: Readonly<Record<string, Answer>>) =>
     facts({
       bmc: failed(NO_BMC),
       vendor: ok("Supermicro\n"),
       flags: ok("flags : sme sev sev_es"),
       iommu: ok("0\n"),
-      log: ok("SEV-SNP: RMP table physical range [0x1 - 0x2]\n"),
+      log: logged("SEV-SNP: RMP table physical range [0x1 - 0x2]\n"),
       uefi: ok("64\n"),
       ...over,
     });
@@ -272,16 +273,16 @@ describe("without a BMC", () => {
       "bios.rmp-partial",
       "fail",
       {
-        log: ok(
+        log: logged(
           "SEV-SNP: RMP table physical range [0x1 - 0x2]\nMemory reserved for the RMP table does not cover full system RAM",
         ),
       },
     ],
-    ["bios.smee-off", "fail", { log: ok("", 1), flags: ok("flags : fpu sev_es") }],
+    ["bios.smee-off", "fail", { log: logged(""), flags: ok("flags : fpu sev_es") }],
     [
       "bios.asid-limit-low",
       "warn",
-      { log: ok("SEV-SNP: RMP table physical range [0x1 - 0x2]\nkvm_amd: SEV-SNP enabled (ASIDs 1 - 9)\n") },
+      { log: logged("SEV-SNP: RMP table physical range [0x1 - 0x2]\nkvm_amd: SEV-SNP enabled (ASIDs 1 - 9)\n") },
     ],
     ["bios.no-uefi", "warn", { uefi: missing }],
     ["bios.iommu", "unknown", { iommu: failed("no answer within 20 s") }],
@@ -290,7 +291,7 @@ describe("without a BMC", () => {
   });
 
   test("the guide's sample of 99 SEV-ES/SNP ASIDs fits its limit of 100 (001-HW-25)", () => {
-    const log = ok(
+    const log = logged(
       "SEV-SNP: RMP table physical range [0x1 - 0x2]\nSEV supported: 410 ASIDs\nSEV-ES and SEV-SNP supported: 99 ASIDs\n",
     );
     expect(bad(bios.judge(want, seen({ log })))).toEqual([]);

@@ -4,6 +4,7 @@ import { packageFamily } from "../../providers/kit/host.ts";
 import {
   compareReleases,
   compareVersions,
+  parseDpkgHolds,
   parseDpkgNames,
   parseDpkgVersions,
   parseGrepLines,
@@ -45,6 +46,11 @@ test("only what is installed counts, and what it provides", () => {
     a: "1:1.0-1",
     b: "2",
   });
+});
+
+test("what is on hold is so installed or not", () => {
+  const said = "installed\tqemu-system-x86\tqemu-kvm\thold\nnot-installed\tjq\t\thold\ninstalled\tgit\t\tinstall\n";
+  expect(parseDpkgHolds(`${said}not-installed\thold\t\tunknown\n`)).toEqual(["jq", "qemu-system-x86"]);
 });
 
 const word = fc.stringMatching(/^[a-z][a-z0-9+.-]{0,12}$/);

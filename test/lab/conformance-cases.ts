@@ -105,8 +105,9 @@ const NORMAL: Readonly<Record<string, (text: string) => string>> = {
 
 /** Versions of packages, and what the archive has: by name both machines have the same made-up ones. */
 const packageLines = kinds(
-  ["installed", /^installed\t\S+\t.*$/],
-  ["removed", /^(config-files|not-installed)\t\S+\t.*$/],
+  // Those on hold stay as they are.
+  ["installed", /^installed\t\S+\t.*\tinstall$/],
+  ["removed or only known", /^(config-files|not-installed)\t\S+\t.*\t(unknown|deinstall|purge|install)$/],
   ["installed kernel, QEMU or OVMF", /^installed (linux|qemu|ovmf)\S* \S+$/],
   ["known kernel, QEMU or OVMF", /^not-installed (linux|qemu|ovmf)\S* $/],
 );
@@ -139,7 +140,8 @@ Object.assign(NORMAL, {
   ),
   "grep -rH  /sys/module/kvm_amd/parameters /sys/module/kvm_intel/parameters /sys/module/vfio_pci/parameters":
     parameters,
-  "dpkg-query --show --showformat=${db:Status-Status}\\t${Package}\\t${Provides}\\n": packageLines,
+  "dpkg-query --show --showformat=${db:Status-Status}\\t${Package}\\t${Provides}\\t${db:Status-Want}\\n *":
+    packageLines,
   "dpkg-query --show --showformat=${db:Status-Status} ${Package} ${Version}\\n linux-* qemu-* ovmf*": packageLines,
   "/usr/bin/qemu-system-x86_64 --version": qemuVersion,
   "/usr/bin/qemu-system-x86_64 -object help": objects,
@@ -223,7 +225,7 @@ export const GRUB = `GRUB_DEFAULT=0
 GRUB_TIMEOUT=0
 GRUB_DISTRIBUTOR=Debian
 GRUB_CMDLINE_LINUX_DEFAULT=""
-GRUB_CMDLINE_LINUX="console=ttyS0,115200 net.ifnames=0 no_timer_check"
+GRUB_CMDLINE_LINUX="console=ttyS0,115200 net.ifnames=0 no_timer_check clearcpuid=rep_good"
 GRUB_DISABLE_OS_PROBER=true
 GRUB_DISABLE_RECOVERY=true
 `;
@@ -501,6 +503,8 @@ const PACKAGES: readonly Case[] = asks("packages", [
   ["apt-get -y install lab-agent", { same: aptOutput }],
   "apt-mark hold lab-kernel-tools",
   "apt-mark showhold",
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own fields
+  "dpkg-query --show --showformat=${db:Status-Status}\u00a0${Package}\u00a0${db:Status-Want}\\n lab-*",
   "apt-mark unhold lab-kernel-tools",
   ["apt-cache policy no-such-package", {}],
   "dpkg-query --show no-such-package",
