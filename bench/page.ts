@@ -1,7 +1,8 @@
 import type { PhrasingContent, RootContent } from "mdast";
 import { bullets, code, heading, paragraph, render, table, text } from "../cli/formats/markdown.ts";
 import { HOSTS } from "./drift20.ts";
-import type { Figures, Promised } from "./figures.ts";
+import { type Figures, type Promised, PYINFRA_TIMES } from "./figures.ts";
+import { round } from "./timing.ts";
 
 /** Where and how the figures were measured. */
 export interface Conditions {
@@ -52,9 +53,18 @@ export function benchmarkPage(figures: Figures, kept: readonly Promised[], at: C
       ),
       paragraph(
         text(
-          "Real sshd, sh and dpkg of a Debian in namespaces of the same machine, so the hosts' work is on its processors too. They are bare: to every side they differ from what is wanted in all there is. They have no BMC; BIOS settings are judged by what the system shows. The peers are installed from PyPI by the benchmark, in the versions of bench/peers/requirements.txt.",
+          "Every side asks dpkg for holds: apt-mark showhold takes most of a second of a host's processor, whoever asks it. Real sshd, sh and dpkg of a Debian in namespaces of the same machine, so the hosts' work is on its processors too. They are bare: to every side they differ from what is wanted in all there is. They have no BMC; BIOS settings are judged by what the system shows. The peers are installed from PyPI by the benchmark, in the versions of bench/peers/requirements.txt.",
         ),
       ),
+      ...(drift20.emptyRefresh * PYINFRA_TIMES <= drift20.pyinfra
+        ? []
+        : [
+            paragraph(
+              text(
+                `No scan through Pulumi's engine can be ${PYINFRA_TIMES} times faster than pyinfra here: the refresh of an empty stack alone takes ${round(drift20.emptyRefresh / drift20.pyinfra)} of its time.`,
+              ),
+            ),
+          ]),
     );
   if (fleet.length > 0)
     children.push(

@@ -9,7 +9,7 @@ from pyinfra.operations import files
 
 for looks in (
     "lscpu || true",
-    "apt-mark showhold",
+    "dpkg-query -W -f '${Package} ${db:Status-Want}\n'",
     "uname -r; cat /proc/cmdline; ls /boot",
     "grub-editenv list; cat /boot/grub/grub.cfg || true",
     "cat /sys/module/kvm_amd/parameters/*; cat /proc/modules; journalctl -k -b --no-pager || true",
