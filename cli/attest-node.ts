@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { lstat, rm, writeFile } from "node:fs/promises";
 import pc from "picocolors";
 import { siteAppraiser } from "../providers/appraise.ts";
 import type { Bundle } from "../providers/attest/bundle.ts";
@@ -55,29 +55,42 @@ export async function attestNode(
   const reconciler = new Reconciler(fleet);
   const seen: { bundle: Bundle; policy: Policy; result: Result }[] = [];
   try {
+    for (const file of [out, ear]) await removeOlder(file);
     if (!reconciler.located(name)) reconciler.locate(name, await placeOf(name, source), FACETS);
     await reconciler.reach(name);
     const appraise = siteAppraiser(config, env, {
       onVerified: (_node, bundle, policy, result) => void seen.push({ bundle, policy, result }),
     });
-    const appraisal = await appraise(fleet.node(name).guest, name, request);
+    const { session: _, ...appraisal } = await appraise(fleet.node(name).guest, name, request);
     const [last] = seen;
     if (out !== undefined && last !== undefined)
       await writeFile(out, `${JSON.stringify({ ...last.bundle, policy: last.policy })}\n`);
     if (ear !== undefined && appraisal.ear !== undefined) await writeFile(ear, `${appraisal.ear}\n`);
     if (last === undefined) return { node: name, appraisal };
-    return { node: name, appraisal, verified: { ...last.result, nonceFrom: "given", hostKeyFrom: "given" } };
+    return {
+      node: name,
+      appraisal,
+      verified: { ...last.result, nonceFrom: "given", hostKeyFrom: "given", policyFrom: "given" },
+    };
   } finally {
     await reconciler.close();
   }
 }
 
+/** An older look's result must not stand for this one, which may have none. A device or a pipe stays. */
+async function removeOlder(file: string | undefined): Promise<void> {
+  if (file === undefined) return;
+  const there = await lstat(file).catch(() => undefined);
+  if (there?.isFile() === true) await rm(file);
+}
+
 /** What a person reads; for evidence that could not be had, why and what to do. */
 export function renderAttested({ appraisal, verified }: Attested): string {
-  // What the appraisal adds to the verification: a report that was given before.
-  if (verified !== undefined && verified.refusals.length === appraisal.refusals.length) return renderVerified(verified);
+  // What the appraisal adds to the verification: a report that was given before, and what is no fault of the guest's.
+  const same = verified?.verdict === appraisal.verdict && verified.refusals.length === appraisal.refusals.length;
+  if (verified !== undefined && same) return renderVerified(verified);
   return [
-    appraisal.verdict === "fail" ? `${pc.red("✗")} refused` : `${pc.yellow("?")} no evidence could be had`,
+    appraisal.verdict === "fail" ? `${pc.red("✗")} refused` : `${pc.yellow("?")} no verdict could be had`,
     ...appraisal.refusals.flatMap(({ code, saw, next }) => [`  ${pc.red(code)}: ${oneLine(saw)}`, `    next: ${next}`]),
   ].join("\n");
 }

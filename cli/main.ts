@@ -204,7 +204,7 @@ const attest = withStack(program.command("attest"))
   .enablePositionalOptions()
   .argument("[node]", "a node of the stack")
   .description(
-    "Asks a node's guest for evidence over a fresh nonce and verifies it here, as teeup:attestation wants it. Releases nothing. Exit status 0: good, 3: refused, 1: no evidence could be had.",
+    "Asks a node's guest for evidence over a fresh nonce and verifies it here, as teeup:attestation wants it. Releases nothing. Exit status 0: good, 3: refused, 1: no verdict could be had.",
   )
   .option("--out <file>", "write the evidence with its nonce and policy there, for teeup attest verify")
   .option("--ear <file>", "write the signed result (IETF EAR as JWT) there")

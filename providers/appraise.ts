@@ -54,7 +54,7 @@ export function appraiser(options: AppraiserOptions): Appraise {
       const expected = { nonce: collected.nonce, hostKey: collected.hostKey };
       const result = fresh(seen, collected, verify(bundle, policy, expected, { now: at, skewSeconds: SKEW_SECONDS }));
       options.onVerified?.(node, bundle, policy, result);
-      const ear = await signEar(briefEar(earOf(result, options.build)), await options.key());
+      const ear = await signed(result, options);
       return appraisalOf(result, collected, ear);
     } catch (error) {
       if (error instanceof TeeUpError) return noResult(error);
@@ -78,6 +78,20 @@ export function siteAppraiser(
   });
 }
 
+async function signed(result: Result, { build, key }: AppraiserOptions): Promise<string> {
+  const by = await key();
+  try {
+    return await signEar(briefEar(earOf(result, build)), by);
+  } catch (error) {
+    throw new TeeUpError({
+      code: "attest.key",
+      subject: "TEEUP_ATTEST_KEY",
+      saw: `results cannot be signed: ${(error as Error).message}`,
+      next: "openssl genpkey -algorithm ed25519 -out key.pem, then TEEUP_ATTEST_KEY=key.pem",
+    });
+  }
+}
+
 const RimIdsSchema = z.looseObject({ ids: z.array(z.string()) });
 
 /** Ids of the reference values that NVIDIA publishes; rejects when they cannot be had. */
@@ -93,7 +107,7 @@ export async function publishedReferences(
 const { version: VERSION } = createRequire(import.meta.url)("teeup/package.json") as { version: string };
 
 async function policyOf({ policy, launch }: AppraisalRequest, read: AppraiserOptions["read"]): Promise<Policy> {
-  const computed = launch === undefined ? [] : [await measurementOf(launch, read)];
+  const computed = launch === undefined ? [] : [await measurementOf(launch, read).catch(ours)];
   const measurements = [...policy.measurements, ...computed];
   if (measurements.length === 0) throw new Refused("attest.measurement", "no launch measurement is pinned");
   return PolicySchema.parse({ ...policy, measurements });
@@ -110,12 +124,12 @@ function fresh(seen: Set<string>, { outblob }: Collected, result: Result): Resul
   return { ...result, verdict: "fail", refusals: [replayed, ...result.refusals] };
 }
 
-function appraisalOf(result: Result, { hostKey }: Collected, ear: string): Appraisal {
+function appraisalOf(result: Result, { hostKey, session }: Collected, ear: string): Appraisal {
   const { verdict, refusals, claims, gpu, evidence, policy } = result;
   return {
-    verdict,
+    verdict: verdict === "fail" && refusals.every(({ code }) => NOT_THE_GUESTS.has(code)) ? "unknown" : verdict,
     refusals: refusals.map(({ code, saw }) => ({ code, saw, next: REFUSALS[code].next })),
-    ...(verdict === "pass" ? { hostKey } : {}),
+    ...(verdict === "pass" ? { hostKey, session } : {}),
     ...(claims === undefined ? {} : { measurement: claims.measurement, tcb: tcbOf(claims) }),
     gpu,
     evidence,
@@ -140,6 +154,27 @@ const unreachable = (error: unknown): never => {
   throw new NotHad((error as Error).message, { cause: error });
 };
 
+/**
+ * What is wrong with the controller's clock, or with documents that the vendors' services or the network withhold until
+ * they are too old: no pass, and no word about the guest either. Its secrets stay where they are.
+ */
+const NOT_THE_GUESTS: ReadonlySet<RefusalCode> = new Set([
+  "attest.clock",
+  "attest.collateral.missing",
+  "attest.collateral.expired",
+]);
+
+/** A firmware file of the controller's that cannot be measured is no fault of the guest's, and no pass either. */
+const ours = (error: unknown): never => {
+  if (!(error instanceof Refused)) throw error;
+  throw new TeeUpError({
+    code: "attest.firmware",
+    subject: "teeup:attestation.firmware",
+    saw: `the launch cannot be measured here: ${error.refusal.saw}`,
+    next: "name the very file that guests are started with, whole",
+  });
+};
+
 /** What the vendors sign could not be had: that says nothing about the guest, and is no pass either. */
 class NotHad extends TeeUpError {
   constructor(saw: string, options: { cause?: unknown }) {
@@ -152,7 +187,7 @@ class NotHad extends TeeUpError {
 function noResult(error: TeeUpError): Appraisal {
   const { code, saw, next } = error.parts;
   const oversized = code === "evidence.oversized";
-  const refused = error instanceof Refused || oversized;
+  const refused = (error instanceof Refused && !NOT_THE_GUESTS.has(error.refusal.code)) || oversized;
   return {
     verdict: refused ? "fail" : "unknown",
     refusals: [{ code: oversized ? "attest.oversized" : code, saw, next }],

@@ -166,6 +166,8 @@ export class Reconciler {
     this.#reached.delete(node);
     this.#locks.delete(node);
     this.#fleet.locate?.(node, place);
+    // It is another machine under the same name: what the last one proved says nothing of it.
+    this.#forgetEvidence(node);
     this.#prefetch(node, facets);
   }
 

@@ -56,6 +56,8 @@ export const unreachedReview = (node: string, permit: Permit, { parts }: TeeUpEr
 /**
  * 32 hex digits for everything that would be done on a node and why: the wanted states, every step with its actions, and
  * what fails without a step; and for which machine it is, `place`. The same plan of the same node always has the same hash.
+ * Of what goes by evidence, the steps by their titles: a preview asks for none, while a refresh before an up does, and what is
+ * sent is bound to that very session.
  */
 export const planHash = (node: string, seen: readonly Seen[], place: object): string =>
   digest(
@@ -65,8 +67,14 @@ export const planHash = (node: string, seen: readonly Seen[], place: object): st
       goals: seen.map(({ goal, look }) => ({
         facet: goal.facet.name,
         want: goal.want,
-        steps: look.steps,
-        findings: look.findings.filter(({ level }) => level === "fail" || level === "unknown").map(({ code }) => code),
+        ...(goal.facet.evidence === undefined
+          ? {
+              steps: look.steps,
+              findings: look.findings
+                .filter(({ level }) => level === "fail" || level === "unknown")
+                .map(({ code }) => code),
+            }
+          : { steps: look.steps.map(({ actions: _, ...step }) => step) }),
       })),
     },
     32,

@@ -91,14 +91,15 @@ export function planGuestAttestation(want: GuestAttestationWant, facts: GuestAtt
   if (stands(want, facts) && lacking.length + leftOver.length === 0) return [];
   if (appraisal?.verdict === "unknown" || (reports.state === "known" && !reports.value)) return [];
   const gives = lacking.length > 0 ? `, and release ${list(lacking.map(({ name }) => name))} to it` : "";
+  const takes = leftOver.length > 0 ? `; remove ${list(leftOver)}: what it has read it knows, rotate them` : "";
   return [
     {
       code: "guest-attestation.attest",
-      title: `attest the guest from here, over a fresh nonce${gives}`,
+      title: `attest the guest from here, over a fresh nonce${gives}${takes}`,
       why: "what a guest says of itself proves nothing; nothing secret goes in before its evidence holds",
       disruption: "none",
       // Before the evidence was had there is nobody to release anything to.
-      actions: appraisal?.hostKey === undefined ? [] : [...given(want, lacking, leftOver, appraisal.hostKey)],
+      actions: [...given(want, lacking, leftOver, appraisal)],
     },
   ];
 }
@@ -107,13 +108,14 @@ function* given(
   want: GuestAttestationWant,
   lacking: readonly Release[],
   leftOver: readonly string[],
-  hostKey: string,
+  { hostKey: to, session }: Pick<Appraisal, "hostKey" | "session"> = {},
 ): Iterable<Action> {
+  if (to === undefined || session === undefined) return;
   for (const { name, mode, owner } of lacking)
-    yield { do: "release", secret: name, path: pathOf(name), mode, owner, to: hostKey };
+    yield { do: "release", secret: name, path: pathOf(name), mode, owner, to, session };
   for (const name of leftOver) yield { do: "remove", path: pathOf(name) };
   const released = Object.fromEntries(want.secrets.map(({ name, version }) => [name, version]));
-  const note: Note = { policy: demandOf(want), hostKey: fingerprintOf(hostKey), released };
+  const note: Note = { policy: demandOf(want), hostKey: fingerprintOf(to), released };
   yield { do: "write", path: RELEASED_FILE, content: `${JSON.stringify(note)}\n`, mode: "0600" };
 }
 

@@ -117,7 +117,7 @@ export const guestAttestation = facet<GuestAttestationWant, GuestAttestationFact
   show: ({ appraisal, note }) => {
     if (appraisal === undefined)
       return { verdict: `not looked at in this run; before: ${showFact(note, () => "pass")}` };
-    const { refusals, ...shown } = appraisal;
+    const { refusals, session: _, ...shown } = appraisal;
     return { ...shown, ...(refusals.length === 0 ? {} : { refusals: refusals.map(({ code }) => code).join(" ") }) };
   },
   examples: guestAttestationExamples,

@@ -62,7 +62,8 @@ export type Action =
   | { readonly do: "wait-guest"; readonly timeoutSeconds: number }
   /**
    * Put a secret of the stack as a file into an attested guest. The action names it; its value is looked up where the
-   * action is carried out, and nowhere else. Refused on any session whose host key is not `to`, with nothing sent.
+   * action is carried out, and nowhere else. Refused on any other session than `session` and where the host key is not
+   * `to`, with nothing sent.
    */
   | {
       readonly do: "release";
@@ -72,6 +73,8 @@ export type Action =
       readonly owner: string;
       /** Public line of the host key that the evidence is bound to. */
       readonly to: string;
+      /** The session that the evidence came over, by {@link Appraisal.session}: a host key outlives its guest. */
+      readonly session: string;
     }
   /** From a facet on a guest: end the guest and let its host start it again (SNP guests cannot reboot themselves). */
   | { readonly do: "restart-guest"; readonly timeoutSeconds: number };

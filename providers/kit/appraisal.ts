@@ -38,6 +38,8 @@ export interface AppraisalRequest {
 export interface Collected {
   /** Drawn here for this one look, 32 bytes as hex. */
   readonly nonce: string;
+  /** Which session of this process it came over; a lost one is never had again. */
+  readonly session: string;
   /** Public line of the host key that this end of the session saw. */
   readonly hostKey: string;
   /** Public line that the guest says is its own. */
@@ -53,12 +55,14 @@ export interface Collected {
 
 /** What the controller found out about a guest by evidence that it asked for and verified itself. */
 export interface Appraisal {
-  /** `unknown`: no evidence could be had. Only `pass` lets anything be released. */
+  /** `unknown`: no evidence could be had, or nothing to judge it by. Only `pass` lets anything be released. */
   readonly verdict: "pass" | "fail" | "unknown";
   /** Why it is no pass; codes of providers/attest/refusals.ts, or of what kept the evidence from being collected. */
   readonly refusals: readonly { readonly code: string; readonly saw: string; readonly next: string }[];
   /** Of a pass: the host key that the evidence is bound to, which is the session's. */
   readonly hostKey?: string;
+  /** Of a pass: {@link Collected.session}, the only one that anything may be released over. */
+  readonly session?: string;
   /** As attested; undefined where the vendor's root does not vouch for the report. */
   readonly measurement?: string;
   /** One phrase. */

@@ -40,7 +40,7 @@ export async function interpret(site: Site, action: Action, options: ActOptions)
     case "wait-guest":
       return tolerant(site, () => waitGuest(site.guest ?? site, action.timeoutSeconds, options));
     case "release":
-      return release(site, action);
+      return release(site, action, options);
     case "restart-guest":
       return tolerant(site, () =>
         isInstance(site)
@@ -53,11 +53,18 @@ export async function interpret(site: Site, action: Action, options: ActOptions)
 /** A confidential VM that TeeUp reaches without its host: it restarts itself. */
 const isInstance = (site: Site): boolean => site.host === site && site.guest === undefined;
 
-/** The secret goes out in the one batch that the key was compared for; a session that broke off in between gets none. */
-async function release(site: Site, { secret, path, ...file }: Extract<Action, { do: "release" }>): Promise<void> {
+/** The secret goes out over the session that the evidence came over; once that broke off nobody gets any. */
+async function release(
+  site: Site,
+  { secret, path, ...file }: Extract<Action, { do: "release" }>,
+  { signal }: ActOptions,
+): Promise<void> {
   const content = await site.secret(secret);
+  // A command may have taken its time.
+  if (signal.aborted) throw stopped(site);
   const entry = { verb: "put", path: absolute(site, path), mode: file.mode, owner: file.owner, content } as const;
-  await change(site, `release the secret ${secret}`, entry, [0], sshKeyBlob(file.to));
+  const only = { id: file.session, hostKey: sshKeyBlob(file.to) };
+  await change(site, `release the secret ${secret}`, entry, [0], only);
 }
 
 /** How long somebody else's lock is waited for; unattended-upgrades seldom takes longer. */

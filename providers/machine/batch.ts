@@ -9,7 +9,7 @@ import { answerOf, compileBatch, decodeFrames, READ_SECONDS } from "../kit/proto
 import { BATCH_ARGV } from "../kit/session.ts";
 import type { BmcClient, FleetOptions } from "./options.ts";
 import { oneLine, redact, redactError } from "./redact.ts";
-import type { Shell } from "./shell.ts";
+import type { SessionId, Shell } from "./shell.ts";
 import { isUnreachable, sudoError } from "./ssh-errors.ts";
 
 const ASK_SECONDS = 20;
@@ -34,7 +34,7 @@ export async function runBatch(
   link: Shell,
   entries: readonly Entry[],
   options: FleetOptions,
-  hostKey?: Buffer,
+  only?: SessionId,
 ): Promise<BatchResult> {
   const mark = randomBytes(16).toString("hex");
   const script = compileBatch(entries, mark);
@@ -50,7 +50,7 @@ export async function runBatch(
         if (bytes <= options.maxBatchBytes) chunks.push(chunk);
         touch();
       },
-      hostKey,
+      only,
     );
   // Until the script has been sent nothing can have run, so a connection that had died unnoticed is no reason to fail.
   const program = await start().catch((error: unknown) => {

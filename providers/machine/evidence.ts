@@ -8,6 +8,7 @@ import { answerOf } from "../kit/protocol.ts";
 import { gpuNonce, reportData } from "../kit/report-data.ts";
 import type { Asker } from "./batch.ts";
 import { keyType } from "./host-keys.ts";
+import type { SessionId } from "./shell.ts";
 
 /** Where the kernel makes reports (Documentation/ABI/testing/configfs-tsm). */
 const REPORTS = "/sys/kernel/config/tsm/report";
@@ -19,20 +20,22 @@ const SECONDS = 60;
 export interface Session {
   /** Machine that errors name. */
   readonly node: string;
-  /** Blob of the host key that was verified when it was made; connects when nothing did yet. */
-  hostKey(): Promise<Buffer>;
+  /** Which one it is now; connects when nothing did yet. */
+  id(): Promise<SessionId>;
   readonly asker: Asker;
-  /** Runs entries, refused on a session of another host key. */
-  change(entries: readonly Entry[], hostKey: Buffer): Promise<{ frames: readonly (Frame | undefined)[]; why: string }>;
+  /** Runs entries, refused on any session but that one. */
+  change(entries: readonly Entry[], only: SessionId): Promise<{ frames: readonly (Frame | undefined)[]; why: string }>;
 }
 
 /**
  * GPU evidence first, over a nonce that is derived from this look's, then a report over nonce, host key and the digest of
  * that evidence. Asked through configfs without any shell: an entry is made for the question and removed again.
- * Throws TeeUpError `evidence.gpu`, `evidence.tsm`, `evidence.truncated`, `evidence.oversized`, `evidence.host-key`.
+ * Sessions never come back, so what was asked before the report was of the same one, or the report is not had.
+ * Throws TeeUpError `evidence.gpu`, `evidence.tsm`, `evidence.truncated`, `evidence.oversized`, `ssh.other-session`.
  */
 export async function collect(session: Session, gpu: readonly Method[]): Promise<Collected> {
-  const blob = await session.hostKey();
+  const only = await session.id();
+  const blob = only.hostKey;
   const hostKey = lineOf(blob);
   const nonce = randomBytes(32);
   const evidence = gpu.length === 0 ? undefined : await gpuEvidence(session, gpu, gpuNonce({ nonce, hostKey }));
@@ -62,7 +65,7 @@ export async function collect(session: Session, gpu: readonly Method[]): Promise
       run("rmdir", entry),
       { verb: "remove", path: file },
     ],
-    blob,
+    only,
   );
   const failed = (code: string, saw: string, next: string) =>
     new TeeUpError({ code, node: session.node, subject: "evidence", saw, next });
@@ -93,6 +96,7 @@ export async function collect(session: Session, gpu: readonly Method[]): Promise
   const ownKey = own?.kind === "ran" ? own.stdout.trim() : "";
   return {
     nonce: nonce.toString("hex"),
+    session: only.id,
     hostKey,
     ownKey,
     provider: provider?.kind === "ran" ? provider.stdout.trim() : "",

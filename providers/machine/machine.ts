@@ -12,7 +12,7 @@ import { HostLock } from "./lock.ts";
 import type { BmcClient, FleetOptions } from "./options.ts";
 import { redact, redactError } from "./redact.ts";
 import { openSecrets, type Secrets } from "./secrets.ts";
-import type { Shell } from "./shell.ts";
+import type { SessionId, Shell } from "./shell.ts";
 import type { Site } from "./site.ts";
 
 /** Host: the public host keys of its guest, as the VM's console shows them. */
@@ -105,17 +105,17 @@ export class SshMachine implements Machine, Site {
 
   async change(
     entries: readonly Entry[],
-    hostKey?: Buffer,
+    only?: SessionId,
   ): Promise<{ frames: (Frame | undefined)[]; why: string; lost: boolean }> {
-    const { frames, why, lost } = await runBatch(this.#link, entries, this.options, hostKey);
+    const { frames, why, lost } = await runBatch(this.#link, entries, this.options, only);
     return { frames: entries.map((_, n) => frames.get(n)), why, lost };
   }
 
   async evidence(gpu: readonly Method[]): Promise<Collected> {
     try {
       const { collect } = await import("./evidence.ts");
-      const hostKey = async () => {
-        if (this.#link.hostKey !== undefined) return this.#link.hostKey();
+      const id = async () => {
+        if (this.#link.session !== undefined) return this.#link.session();
         throw new TeeUpError({
           code: "evidence.host-key",
           node: this.id,
@@ -124,8 +124,13 @@ export class SshMachine implements Machine, Site {
           next: `teeup attest ${this.host.id}, from another machine`,
         });
       };
-      const change = (entries: readonly Entry[], key: Buffer) => this.change(entries, key);
-      return await collect({ node: this.id, hostKey, asker: this.#asker, change }, gpu);
+      const change = (entries: readonly Entry[], only: SessionId) => this.change(entries, only);
+      const look = () => collect({ node: this.id, id, asker: this.#asker, change }, gpu);
+      // One that had died unnoticed is found out by its first use, and no part of the evidence may be of another.
+      return await look().catch((error: unknown) => {
+        if (error instanceof TeeUpError && error.code === "ssh.other-session") return look();
+        throw error;
+      });
     } catch (error) {
       throw redactError(error);
     }

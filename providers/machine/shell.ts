@@ -18,6 +18,17 @@ export interface Program {
   close(): void;
 }
 
+/**
+ * One session with a machine. Its keys are in the memory of the system that it was made with and end with that, while a
+ * host key lies on a disk: who holds the disk can start another system that shows the same one.
+ */
+export interface SessionId {
+  /** Random, of this process; another one for every session. */
+  readonly id: string;
+  /** Blob of the host key that was verified when the session was made. */
+  readonly hostKey: Buffer;
+}
+
 /** How much of a program's stderr is kept. */
 export const STDERR_CHARS = 16_384;
 
@@ -28,12 +39,12 @@ export interface Shell {
   /** True while programs can be started without connecting first. */
   readonly connected: boolean;
   /**
-   * Starts a program as root. Resolves when the program reads its stdin. Rejects with a TeeUpError; with `hostKey`, a
-   * key's blob, also on a session of any other key (`ssh.other-session`).
+   * Starts a program as root. Resolves when the program reads its stdin. Rejects with a TeeUpError; with `only`, also on
+   * any other session (`ssh.other-session`).
    */
-  start(argv: readonly string[], onStdout: (chunk: Buffer) => void, hostKey?: Buffer): Promise<Program>;
-  /** Blob of the host key that was verified when the session was made; connects first. Absent where there is none. */
-  hostKey?(): Promise<Buffer>;
+  start(argv: readonly string[], onStdout: (chunk: Buffer) => void, only?: SessionId): Promise<Program>;
+  /** The session that programs are started over; connects first. Absent where there is none. */
+  session?(): Promise<SessionId>;
   /** Forgets a failed attempt to connect. */
   reset(): void;
   /** Ends the connection; the next use makes a new one. */

@@ -6,6 +6,7 @@ import type { Entry, Frame } from "../kit/protocol.ts";
 import type { HostLock } from "./lock.ts";
 import type { BmcClient, FleetOptions } from "./options.ts";
 import { redact } from "./redact.ts";
+import type { SessionId } from "./shell.ts";
 import { isUnreachable } from "./ssh-errors.ts";
 
 /** One machine as the actions see it. */
@@ -22,7 +23,7 @@ export interface Site {
   /** Runs entries that change things; never repeated. Rejects when the machine cannot be reached. */
   change(
     entries: readonly Entry[],
-    hostKey?: Buffer,
+    only?: SessionId,
   ): Promise<{ frames: readonly (Frame | undefined)[]; why: string; lost: boolean }>;
   /** The value of a secret of the stack, for release. Throws TeeUpError `secret.*`. */
   secret(name: string): Promise<string>;
@@ -38,9 +39,9 @@ export async function change(
   what: string,
   entry: Entry,
   okStatus: readonly number[] = [0],
-  hostKey?: Buffer,
+  only?: SessionId,
 ): Promise<void> {
-  const { frames, why, lost } = await site.change([entry], hostKey);
+  const { frames, why, lost } = await site.change([entry], only);
   const frame = frames[0];
   if (frame === undefined)
     throw failure(

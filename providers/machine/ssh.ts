@@ -9,7 +9,7 @@ import { execCommand, SUDO_PROMPT, SUDO_READY } from "../kit/session.ts";
 import type { KeyVerdict, KnownKey } from "./host-keys.ts";
 import { algorithmsOf, judgeKey, keyType, offeredAlgorithms, revokedByFile } from "./host-keys.ts";
 import type { FleetOptions } from "./options.ts";
-import { type Ended, type Program, type Shell, STDERR_CHARS } from "./shell.ts";
+import { type Ended, type Program, type SessionId, type Shell, STDERR_CHARS } from "./shell.ts";
 import { type Auth, authMethods } from "./ssh-auth.ts";
 import type { SshSettings } from "./ssh-config.ts";
 import { type About, connectError, keyError, noPinnedKey, reachError, sshError, sudoError } from "./ssh-errors.ts";
@@ -64,8 +64,8 @@ export class Link implements Shell {
   #open: SshClient | undefined;
   #settings: SshSettings | undefined;
   #via: Link | undefined;
-  /** The host key that was verified when the connection was made. */
-  #hostKey: Buffer | undefined;
+  /** Of the connection that was made last, with the host key that was verified then. */
+  #session: SessionId | undefined;
 
   constructor(parts: LinkParts) {
     this.#parts = parts;
@@ -122,16 +122,16 @@ export class Link implements Shell {
     client?.destroy();
   }
 
-  async hostKey(): Promise<Buffer> {
+  async session(): Promise<SessionId> {
     await this.connect();
-    if (this.#hostKey === undefined) throw this.#lost("it closed again");
-    return this.#hostKey;
+    if (this.#session === undefined) throw this.#lost("it closed again");
+    return this.#session;
   }
 
   /** How this machine was reached. */
   async door(): Promise<Door> {
     await this.connect();
-    const [settings, key] = [this.#settings, this.#hostKey];
+    const [settings, key] = [this.#settings, this.#session?.hostKey];
     if (settings === undefined || key === undefined) throw this.#lost("it closed again");
     const { host, port, user } = settings;
     const hostKey = `${keyType(key)} ${key.toString("base64")}`;
@@ -153,13 +153,14 @@ export class Link implements Shell {
    * Starts a program as root. Resolves when the program reads its stdin, i.e. after sudo had its password.
    * Rejects with a TeeUpError `ssh.*` or `sudo.*`.
    */
-  async start(argv: readonly string[], onStdout: (chunk: Buffer) => void, hostKey?: Buffer): Promise<Program> {
+  async start(argv: readonly string[], onStdout: (chunk: Buffer) => void, only?: SessionId): Promise<Program> {
     const client = await this.connect();
-    if (hostKey !== undefined && this.#hostKey?.equals(hostKey) !== true)
+    const { id, hostKey } = this.#session ?? {};
+    if (only !== undefined && (id !== only.id || hostKey?.equals(only.hostKey) !== true))
       throw this.#error(
         "ssh.other-session",
-        "the session that the evidence is bound to has ended, and the new one has another host key; nothing was sent",
-        `teeup attest ${this.node.split("/")[0]}`,
+        `the session that the evidence is bound to has ended${hostKey?.equals(only.hostKey) === true ? "" : ", and the new one has another host key"}; nothing was sent`,
+        `pulumi up again attests it anew; teeup attest ${this.node.split("/")[0]}`,
       );
     const become = this.#settings === undefined ? "none" : this.#parts.become(this.#settings);
     execs.set(this.node, (execs.get(this.node) ?? 0) + 1);
@@ -347,7 +348,7 @@ export class Link implements Shell {
       client.on("ready", () => {
         ready = true;
         this.#open = client;
-        this.#hostKey = seen;
+        this.#session = seen === undefined ? undefined : { id: randomUUID(), hostKey: seen };
         resolve({ client });
       });
       client.on("error", (error) => {

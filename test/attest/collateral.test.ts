@@ -26,6 +26,7 @@ const collected = (over: Partial<Collected>): Collected => ({
   ownKey: HOST_KEY,
   provider: "sev_guest",
   outblob: "",
+  session: "",
   auxblob: "",
   ...over,
 });

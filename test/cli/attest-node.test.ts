@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
@@ -91,11 +91,14 @@ test("without the twin's roots the very same evidence is refused", async () => {
 test("no evidence to be had is no verdict; a stack that wants none says so", async () => {
   const sound = b.twin.node.tee;
   b.twin.node.tee = undefined;
-  const none = await attest([]);
+  for (const name of ["old.json", "old.jwt"]) writeFileSync(path(name), "of yesterday's pass");
+  const none = await attest(["--out", path("old.json"), "--ear", path("old.jwt")]);
+  // Not had this time: what lies there from another look must not stand for this one.
+  expect(["old.json", "old.jwt"].filter((name) => existsSync(path(name)))).toEqual([]);
   b.twin.node.tee = sound;
   expect([none.status, none.stdout]).toEqual([
     1,
-    expect.stringContaining("? no evidence could be had\n  evidence.tsm: "),
+    expect.stringContaining("? no verdict could be had\n  evidence.tsm: "),
   ]);
   const unasked = await attest([], preload, { wants: false });
   expect([unasked.status, unasked.stderr]).toEqual([1, expect.stringContaining("[attest.not-wanted]")]);

@@ -146,6 +146,7 @@ test("a session that breaks off before the release is no other session: nothing 
     mode: "0400",
     owner: "root:root",
     to: freshKeyPair("root@guest").public.trim(),
+    session: "another",
   };
   const options = { onProgress: () => undefined, signal: new AbortController().signal };
   b.twin.journal.clear();

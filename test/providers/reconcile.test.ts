@@ -1,6 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { z } from "zod";
+import { type Appraisal, WantedPolicySchema } from "../../providers/kit/appraisal.ts";
 import { type Asks, missing, text } from "../../providers/kit/ask.ts";
 import type { Disruption } from "../../providers/kit/disruption.ts";
 import { DISRUPTIONS, PermitSchema, permits, worst } from "../../providers/kit/disruption.ts";
@@ -8,6 +9,7 @@ import { TeeUpError } from "../../providers/kit/errors.ts";
 import type { Facet } from "../../providers/kit/facet.ts";
 import { facet } from "../../providers/kit/facet.ts";
 import type { Fact } from "../../providers/kit/facts.ts";
+import type { Place } from "../../providers/kit/machine.ts";
 import { digest, type Goal, MAX_ROUNDS, Reconciler, type Run } from "../../providers/reconcile.ts";
 import { FakeFleet } from "./fake-fleet.ts";
 
@@ -262,6 +264,39 @@ describe("reconcile", () => {
     expect((error as TeeUpError).message).toContain("gpu-01");
     expect((error as TeeUpError).message).toContain("ECONNREFUSED");
   });
+});
+
+test("a node that is another machine now has proved nothing, whatever the last one did", async () => {
+  const fleet = new FakeFleet("gpu-01");
+  const asked: string[] = [];
+  let where = "";
+  const reconciler = new Reconciler(
+    Object.assign(fleet, {
+      locate: (_: string, { host }: Place) => {
+        where = host;
+      },
+    }),
+    {
+      appraise: async () => {
+        asked.push(where);
+        return { verdict: where === "10.0.0.1" ? "pass" : "fail", refusals: [], gpu: "none" };
+      },
+    },
+  );
+  const evident = file("none", {
+    evidence: () => ({ policy: WantedPolicySchema.parse({ kind: "snp", measurements: [] }), gpu: [] }),
+  });
+  const verdict = async (evidence: boolean) => {
+    const { facts } = await reconciler.look(goal(evident), { evidence });
+    return (facts as { appraisal?: Appraisal }).appraisal?.verdict;
+  };
+  reconciler.locate("gpu-01", { host: "10.0.0.1" }, []);
+  expect(await verdict(true)).toBe("pass");
+  reconciler.locate("gpu-01", { host: "10.0.0.2" }, []);
+  // A preview asks nothing of it, and may not go by the other one.
+  expect(await verdict(false)).toBeUndefined();
+  expect(await verdict(true)).toBe("fail");
+  expect(asked).toEqual(["10.0.0.1", "10.0.0.2"]);
 });
 
 describe("the pooled reboot", () => {
