@@ -18,7 +18,15 @@ export type PublicStackConfig = Omit<StackConfig, "nodes" | "secrets"> & {
 export function stackConfig(): PublicStackConfig {
   try {
     // Not Config.getObject: it warns about secrets in `nodes`, which never leave this function.
-    const { nodes, secrets: _, ...rest } = readStackConfig((key) => pulumi.runtime.getConfig(key));
+    const { nodes, secrets, ...rest } = readStackConfig((key) => pulumi.runtime.getConfig(key));
+    const stored = Object.keys(secrets).filter((name) => typeof secrets[name] === "string");
+    if (stored.length > 0 && !isSecret("teeup:secrets"))
+      throw new TeeUpError({
+        code: "config.plain-secret",
+        subject: "teeup:secrets",
+        saw: `${stored.join(", ")} stand in the stack's file for everybody to read`,
+        next: `choose new ones, then: pulumi config set --secret --path 'teeup:secrets["${stored[0]}"]'`,
+      });
     if (rest.instance.commands.length > 0 && isSecret("teeup:instance"))
       throw new TeeUpError({
         code: "config.secret-command",

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { TeeUpError } from "../kit/errors.ts";
@@ -10,19 +11,25 @@ export type Secrets = (name: string) => Promise<string>;
 const COMMAND_MS = 60_000;
 /** A disk key, a token, a small file. */
 const MOST_BYTES = 65_536;
+/** As of stack secrets: to hide `null` or `ok` would tear holes into everything that is said. */
+const LEAST_CHARACTERS = 8;
 
 /**
  * The stack's secrets. Stack secrets are hidden from everything said from now on, what a command prints from when it is
- * printed. A command gets this process's environment but for TeeUp's own variables, and its output is in no error.
+ * printed. A command gets this process's environment but for TeeUp's own variables and nothing to read, and its output is
+ * in no error. Secrets are text: bytes that are no UTF-8 would arrive as others.
  *
- * Rejects with `secret.unknown`, `secret.command`, `secret.empty`.
+ * Rejects with `secret.unknown`, `secret.command`, `secret.empty`, `secret.short`, `secret.not-text`.
  */
-export function openSecrets(sources: Readonly<Record<string, SecretSource>>): Secrets {
+export function openSecrets(
+  sources: Readonly<Record<string, SecretSource>>,
+  { commandMs = COMMAND_MS }: { readonly commandMs?: number } = {},
+): Secrets {
   for (const source of Object.values(sources)) if (typeof source === "string") keepSecret(source);
   return async (name) => {
     const failed = (code: string, saw: string, next: string) =>
       new TeeUpError({ code, subject: `teeup:secrets.${name}`, saw, next });
-    const source = sources[name];
+    const source = Object.hasOwn(sources, name) ? sources[name] : undefined;
     if (source === undefined)
       throw failed(
         "secret.unknown",
@@ -31,28 +38,40 @@ export function openSecrets(sources: Readonly<Record<string, SecretSource>>): Se
       );
     if (typeof source === "string") return source;
     const [file = "", ...args] = source.command;
+    let printed: Buffer;
     try {
       const env = Object.fromEntries(
         Object.entries(process.env).filter(([variable]) => !variable.startsWith("TEEUP_")),
       );
-      const { stdout } = await promisify(execFile)(file, args, {
-        timeout: COMMAND_MS,
+      const running = promisify(execFile)(file, args, {
+        timeout: commandMs,
+        // One that minds no other signal would be waited for without end.
+        killSignal: "SIGKILL",
         maxBuffer: MOST_BYTES,
+        encoding: "buffer",
         env,
       });
-      const value = stdout.replace(/\r?\n$/, "");
-      if (value !== "") keepSecret(value);
-      if (value !== "") return value;
+      // Nobody answers what it may ask.
+      running.child.stdin?.end();
+      printed = (await running).stdout;
     } catch (error) {
       // Neither its words nor its output: a failing command may print what it was asked for.
       const { code, killed } = error as { code?: unknown; killed?: boolean };
-      const how = killed === true ? `did not end within ${COMMAND_MS / 1000} s` : `ended with ${String(code)}`;
+      const how = killed === true ? `did not end within ${commandMs / 1000} s` : `ended with ${String(code)}`;
       throw failed("secret.command", `the command ${file} ${how}; nothing was released`, `run it yourself: ${file} …`);
     }
-    throw failed(
-      "secret.empty",
-      `the command ${file} printed nothing; nothing was released`,
-      `run it yourself: ${file} …`,
-    );
+    const refuse = (code: string, what: string, next = `run it yourself: ${file} …`) =>
+      failed(code, `the command ${file} printed ${what}; nothing was released`, next);
+    if (!isUtf8(printed))
+      throw refuse(
+        "secret.not-text",
+        "bytes that are no text",
+        "have it print them as base64, for the guest to decode",
+      );
+    const value = printed.toString("utf8").replace(/\r?\n$/, "");
+    if (value === "") throw refuse("secret.empty", "nothing");
+    if (value.length < LEAST_CHARACTERS) throw refuse("secret.short", `fewer than ${LEAST_CHARACTERS} characters`);
+    keepSecret(value);
+    return value;
   };
 }
