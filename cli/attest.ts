@@ -31,6 +31,8 @@ export interface Verified extends Result {
   /** `given`: compared with what this party knows. `bundle`: with what the bundle says of itself. */
   readonly nonceFrom: "given" | "bundle";
   readonly hostKeyFrom: "given" | "bundle";
+  /** `bundle`: whoever made the bundle chose what passes. */
+  readonly policyFrom: "given" | "bundle";
 }
 
 /**
@@ -48,7 +50,10 @@ export async function verifyFile(path: string, options: VerifyOptions, build: st
     bundle = parseBundle(text);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    return unread(error, options, now);
+    const refused = unread(error, options, now);
+    // Also here: an older result in that file must not stand for this one.
+    if (options.ear !== undefined) await writeEar(options.ear, options.key, refused, build);
+    return refused;
   }
   const policy = options.policy === undefined ? bundle.policy : await readPolicy(options.policy);
   if (policy === undefined)
@@ -83,6 +88,8 @@ export function renderVerified(verified: Verified): string {
     lines.push("  the nonce is the bundle's own: this says nothing about when the evidence was made (--nonce)");
   if (verified.hostKeyFrom === "bundle")
     lines.push("  the host key is the bundle's own: this says nothing about a session of yours (--host-key)");
+  if (verified.policyFrom === "bundle")
+    lines.push("  the policy is the bundle's own: whoever made the bundle chose what passes (--policy)");
   lines.push(`  evidence ${verified.evidence}`, `  policy ${verified.policy}`, `  at ${verified.at}`);
   return lines.join("\n");
 }
@@ -90,6 +97,7 @@ export function renderVerified(verified: Verified): string {
 const sources = (options: VerifyOptions) => ({
   nonceFrom: options.nonce === undefined ? ("bundle" as const) : ("given" as const),
   hostKeyFrom: options.hostKey === undefined ? ("bundle" as const) : ("given" as const),
+  policyFrom: options.policy === undefined ? ("bundle" as const) : ("given" as const),
 });
 
 function unread({ refusal }: Refused, options: VerifyOptions, now: Date): Verified {

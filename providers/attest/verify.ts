@@ -64,12 +64,8 @@ export function verifierOf(anchors: Anchors): Verify {
       genuine: claims !== undefined,
       refusals,
       ...(claims === undefined ? {} : { claims }),
-      gpu:
-        bundle.gpu === undefined
-          ? "none"
-          : bundle.gpu.verifiedBy === "guest"
-            ? "measured-guest"
-            : bundle.gpu.verifiedBy,
+      // Whatever the bundle says of who verified them: nothing signs that, and nobody did it here.
+      gpu: bundle.gpu === undefined ? "none" : "measured-guest",
       evidence: digestOf({ nonce: bundle.nonce, hostKey: bundle.hostKey, gpu: bundle.gpu?.digest, tee: bundle.tee }),
       policy: digestOf(policy),
       at: clock.now.toISOString(),

@@ -7,7 +7,17 @@ import type { Policy } from "../../providers/attest/policy.ts";
 import { verifierOf } from "../../providers/attest/verify.ts";
 import type { Fields, TestAmd, TestChip } from "../../sim/attest/snp.ts";
 import { DEBUG_POLICY, testAmd } from "../../sim/attest/snp.ts";
-import { anchorsOf, boundData, CLOCK, EXPECTED, NONCE, snpBundle, snpPolicy } from "./given.ts";
+import {
+  anchorsOf,
+  boundData,
+  CLOCK,
+  EXPECTED,
+  GPU_DIGEST,
+  GPU_EVIDENCE,
+  NONCE,
+  snpBundle,
+  snpPolicy,
+} from "./given.ts";
 
 const key = (curve: "P-256" | "P-384" | "ed25519") =>
   curve === "ed25519" ? generateKeyPairSync("ed25519") : generateKeyPairSync("ec", { namedCurve: curve });
@@ -54,6 +64,15 @@ describe("the result as an EAT Attestation Result", () => {
       "warning",
       "affirming",
       "warning",
+    ]);
+  });
+
+  test.each(["controller", "remote"])("takes no bundle's word that its GPUs were verified by the %s", async (by) => {
+    const gpu = { evidence: GPU_EVIDENCE.toString("base64"), digest: GPU_DIGEST.toString("hex"), verdict: "pass" };
+    const claims = await ear({}, {}, { gpu: { ...gpu, verifiedBy: by } });
+    expect([claims.ear_status, claims.submods["gpu"]]).toMatchObject([
+      "warning",
+      { ear_status: "warning", ear_verifier_claims: { "teeup.rests-on": "measured-guest" } },
     ]);
   });
 

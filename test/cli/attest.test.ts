@@ -48,6 +48,18 @@ describe("teeup attest verify", () => {
     expect(status).toBe(3);
   });
 
+  test("says when whoever made the bundle also chose what passes", async () => {
+    const bundle = JSON.parse(await readFile(path("tdx.json"), "utf8"));
+    const policy = JSON.parse(await readFile(path("policy.json"), "utf8"));
+    await writeFile(path("own.json"), JSON.stringify({ ...bundle, policy }));
+    const own = await verify(path("own.json"), "--at", "2025-06-20T00:00:00Z");
+    expect(own.stdout).toContain(
+      "the policy is the bundle's own: whoever made the bundle chose what passes (--policy)",
+    );
+    const given = await verify(path("own.json"), "--at", "2025-06-20T00:00:00Z", "--policy", path("policy.json"));
+    expect(given.stdout).not.toContain("the policy is the bundle's own");
+  });
+
   test("compares with the nonce and the session that the caller knows", async () => {
     const given = ["--nonce", "22".repeat(32), "--host-key", OTHER_KEY];
     const { stdout } = await verify(
@@ -65,7 +77,13 @@ describe("teeup attest verify", () => {
       "attest.session",
       "attest.report-data",
     ]);
-    expect(result).toMatchObject({ genuine: true, nonceFrom: "given", hostKeyFrom: "given", gpu: "none" });
+    expect(result).toMatchObject({
+      genuine: true,
+      nonceFrom: "given",
+      hostKeyFrom: "given",
+      policyFrom: "given",
+      gpu: "none",
+    });
   });
 
   test("writes the result as a signed document", async () => {
@@ -118,9 +136,19 @@ describe("teeup attest verify", () => {
 
   test("refuses what is not whole, without needing to know what was wanted", async () => {
     await writeFile(path("cut.json"), (await readFile(path("tdx.json"), "utf8")).slice(0, 500));
-    const { stdout, status } = await verify(path("cut.json"));
+    await writeFile(path("older.jwt"), "the affirming result of yesterday");
+    const { stdout, status } = await verify(
+      path("cut.json"),
+      ...["--ear", path("older.jwt"), "--key", path("key.pem")],
+    );
     expect(stdout).toContain("attest.truncated");
     expect(status).toBe(3);
+    const { createPublicKey } = await import("node:crypto");
+    const ear = await readEar(
+      (await readFile(path("older.jwt"), "utf8")).trim(),
+      createPublicKey(await readFile(path("key.pem"))),
+    );
+    expect(ear.ear_status).toBe("contraindicated");
   });
 
   test.each([
