@@ -106,9 +106,13 @@ describe("up", () => {
       const stop = onChange(twin, ({ argv }) => {
         if (argv.join(" ").includes(SECRETS_DIR)) listings.push(...processes());
       });
-      const ran = heard(await stack.up());
+      // Pulumi's own log has the stack's decrypted config (docs/trust.md), so it is not among what was heard.
+      const ran = await stack.up("--logtostderr", "-v=9");
       stop();
       expect([ran.status, ran.status === 0 ? "" : ran.said]).toEqual([0, ""]);
+      expect(ran.said).toContain("Configure().inputs]: ");
+      expect(ran.said.split("\n").filter((line) => line.includes(PRINTED))).toEqual([]);
+      expect(ran.said.split("\n").filter((line) => line.includes(STORED) && !line.includes("Configure()"))).toEqual([]);
       expect(files()?.read(`${SECRETS_DIR}/disk-key`)).toBe(STORED);
       expect(files()?.read(`${SECRETS_DIR}/token`)).toBe(PRINTED);
       expect(files()?.stat(`${SECRETS_DIR}/token`)).toMatchObject({ mode: "0440", owner: "root:root" });
