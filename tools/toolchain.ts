@@ -264,6 +264,8 @@ async function build(into: string, env: Env, log: string, say: Say): Promise<str
           // No C compiler is needed, and nobody's own settings change what is built.
           CGO_ENABLED: "0",
           GOFLAGS: "-buildvcs=false",
+          // The compiler lives for a moment and would collect garbage for a good part of it.
+          GOGC: "400",
           GOWORK: "off",
           GOOS: "",
           GOARCH: "",
@@ -368,5 +370,7 @@ export function pulumiEnv(place: PulumiPlace): Record<string, string> {
     PULUMI_SKIP_UPDATE_CHECK: "true",
     PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
     PULUMI_SUPPRESS_NEO_LINK: "true",
+    // As in cli/drift.ts: an engine of seconds need not collect garbage.
+    GOGC: env["GOGC"] ?? "400",
   };
 }

@@ -45,9 +45,11 @@ export function countsOf({ nodes }: Pick<DriftReport, "nodes">): Counts {
 }
 
 /** 0: all clean. 2: something drifted. 3: something could not be looked at, so that nothing is said of the whole. */
-export function exitStatus({ nodes, missing }: DriftReport): 0 | 2 | 3 {
+export function exitStatus({ nodes, missing, shard }: DriftReport): 0 | 2 | 3 {
   const statuses = new Set(nodes.flatMap(({ status, facets }) => [status, ...facets.map((facet) => facet.status)]));
-  if (nodes.length === 0 || missing.length > 0 || statuses.has("unreachable") || statuses.has("broken")) return 3;
+  // A part of a small fleet may well be empty; that the whole is not, the scan has made sure of.
+  const nothing = nodes.length === 0 && shard === undefined;
+  if (nothing || missing.length > 0 || statuses.has("unreachable") || statuses.has("broken")) return 3;
   return statuses.has("drifted") ? 2 : 0;
 }
 

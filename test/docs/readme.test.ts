@@ -20,6 +20,7 @@ const COMMANDS = [...README.matchAll(/```sh\n([\s\S]*?)```/g)].flatMap(([, block
 const ELSEWHERE: Readonly<Record<string, string>> = {
   "npm run demo": "test/cli/demo.test.ts",
   "npm test": "what runs this",
+  "npm run bench": "measures for an hour; test/bench runs parts of it",
   "npm run test:lab": "runs tests of its own, on machines that take minutes",
 };
 

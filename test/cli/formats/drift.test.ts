@@ -68,6 +68,7 @@ describe("exit status", () => {
     ],
     ["one broken", [node("a", [facet("cpu", "broken")])], {}, 3],
     ["nothing at all", [], {}, 3],
+    ["a part of a small fleet in which no node is", [], { shard: { index: 2, of: 3 } }, 0],
     ["a shard without a result", [node("a", [facet("cpu", "clean")])], { missing: ["shard 2/3"] }, 3],
   ] as readonly [string, NodeDrift[], Partial<DriftReport>, number][])("%s", (_name, nodes, over, status) => {
     expect(exitStatus(report(nodes, over))).toBe(status);
