@@ -5,7 +5,7 @@ import { TeeUpError } from "../kit/errors.ts";
  * {@link redact}: answers, errors, progress. Secrets are registered where they are loaded.
  */
 const secrets = new Set<string>();
-let pattern: RegExp | undefined;
+let patterns: readonly (RegExp | string)[] | undefined;
 
 const HIDDEN = "[redacted]";
 /** A shorter "secret" would tear holes into every text and still not be hidden by that. */
@@ -31,7 +31,7 @@ export function keepSecret(secret: string | Buffer): void {
     : [];
   for (const part of [text, text.trim(), ...parts].flatMap((p) => [p, withoutControls(p)])) {
     if (part.length < SHORTEST || secrets.has(part)) continue;
-    pattern = undefined;
+    patterns = undefined;
     for (const form of [
       part,
       JSON.stringify(part).slice(1, -1),
@@ -68,16 +68,34 @@ const withoutControls = (text: string): string =>
 
 /** The text without any secret that this process has loaded, and without what looks like one; for own, coloured text. */
 export function hideSecrets(text: string): string {
-  pattern ??= compile();
-  let out = pattern === undefined ? text : text.replace(pattern, HIDDEN);
+  patterns ??= compile();
+  let out = text;
+  for (const pattern of patterns) out = out.replaceAll(pattern, HIDDEN);
   for (const [regex, put] of PATTERNS) out = out.replace(regex, put);
   return out;
 }
 
-function compile(): RegExp | undefined {
-  if (secrets.size === 0) return undefined;
+/** An expression that is much longer cannot be compiled, and that error would quote it: every secret there is. */
+const MOST_PATTERN_CHARS = 8192;
+
+/** Longest first, also from one to the next: a secret may be a part of another. One that is too long stands for itself. */
+function compile(): (RegExp | string)[] {
   const longestFirst = [...secrets].sort((a, b) => b.length - a.length);
-  return new RegExp(longestFirst.map((s) => s.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|"), "g");
+  const out: (RegExp | string)[] = longestFirst.filter((s) => s.length > MOST_PATTERN_CHARS);
+  let words: string[] = [];
+  let length = 0;
+  const end = () => {
+    if (words.length > 0) out.push(new RegExp(words.join("|"), "g"));
+    words = [];
+    length = 0;
+  };
+  for (const secret of longestFirst.slice(out.length)) {
+    if (length + secret.length > MOST_PATTERN_CHARS) end();
+    words.push(secret.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&"));
+    length += secret.length;
+  }
+  end();
+  return out;
 }
 
 /** A copy of an error that is fit to be shown; its cause keeps only a redacted message. */

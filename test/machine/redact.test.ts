@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from "node:crypto";
+import { createHash, generateKeyPairSync } from "node:crypto";
 import { expect, test } from "@jest/globals";
 import fc from "fast-check";
 import { StackConfigSchema } from "../../providers/kit/config.ts";
@@ -122,4 +122,18 @@ test("what the environment and the stack config hold is secret from the start", 
   expect(redact("canary-passphrase canary-sudo canary-bmc canary-pulumi canary-of-the-stack")).toBe(
     "[redacted] [redacted] [redacted] [redacted] [redacted]",
   );
+});
+
+test("a long secret, and however many there are: all are hidden, and what hides them quotes none", () => {
+  const letters = (n: number, seed: string) =>
+    Array.from({ length: Math.ceil(n / 64) }, (_, i) => createHash("sha256").update(`${seed} ${i}`).digest("hex"))
+      .join("")
+      .slice(0, n);
+  const long = letters(60_000, "long");
+  const many = Array.from({ length: 2000 }, (_, i) => letters(40, `many ${i}`));
+  for (const secret of [long, ...many, many.slice(0, 3).join("\n"), `${many[7]} and what follows it`])
+    keepSecret(secret);
+  const text = `a ${long} b ${many.join(" ")} c ${Buffer.from(long).toString("base64")} d ${many[7]} and what follows it`;
+  const out = redact(text);
+  expect(out.replaceAll("[redacted]", "").replace(/\s+/g, " ")).toBe("a b c d ");
 });
