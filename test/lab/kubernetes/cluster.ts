@@ -40,11 +40,11 @@ export async function ensureKubernetes(): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify([PROGRAMS, LDFLAGS, PACKAGES]));
   for (const name of ["go.mod", "go.sum"]) hash.update(readFileSync(join(module, name)));
   return await cached(`kubernetes-${hash.digest("hex").slice(0, 12)}`, async (making) => {
-    const env = { ...process.env, CGO_ENABLED: "0" };
-    for (const name of PROGRAMS) {
-      const argv = ["build", "-trimpath", "-mod=readonly", "-ldflags", LDFLAGS, "-o", join(making, "bin", name)];
-      await exec("go", [...argv, `k8s.io/kubernetes/cmd/${name}`], { cwd: module, env, maxBuffer: 64 << 20 });
-    }
+    const env = { ...process.env, CGO_ENABLED: "0", GOGC: "400" };
+    await mkdir(join(making, "bin"));
+    const argv = ["build", "-trimpath", "-mod=readonly", "-ldflags", LDFLAGS, "-o", join(making, "bin/")];
+    const programs = PROGRAMS.map((name) => `k8s.io/kubernetes/cmd/${name}`);
+    await exec("go", [...argv, ...programs], { cwd: module, env, maxBuffer: 64 << 20 });
     const debs = join(making, "debs");
     await mkdir(debs);
     await exec("apt-get", ["download", ...PACKAGES], { cwd: debs });
