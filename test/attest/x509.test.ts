@@ -2,7 +2,7 @@ import "reflect-metadata";
 import { X509Certificate } from "node:crypto";
 import { describe, expect, test } from "@jest/globals";
 import * as x509 from "@peculiar/x509";
-import { certificate, revocations, verifyChain } from "../../providers/attest/x509.ts";
+import { certificate, pemBlocks, revocations, verifyChain } from "../../providers/attest/x509.ts";
 import type { Identity } from "../../sim/attest/pki.ts";
 import { issue, LONG, revocationList } from "../../sim/attest/pki.ts";
 import { CLOCK } from "./given.ts";
@@ -30,6 +30,18 @@ describe("a chain", () => {
     ["a chain of 6 certificates [attest.cert.chain]", () => chainOf(leaf, ca, ca, ca, ca, ca)],
   ])("is refused: %s", (message, work) => {
     expect(work).toThrow(message);
+  });
+
+  test("is read in no time, whatever stands between the lines of its text", () => {
+    const [begin, end] = ["-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n"];
+    const texts = [`${begin}a: b\n${" a: b\n".repeat(30)}`, begin.repeat(4000), `${begin}${"AAAA\n".repeat(20_000)}`];
+    const before = performance.now();
+    for (const text of texts) expect(pemBlocks(text, "a text")).toEqual([]);
+    expect(performance.now() - before).toBeLessThan(2000);
+    expect(pemBlocks(`a\n${begin}AAEC\nAwQ=\n${end}b\n${begin}BQ==\n${end}`, "a text")).toEqual([
+      Buffer.from([0, 1, 2, 3, 4]),
+      Buffer.from([5]),
+    ]);
   });
 
   test("takes one certificate for one: not two, and nothing behind it", () => {
