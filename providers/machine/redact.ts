@@ -19,7 +19,8 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
   ],
   [/\b((?:Proxy-)?Authorization["']?\s*[:=]\s*["']?(?:[A-Za-z]+\s+)?)[^\s"'\\,;]+/gi, `$1${HIDDEN}`],
   [/\b(X-Auth-Token["']?\s*[:=]\s*["']?)[^\s"'\\,;]+/gi, `$1${HIDDEN}`],
-  [/\b([a-z][a-z0-9+.-]*:\/\/[^\s/:@"']*:)[^\s/@"']+(?=@)/gi, `$1${HIDDEN}`],
+  // From its slashes on: to look for a scheme at every letter takes an hour for what one answer may hold.
+  [/(:\/\/[^\s/:@"']*:)[^\s/@"']+(?=@)/g, `$1${HIDDEN}`],
 ];
 
 /** Registers a secret of this process: it is hidden from now on, also in the forms in which it may be repeated. */

@@ -137,3 +137,19 @@ test("a long secret, and however many there are: all are hidden, and what hides 
   const out = redact(text);
   expect(out.replaceAll("[redacted]", "").replace(/\s+/g, " ")).toBe("a b c d ");
 });
+
+test.each([
+  "a.",
+  "a://",
+  "a://b:",
+  "://:",
+  "Authorization:",
+  "-----BEGIN A",
+  "-----BEGIN PRIVATE KEY-----",
+  "\\\\",
+  "\\\\u0007",
+])("a machine that answers with nothing but %s holds nobody up", (part) => {
+  const before = performance.now();
+  redact(part.repeat(65_536 / part.length));
+  expect(performance.now() - before).toBeLessThan(2000);
+});
