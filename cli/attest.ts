@@ -82,6 +82,8 @@ export function renderVerified(verified: Verified): string {
     lines.push(`  ${tcb}; launch measurement ${claims.measurement}`);
   }
   if (claims?.revocation === "unknown") lines.push("  revocation was not looked at: the bundle has no list");
+  if (claims !== undefined && !verified.leastTcb)
+    lines.push("  no least TCB was demanded: firmware and microcode of any age pass (minTcb)");
   if (verified.gpu === "measured-guest")
     lines.push("  the GPUs' verdict is the guest's own: it rests on the measurement");
   if (verified.nonceFrom === "bundle")
@@ -108,6 +110,7 @@ function unread({ refusal }: Refused, options: VerifyOptions, now: Date): Verifi
     gpu: "none",
     evidence: "",
     policy: "",
+    leastTcb: false,
     at: now.toISOString(),
     nonce: options.nonce ?? "",
     ...sources(options),

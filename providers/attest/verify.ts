@@ -32,6 +32,8 @@ export interface Result {
   readonly gpu: "none" | "measured-guest" | "controller" | "remote";
   readonly evidence: string;
   readonly policy: string;
+  /** The policy says which versions of the platform are too old; without that a genuine chip passes with any. */
+  readonly leastTcb: boolean;
   /** ISO 8601. */
   readonly at: string;
   readonly nonce: string;
@@ -68,6 +70,7 @@ export function verifierOf(anchors: Anchors): Verify {
       gpu: bundle.gpu === undefined ? "none" : "measured-guest",
       evidence: digestOf({ nonce: bundle.nonce, hostKey: bundle.hostKey, gpu: bundle.gpu?.digest, tee: bundle.tee }),
       policy: digestOf(policy),
+      leastTcb: policy.kind === "tdx" || policy.minTcb !== undefined,
       at: clock.now.toISOString(),
       nonce: expected.nonce,
     };

@@ -118,11 +118,15 @@ describe("a bundle's text", () => {
     const [file, roots] = [join(dir, "passes.json"), join(dir, "roots.json")];
     await writeFile(roots, JSON.stringify({ snp: { Milan: amd.anchor } }));
     await writeFile(file, JSON.stringify(await snpBundle(amd, chip, {}, {}, { policy: snpPolicy() })));
+    const policy = join(dir, "policy.json");
+    await writeFile(policy, JSON.stringify(snpPolicy()));
     const argv = [
       "cli/main.ts",
       "attest",
       "verify",
       file,
+      "--policy",
+      policy,
       "--at",
       NOW.toISOString(),
       "--nonce",

@@ -60,6 +60,7 @@ test("asks anew, says what it found, and writes evidence and signed result for o
     /^✓ the evidence is genuine and as the policy wants\n {2}Genoa, VCEK; launch measurement 5a5a/,
   );
   expect(stdout).toContain("the GPUs' verdict is the guest's own: it rests on the measurement");
+  expect(stdout).toContain("no least TCB was demanded: firmware and microcode of any age pass (minTcb)");
   expect(stdout).not.toContain("the bundle's own");
   const ear = await readEar(readFileSync(path("e.jwt"), "utf8").trim(), keys.publicKey);
   expect(ear.submods["tee"]?.ear_status).toBe("affirming");

@@ -43,6 +43,7 @@ describe("teeup attest verify", () => {
     );
     expect(stdout).toContain("✗ refused\n  attest.report-data: report_data 9a9d48e7f6799642… is not of this nonce");
     expect(stdout).toContain(`TDX, TCB UpToDate; launch measurement ${MRTD}`);
+    expect(stdout).not.toContain("no least TCB was demanded");
     expect(stdout).toContain("the nonce is the bundle's own: this says nothing about when");
     expect(stdout).toContain("the host key is the bundle's own");
     expect(status).toBe(3);

@@ -182,6 +182,33 @@ test("a guest that was started anew between evidence and release gets nothing, t
   expect(codes((await bring(b)).findings)).toEqual(["guest-attestation.measurement", "guest-attestation.secrets"]);
 });
 
+test("GPU evidence that came over one session is not taken with the report of another", async () => {
+  b = await evidenceBench(vendors);
+  expect((await bring(b, { whole: true })).findings).toEqual([]);
+  const { node, journal } = b.twin;
+  const nonces: string[] = [];
+  const add = journal.add.bind(journal);
+  journal.add = (entry) => {
+    add(entry);
+    const at = entry.argv.indexOf("--nonce");
+    if (entry.argv[0] !== "nvattest" || at < 0) return;
+    nonces.push(entry.argv[at + 1] ?? "");
+    // From here on another machine could answer, by the same host key.
+    if (nonces.length === last) node.onDown("guest");
+  };
+  let last = 0;
+  await refresh(b);
+  // The last question of a look is the one whose answer the report binds.
+  last = nonces.splice(0).length;
+  const seen = await refresh(b);
+  journal.add = add;
+  expect(codes(seen.findings)).toEqual([]);
+  const given = nonces[last - 1];
+  // Asked again, as any question that was cut off; then all of it anew, over another nonce.
+  expect(nonces.slice(last)).toEqual([given, expect.any(String)]);
+  expect(nonces.at(-1)).not.toBe(given);
+});
+
 test("a secret that cannot be had is an error that holds nothing of it, and the guest stays without", async () => {
   const secrets = { "disk-key": { command: ["sh", "-c", `echo ${SECRET}; echo ${SECRET} >&2; exit 3`] } };
   b = await evidenceBench(vendors, { secrets });
