@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { readEar } from "../../providers/attest/ear.ts";
@@ -48,8 +48,7 @@ beforeAll(async () => {
   writeFileSync(firmware, launched);
   const roots = site.path("roots.json");
   writeFileSync(roots, JSON.stringify({ snp: { Genoa: vendors.amd.anchor } }));
-  const printed = site.path("printed.txt");
-  writeFileSync(printed, `${PRINTED}\n`, { mode: 0o600 });
+  const project = dirname(site.path("dev", "project", "Pulumi.yaml"));
   twin.node.tee = snpSigner(vendors.amd, vendors.chip, { measure: (launch) => measured(launched, launch) });
   stack = await Stack.create(site, {
     config: {
@@ -59,7 +58,10 @@ beforeAll(async () => {
         collateral: server.url,
         secrets: [{ name: "disk-key" }, { name: "token", mode: "0440" }],
       },
-      "teeup:secrets": { token: { command: ["cat", printed] } },
+      // As docs/trust.md has it: a Pulumi secret that is not in the config of the stack whose program runs.
+      "teeup:secrets": {
+        token: { command: ["pulumi", "--cwd", project, "config", "get", "token", "--stack", "vault"] },
+      },
     },
     env: {
       TEEUP_BMC_PASSWORD: twin.bmc?.password ?? "",
@@ -70,6 +72,13 @@ beforeAll(async () => {
     },
   });
   await stack.secret("teeup:secrets.disk-key", STORED);
+  for (const argv of [
+    ["stack", "init", "vault"],
+    ["config", "set", "--secret", "token", PRINTED, "--stack", "vault"],
+  ]) {
+    const ran = await site.start("pulumi", ["--cwd", project, ...argv, "--non-interactive"], ROOT, stack.env).ended;
+    expect([ran.status, ran.status === 0 ? "" : ran.said]).toEqual([0, ""]);
+  }
 }, 120_000);
 afterAll(async () => {
   await server.close();
