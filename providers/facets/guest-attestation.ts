@@ -45,7 +45,7 @@ function parse(a: Answers<typeof ASKS>): GuestAttestationFacts {
     note: mapFact(text(a.note), noteOf),
     files: mapFact(collected(a.files), (out) =>
       out.split("\n").flatMap((line) => {
-        const [, mode, owner, name] = /^(\d+) (\S+:\S+) (.+)$/.exec(line) ?? [];
+        const [, mode, owner, name] = /^(\d+) ([^\s:]+:[^\s:]+) (.+)$/.exec(line) ?? [];
         if (mode === undefined || owner === undefined || name === undefined) return [];
         return [{ name, mode: mode.padStart(4, "0"), owner }];
       }),

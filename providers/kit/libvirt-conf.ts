@@ -27,8 +27,9 @@ const keyOf = (line: string): string | undefined => /^\s*([a-z_]+)\s*=/.exec(lin
 export function settingsOf(text: string): Readonly<Record<string, string>> {
   return Object.fromEntries(
     text.split("\n").flatMap((line) => {
-      const match = /^\s*([a-z_]+)\s*=\s*(.*?)\s*$/.exec(line);
-      return match?.[1] === undefined ? [] : [[match[1], match[2] ?? ""]];
+      // The spaces around the value are no part of the expression: blanks by the thousand would keep it busy for days.
+      const match = /^\s*([a-z_]+)\s*=(.*)$/s.exec(line);
+      return match?.[1] === undefined ? [] : [[match[1], match[2]?.trim() ?? ""]];
     }),
   );
 }

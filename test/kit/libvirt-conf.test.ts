@@ -58,3 +58,11 @@ describe("whatever the file holds", () => {
     );
   });
 });
+
+test("a host whose file is blanks and line separators holds nobody up", () => {
+  const before = performance.now();
+  const blanks = " ".repeat(300);
+  settingsOf(`a = ${blanks}\u2028${blanks}x\u2028x`);
+  expect(performance.now() - before).toBeLessThan(1000);
+  expect(settingsOf(`  user =   "qemu"  ${" ".repeat(30_000)}\nb=1`)).toEqual({ user: '"qemu"', b: "1" });
+});
