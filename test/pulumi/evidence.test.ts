@@ -263,3 +263,16 @@ function processes(): string[] {
       }),
     );
 }
+
+test(
+  "attestation that is taken out of the stack takes the secrets with it, and says so",
+  async () => {
+    stack.configure(configOf([site.node("gpu-01", twin)]));
+    const ran = heard(await stack.up());
+    expect([ran.status, ran.status === 0 ? "" : ran.said]).toEqual([0, ""]);
+    expect(ran.said).toContain("withdraw the guest's secrets (disk-key, token): nobody wants them there any more");
+    expect(files()?.listIf(SECRETS_DIR)).toEqual([]);
+    expect(await part("guest-attestation")).toBeUndefined();
+  },
+  MINUTES,
+);
