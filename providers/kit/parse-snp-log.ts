@@ -85,7 +85,8 @@ export function parseSnphostOk(text: string): SnphostLine[] {
   const esc = String.fromCharCode(27);
   const plain = text.replaceAll(new RegExp(`${esc}\\[[0-9;]*m`, "g"), "");
   return plain.split("\n").flatMap((line) => {
-    const match = /^\s*\[\s*(PASS|FAIL|SKIP)\s*\]\s*[-–]?\s*(.+?)\s*$/i.exec(line);
+    // Blanks at the ends are no part of the expression: with thousands of them it would not come to an end.
+    const match = /^\[\s*(PASS|FAIL|SKIP)\s*\]\s*(?:[-–]\s*)?(\S.*)$/is.exec(line.trim());
     if (match?.[1] === undefined || match[2] === undefined) return [];
     return [{ result: match[1].toUpperCase() as SnphostLine["result"], name: match[2] }];
   });

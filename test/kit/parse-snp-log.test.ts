@@ -99,3 +99,15 @@ test("snphost ok, coloured and indented", () => {
     { result: "SKIP", name: "x" },
   ]);
 });
+
+test("a tool's line of blanks and line separators holds nobody up, and names keep what is inside them", () => {
+  const before = performance.now();
+  const blanks = " ".repeat(400);
+  parseSnphostOk(`[PASS]${blanks}\u2028${blanks}x\u2028x`);
+  expect(performance.now() - before).toBeLessThan(1000);
+  expect(parseSnphostOk(" [ pass ]  –  SEV:  enabled  \n[FAIL] - - x\n[SKIP] -\n[PASS]   \n")).toEqual([
+    { result: "PASS", name: "SEV:  enabled" },
+    { result: "FAIL", name: "- x" },
+    { result: "SKIP", name: "-" },
+  ]);
+});
