@@ -55,8 +55,10 @@ export function redact(text: string): string {
 /** {@link redact}, on one line: no text of a stranger can then pass for a line of ours, such as the next step. */
 export const oneLine = (text: string): string =>
   redact(text)
-    .trim()
-    .replace(/\s*[\n\u2028\u2029]\s*/g, "; ");
+    .split(/[\n\u2028\u2029]/)
+    .map((line) => line.trim())
+    .filter((line) => line !== "")
+    .join("; ");
 
 /**
  * Nothing but line ends and tabs is left of the control characters: no ESC, OSC, BEL, CR or C1. JSON that a machine
