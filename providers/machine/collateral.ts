@@ -75,6 +75,9 @@ async function get(url: string): Promise<Kept> {
     const said = new Error(`status ${response.status}`);
     throw response.status === 429 || response.status >= 500 ? said : new AbortError(said);
   }
+  // None of these documents is a web page; who is asked to log in first, or told of a gateway's trouble, gets one.
+  if (/^\s*text\/html\b/i.test(response.headers.get("content-type") ?? ""))
+    throw new AbortError("a web page in place of the document: a proxy's?");
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of response.body ?? []) {
