@@ -21,8 +21,8 @@ export interface EvidenceOf {
 }
 
 /**
- * The guest's evidence as a goal, where the stack wants it. Throws `config.attestation` where no measurement is pinned, and
- * for a measurement that cannot be computed.
+ * The guest's evidence as a goal, where the stack wants it. Throws `config.attestation` where no measurement is pinned, for a
+ * measurement that cannot be computed, and for a policy of the other kind of guests.
  */
 export function evidenceGoals({ attestation }: EvidenceSettings, of: EvidenceOf): readonly NodeGoal[] {
   if (attestation === undefined) return [];
@@ -38,6 +38,13 @@ export function evidenceGoals({ attestation }: EvidenceSettings, of: EvidenceOf)
       "measurements",
       "no launch measurement is pinned, and none is accepted blindly",
       "docs/trust.md, Measurements",
+    );
+  const [own, other] = of.tee === "tdx" ? (["tdx", "snp"] as const) : (["snp", "tdx"] as const);
+  if (attestation[other] !== undefined)
+    throw wrong(
+      other,
+      `the guests of this stack are ${of.tee === "tdx" ? "TDs" : "SEV-SNP guests"}: that policy would hold for none of them`,
+      `teeup:attestation.${own}`,
     );
   const policy =
     of.tee === "tdx"
