@@ -4,7 +4,7 @@ import { ok } from "../../providers/kit/ask.ts";
 import { argvs, bad, CONTEXT, codes, factsOf } from "./run-examples.ts";
 
 const want = packages.want.parse({ names: ["git", "jq"] });
-const ubuntu = { os: ok("ID=ubuntu\nID_LIKE=debian\n"), dpkg: ok("installed\tgit\t\n"), held: ok("") };
+const ubuntu = { os: ok("ID=ubuntu\nID_LIKE=debian\n"), dpkg: ok("installed\tgit\t\tinstall\n") };
 
 test("apt waits for another apt, never removes a package, and installs only what is missing", () => {
   expect(argvs(packages.plan?.(want, factsOf(packages, ubuntu), CONTEXT))).toEqual([
@@ -28,7 +28,10 @@ test("a system of another family is refused, nothing is planned", () => {
 });
 
 test("a wanted package that somebody holds back: one finding with the command, nothing is planned", () => {
-  const facts = factsOf(packages, { ...ubuntu, held: ok("jq\n") });
+  const facts = factsOf(packages, {
+    ...ubuntu,
+    dpkg: ok("installed\tgit\t\tinstall\nnot-installed\tjq\t\thold\n"),
+  });
   const findings = packages.judge(want, facts);
   expect(bad(findings)).toEqual(["packages.missing", "packages.held"]);
   expect(findings.find((f) => f.code === "packages.held")?.hint).toBe("apt-mark unhold jq");
@@ -36,7 +39,7 @@ test("a wanted package that somebody holds back: one finding with the command, n
 });
 
 test("an installed package may be held", () => {
-  const facts = factsOf(packages, { ...ubuntu, dpkg: ok("installed\tgit\t\ninstalled\tjq\t\n"), held: ok("jq\n") });
+  const facts = factsOf(packages, { ...ubuntu, dpkg: ok("installed\tgit\t\tinstall\ninstalled\tjq\t\thold\n") });
   expect(bad(packages.judge(want, facts))).toEqual([]);
 });
 
