@@ -135,8 +135,8 @@ function setBios(place: Place, names: readonly string[], must: readonly FacetNam
   return {
     what: `BIOS setting ${name} is ${value} and no longer ${before}`,
     must,
-    // A setting that has to be brought back needs a restart.
-    may: must.length === 0 ? [] : ["host-boot"],
+    // A setting that has to be brought back needs a restart; without SGX there are no enclaves to sign quotes in.
+    may: must.length === 0 ? [] : ["host-boot", ...(/SGX/.test(name) ? (["quote-service"] as const) : [])],
     undo: () => bios.force({ [name]: before }),
   };
 }
