@@ -46,7 +46,7 @@ export async function trustNode(
     // Behind a bastion nothing can be seen before the bastion itself is trusted: hence the loop.
     if (open === undefined) {
       for (const host of hosts)
-        if (!pinned.has(host.name)) say(`${title(host)} is trusted already:\n${keyLines(host)}`);
+        if (!pinned.has(host.name)) say(`${title(host)} is trusted already:\n${keyLines(host.keys)}`);
       return;
     }
     if (pinned.has(open.name)) {
@@ -58,9 +58,8 @@ export async function trustNode(
         next: `look for other lines about ${open.name} in ${open.file}`,
       });
     }
-    say(`${title(open)} ${SAYS[open.verdict]}\n${keyLines(open)}`);
-    if (open.verdict === "changed" && open.known.length > 0)
-      say(`Known in ${open.file}:\n${keyLines({ keys: open.known })}`);
+    say(`${title(open)} ${SAYS[open.verdict]}\n${keyLines(open.keys)}`);
+    if (open.verdict === "changed" && open.known.length > 0) say(`Known in ${open.file}:\n${keyLines(open.known)}`);
     if (open.pinned !== undefined) {
       throw new TeeUpError({
         code: "trust.pinned",
@@ -86,14 +85,14 @@ async function ask(host: SeenHost, input: NodeJS.ReadableStream, output: NodeJS.
   output.write(
     "Compare with what the machine itself says (on its console: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub).\n",
   );
-  const consent = host.verdict === "changed" ? `replace ${host.name}` : "yes";
+  const replacing = `replace ${host.name}`;
+  const [consent, question] =
+    host.verdict === "changed"
+      ? [replacing, `Is one of the new ones its key, and do you know why it changed? Type "${replacing}": `]
+      : ["yes", "Is one of these its key? Type yes: "];
   const lines = createInterface({ input, output, terminal: false });
   try {
-    output.write(
-      host.verdict === "changed"
-        ? `Is one of the new ones its key, and do you know why it changed? Type "${consent}": `
-        : "Is one of these its key? Type yes: ",
-    );
+    output.write(question);
     const answer = await new Promise<string>((resolve) => {
       lines.once("line", resolve);
       // The end of the input is no consent.
@@ -121,6 +120,5 @@ const SAYS = {
 
 const title = (host: SeenHost): string => pc.bold(`${host.role} ${host.name}`);
 
-const keyLines = (host: {
-  readonly keys: readonly { readonly type: string; readonly fingerprint: string }[];
-}): string => host.keys.map((key) => `  ${key.type.padEnd(20)} ${key.fingerprint}`).join("\n");
+const keyLines = (keys: SeenHost["known"]): string =>
+  keys.map((key) => `  ${key.type.padEnd(20)} ${key.fingerprint}`).join("\n");

@@ -28,8 +28,9 @@ export type Failures = ReadonlyMap<string, string>;
 export interface WalkStack {
   preview(): Promise<StackPreview>;
   /**
-   * Brings these nodes up, and no other. `say` hears once what is waited for. `since`: nodes among them were being worked on by a run that began then and was
-   * killed (ISO 8601), so what it left locked is waited for or, once its process is dead, given free.
+   * Brings these nodes up, and no other. `since`: nodes among them were being worked on by a run that began then and was
+   * killed (ISO 8601), so what it left locked is waited for or, once its process is dead, given free. `say` hears once what
+   * is waited for.
    */
   up(
     nodes: ReadonlyMap<string, NodeParts>,

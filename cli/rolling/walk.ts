@@ -191,12 +191,13 @@ async function work(
     of.flatMap(({ of: { node }, parts }) => (parts === undefined ? [] : [[node, parts] as const])),
   );
   const since = of.flatMap(({ interrupted }) => interrupted ?? []).toSorted()[0];
-  say(`${of.map(({ key }) => key).join(", ")}: up`);
+  const tell = (line: string) => say(`${of.map(({ key }) => key).join(", ")}: ${line}`);
+  tell("up");
   const begun = performance.now();
   let failures: ReadonlyMap<string, string>;
   let begunAgain = true;
   try {
-    failures = await stack.up(targets, since, signal, (line) => say(`${of.map(({ key }) => key).join(", ")}: ${line}`));
+    failures = await stack.up(targets, since, signal, tell);
   } catch (error) {
     // Of the stack, so of each: whatever it was, these nodes were not brought up.
     begunAgain = false;

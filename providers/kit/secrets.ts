@@ -28,9 +28,15 @@ export const ReleaseSchema = z.strictObject({
 });
 export type Release = z.output<typeof ReleaseSchema>;
 
+/** Fewer are no secret: to hide `null` or `ok` would tear holes into everything that is said. */
+export const LEAST_CHARACTERS = 8;
+
 /** Where a secret's value comes from: a Pulumi secret, or what a command prints on the controller. */
 export const SecretSourceSchema = z.union([
-  z.string().min(8, "at least 8 characters").describe("Only as a stack secret (`pulumi config set --secret --path`)."),
+  z
+    .string()
+    .min(LEAST_CHARACTERS, `at least ${LEAST_CHARACTERS} characters`)
+    .describe("Only as a stack secret (`pulumi config set --secret --path`)."),
   z.strictObject({
     command: z
       .array(z.string())

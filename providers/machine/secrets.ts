@@ -2,7 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { TeeUpError } from "../kit/errors.ts";
-import type { SecretSource } from "../kit/secrets.ts";
+import { LEAST_CHARACTERS, type SecretSource } from "../kit/secrets.ts";
 import { keepSecret } from "./redact.ts";
 
 /** Looks a secret of the stack up by its name, at the moment at which it is released. */
@@ -11,9 +11,6 @@ export type Secrets = (name: string) => Promise<string>;
 const COMMAND_MS = 60_000;
 /** A disk key, a token, a small file. */
 const MOST_BYTES = 65_536;
-/** As of stack secrets: to hide `null` or `ok` would tear holes into everything that is said. */
-const LEAST_CHARACTERS = 8;
-
 /**
  * The stack's secrets. Stack secrets are hidden from everything said from now on, what a command prints from when it is
  * printed. A command gets this process's environment but for TeeUp's own variables and nothing to read, and its output is

@@ -6,7 +6,7 @@ import { askedOf } from "../../stacks/profiles/cloud-goals.ts";
 import { CLOUD_PROFILES } from "../../stacks/profiles/resolve.ts";
 import { run } from "../cli/run.ts";
 import { pinsFor } from "../e2e/drive.ts";
-import { nameOf, Site, Stack } from "./harness.ts";
+import { MINUTES, nameOf, Site, Stack } from "./harness.ts";
 
 /**
  * An instance of Alibaba Cloud from nothing, through the real Pulumi and @pulumi/alicloud. The plugin and the cloud behind
@@ -16,7 +16,6 @@ import { nameOf, Site, Stack } from "./harness.ts";
 const PROFILE = CLOUD_PROFILES.find((p) => p.name === "alibaba-gn8v-tee-1gpu");
 if (PROFILE === undefined) throw new Error("no such profile");
 const IMAGE = "aliyun_3_x64_20G_alibase_20250117.vhd";
-const MINUTES = 900_000;
 
 let site: Site;
 let centre: DataCentre;

@@ -2,10 +2,9 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import type { ReviewReport } from "../../cli/formats/review-facts.ts";
 import type { Twin } from "../../sim/twin.ts";
 import { run } from "../cli/run.ts";
-import { configOf, Site, Stack } from "./harness.ts";
+import { configOf, MINUTES, Site, Stack } from "./harness.ts";
 
 /** What was reviewed is what runs. Each test goes on where the last one ended. */
-const MINUTES = 900_000;
 
 let site: Site;
 let twin: Twin;

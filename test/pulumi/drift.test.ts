@@ -4,13 +4,12 @@ import { stringify } from "yaml";
 import type { DriftReport } from "../../cli/formats/drift-facts.ts";
 import type { Twin } from "../../sim/twin.ts";
 import { run } from "../cli/run.ts";
-import { configOf, ROOT, Site, Stack } from "./harness.ts";
+import { configOf, fleetOf, MINUTES, Site, Stack } from "./harness.ts";
 
 /**
  * A fleet of two stacks through the real engine and their real states: one node as wanted, one that drifted, one that is
  * gone, one that is not who it was. Each test goes on where the last one ended.
  */
-const MINUTES = 900_000;
 const NODES = ["gpu-01", "gpu-02", "gpu-03", "gpu-04"] as const;
 
 let site: Site;
@@ -42,19 +41,7 @@ beforeAll(async () => {
     [0, ""],
   ]);
   states = await Promise.all(stacks.map(async (stack) => (await stack.export()).text));
-  fleet = site.path("fleet.yaml");
-  writeFileSync(
-    fleet,
-    stringify({
-      stacks: stacks.map((stack, n) => ({
-        stack: `rack${n}`,
-        project: ROOT,
-        file: stack.configFile,
-        backend: stack.env["PULUMI_BACKEND_URL"],
-        labels: { site: `s${n}` },
-      })),
-    }),
-  );
+  fleet = fleetOf(site, stacks, (n) => ({ site: `s${n}` }));
   env = {
     ...passwords,
     TEEUP_SSH_CONFIG: "/dev/null",

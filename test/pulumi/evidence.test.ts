@@ -11,14 +11,13 @@ import { snpSigner } from "../../sim/attest/signer.ts";
 import type { GuestLaunch } from "../../sim/model/tsm.ts";
 import type { Twin } from "../../sim/twin.ts";
 import { type TestVendors, testVendors } from "../e2e/evidence.ts";
-import { configOf, isFacet, nameOf, onChange, ROOT, Site, Stack } from "./harness.ts";
+import { configOf, isFacet, MINUTES, nameOf, onChange, ROOT, Site, Stack } from "./harness.ts";
 
 /**
  * Evidence through the real Pulumi: the expected measurement before anything boots, secrets that stand nowhere, the signed
  * result as an output, drift of the evidence. The provider's process trusts the twin's roots beside the vendors' by
  * sim/attest/preload.ts; the last test leaves that out. Each test goes on where the last one ended.
  */
-const MINUTES = 900_000;
 const STORED = `canary-stored-${Math.random().toString(36).slice(2)}`;
 const PRINTED = `canary-printed-${Math.random().toString(36).slice(2)}`;
 /** Firmware of the one kind and of the other; the end of real images, see the file. */

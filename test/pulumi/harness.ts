@@ -13,6 +13,9 @@ import { type Platform, pinsOf, SNP } from "../e2e/drive.ts";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 
+/** Limit of a test that runs the real Pulumi, in milliseconds: far more than it takes, on a busy machine too. */
+export const MINUTES = 900_000;
+
 /** What a command of the real Pulumi left behind. */
 export interface Ran {
   readonly status: number | null;
@@ -322,4 +325,22 @@ function childOf(parent: number, words: string): number | undefined {
     }
   }
   return undefined;
+}
+
+/** Writes the fleet file of these stacks of the checkout, `rack0`, `rack1`, …; `labels` by their number. Returns its path. */
+export function fleetOf(
+  site: Site,
+  stacks: readonly Stack[],
+  labels?: (n: number) => Readonly<Record<string, string>>,
+) {
+  const path = site.path("fleet.yaml");
+  const entries = stacks.map((stack, n) => ({
+    stack: `rack${n}`,
+    project: ROOT,
+    file: stack.configFile,
+    backend: stack.env["PULUMI_BACKEND_URL"],
+    ...(labels === undefined ? {} : { labels: labels(n) }),
+  }));
+  writeFileSync(path, stringify({ stacks: entries }));
+  return path;
 }

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import ssh2 from "ssh2";
 import type { Twin } from "../../sim/twin.ts";
 import { PLATFORMS } from "../e2e/drive.ts";
-import { configOf, isFacet, nameOf, ROOT, Site, Stack } from "./harness.ts";
+import { configOf, isFacet, MINUTES, nameOf, ROOT, Site, Stack } from "./harness.ts";
 
 /**
  * The way of one node of each platform through the real Pulumi, from untouched to gone; each test goes on where the last
@@ -17,7 +17,6 @@ const CANARY = {
   passphrase: "canary-Phrase-e07a64",
 };
 /** One command of Pulumi takes seconds; on a whole board, and beside other work, more of them. */
-const MINUTES = 900_000;
 
 /** ssh2 writes one pair in some hundreds so that it cannot be read back: those are thrown away. */
 function lockedKeyPair(): { private: string; public: string } {

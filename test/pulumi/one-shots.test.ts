@@ -8,7 +8,7 @@ import type { Twin } from "../../sim/twin.ts";
 import { askedOf } from "../../stacks/profiles/cloud-goals.ts";
 import { CLOUD_PROFILES } from "../../stacks/profiles/resolve.ts";
 import { pinsFor } from "../e2e/drive.ts";
-import { nameOf, Site, Stack } from "./harness.ts";
+import { MINUTES, nameOf, Site, Stack } from "./harness.ts";
 
 /**
  * Commands that run once on an attested instance, through the real Pulumi and @pulumi/command. The plugin is a stand-in
@@ -16,7 +16,6 @@ import { nameOf, Site, Stack } from "./harness.ts";
  */
 const PROFILE = CLOUD_PROFILES.find((p) => p.name === "baidu-bcc-gen7");
 if (PROFILE === undefined) throw new Error("no such profile");
-const MINUTES = 900_000;
 /** A word that a shell would take apart. */
 const ODD = "/root/it's $HOME; `odd`";
 

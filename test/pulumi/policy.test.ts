@@ -1,10 +1,9 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { configOf, ROOT, Site, Stack } from "./harness.ts";
+import { configOf, MINUTES, ROOT, Site, Stack } from "./harness.ts";
 
 /** The example's policy pack, loaded by the real engine and asked about the resources of a real preview. */
-const MINUTES = 900_000;
 let site: Site;
 let stack: Stack;
 let node: Record<string, unknown>;

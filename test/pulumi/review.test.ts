@@ -2,10 +2,9 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import type { ReviewReport } from "../../cli/formats/review-facts.ts";
 import type { Twin } from "../../sim/twin.ts";
 import { run } from "../cli/run.ts";
-import { configOf, Site, Stack } from "./harness.ts";
+import { configOf, MINUTES, Site, Stack } from "./harness.ts";
 
 /** A reviewer and a stack of one node, through the real Pulumi. */
-const MINUTES = 900_000;
 const REVIEW = { TEEUP_REVIEW: "1" };
 
 let site: Site;

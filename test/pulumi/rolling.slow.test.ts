@@ -1,19 +1,17 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { stringify } from "yaml";
 import type { RollingReport } from "../../cli/rolling.ts";
 import type { Twin } from "../../sim/twin.ts";
 import { type Ran, run } from "../cli/run.ts";
-import { configOf, onChange, ROOT, Site, Stack } from "./harness.ts";
+import { configOf, fleetOf, MINUTES, onChange, ROOT, Site, Stack } from "./harness.ts";
 
 /**
  * Three nodes in two stacks, brought up and changed one after the other through the real engine. Each test goes on where
  * the last one ended.
  */
-const MINUTES = 900_000;
 const NODES = ["gpu-01", "gpu-02", "gpu-03"] as const;
 
 let site: Site;
@@ -47,18 +45,7 @@ beforeAll(async () => {
     onChange(of(name), () => {
       if (order.at(-1) !== name) order.push(name);
     });
-  const fleet = site.path("fleet.yaml");
-  writeFileSync(
-    fleet,
-    stringify({
-      stacks: stacks.map((stack, n) => ({
-        stack: `rack${n}`,
-        project: ROOT,
-        file: stack.configFile,
-        backend: stack.env["PULUMI_BACKEND_URL"],
-      })),
-    }),
-  );
+  const fleet = fleetOf(site, stacks);
   env = {
     ...passwords,
     NO_COLOR: "1",
